@@ -1,0 +1,5 @@
+"""``python -m deeploc``."""
+
+from deeploc.cli import main
+
+main()

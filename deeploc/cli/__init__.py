@@ -1,0 +1,72 @@
+"""The command line: one module per command; parse, call the library, print.
+
+Nothing heavy is imported at the top of any of these modules, so that ``--help`` and completion
+answer at once: every command imports what it needs when it runs.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from deeploc.errors import DeeplocError
+
+_COMMANDS = (
+    "run",
+    "localize",
+    "evaluate",
+    "ablate",
+    "report",
+    "sites",
+    "contrasts",
+    "check",
+    "export",
+    "import",
+    "plugins",
+)
+"""In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
+
+
+class Deeploc(click.Group):
+    """Loads commands by name, and shows deeploc's own errors as one line.
+
+    Anything that is no ``DeeplocError`` is a bug and keeps its traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order a user meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = "import_" if cmd_name == "import" else cmd_name
+        command: click.Command = import_module(f"deeploc.cli.{module}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except DeeplocError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            raise click.ClickException(
+                "interrupted; what was finished is kept: the same command goes on from there"
+            ) from None
+
+
+@click.group(
+    cls=Deeploc,
+    context_settings={"show_default": True, "auto_envvar_prefix": "DEEPLOC"},
+)
+@click.version_option(package_name="deeploc")
+def main() -> None:
+    """Find the units of a neural network that respond to a contrast, and test what they do.
+
+    \b
+      deeploc run language -m reference:lm     everything, offline, in a minute
+      deeploc contrasts                        what is shipped
+      deeploc sites hf:gpt2                    where a model can be read and ablated
+    """

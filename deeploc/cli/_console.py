@@ -1,0 +1,130 @@
+"""What the commands print: progress and notes on stderr, tables on stdout."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from deeploc.results import Effect
+
+
+class Console:
+    """Tells a person at a terminal how an experiment goes; says nothing where ``quiet``."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Print one line on stderr."""
+        if not self._quiet:
+            click.echo(text, err=True)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a progress bar on stderr where that is a terminal."""
+        from tqdm import tqdm
+
+        # disable=None: no bar where stderr is a file, so that logs stay readable
+        hidden = True if self._quiet else None
+        with tqdm(total=total, desc=label, disable=hidden, dynamic_ncols=True, leave=False) as bar:
+            yield lambda n: void(bar.update(n))
+
+
+def void(_: object) -> None:
+    """Take a value and return none."""
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout; what JSON cannot say (inf, nan) becomes a string."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:
+    """Print a table; the last ``numbers`` columns are aligned to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    first = len(head) - numbers
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if i >= first else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, fewer characters than it deserves."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", "∞")
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def print_effects(effects: "Sequence[Effect]", run: Path, as_json: bool) -> None:
+    """Print what an evaluation came to, for a person or as JSON."""
+    if as_json:
+        from dataclasses import asdict
+
+        rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
+        print_json({"run": str(run), "effects": rows})
+    else:
+        print_verdict(effects)
+        click.echo(f"report: {run / 'report.html'}")
+
+
+def print_verdict(effects: "Sequence[Effect]") -> None:
+    """Print one table per kind of site and mode: the ablated value against its controls."""
+    blocks: dict[tuple[str, str, float], list[Effect]] = {}
+    for effect in effects:
+        if "/" not in effect.condition:  # parts of a condition are in scores.csv and the report
+            key = (effect.sites, effect.mode, effect.percent)
+            blocks.setdefault(key, []).append(effect)
+    for (sites, mode, percent), block in sorted(blocks.items()):
+        click.echo(f"\n{sites}, {mode} ablation of {percent:g} %")
+        head = ["task", "condition", "metric", "intact", "ablated", "random", "[min – max]"]
+        print_table([*head, "p", "verdict"], [_row(effect) for effect in block])
+    click.echo(
+        "\np = (1 + controls at least as damaging) / (1 + controls); "
+        "random: median of the matched controls"
+    )
+
+
+def _row(effect: "Effect") -> list[str]:
+    controls = effect.controls
+    middle = number(median(controls)) if controls else "–"
+    span = f"[{number(min(controls))} – {number(max(controls))}]" if controls else "–"
+    place = [effect.task, effect.condition, effect.metric]
+    values = [number(effect.intact), number(effect.ablated), middle, span]
+    return [*place, *values, f"{effect.p:.3f}", effect.verdict]
+
+
+def print_columns(texts: dict[str, str]) -> None:
+    """Print named texts side by side, as wide as the terminal allows."""
+    import shutil
+    import textwrap
+
+    width = (shutil.get_terminal_size((100, 24)).columns - 2 * len(texts)) // len(texts)
+    columns = [
+        [*textwrap.wrap(name, width), "─" * width]
+        + [line for part in text.splitlines() for line in textwrap.wrap(part, width) or [""]]
+        for name, text in texts.items()
+    ]
+    for row in zip_longest(*columns, fillvalue=""):
+        click.echo("  ".join(cell.ljust(width) for cell in row).rstrip())

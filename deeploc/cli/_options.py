@@ -1,0 +1,159 @@
+"""Options that several commands share, and what they become."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from deeploc.adapter import ModelOptions
+    from deeploc.contrast import Contrast
+    from deeploc.manifest import Setup
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class BatchSize(click.ParamType[int | None]):
+    """``auto`` or a whole number of stimuli."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return the number, or None for ``auto``."""
+        if value in (None, "auto"):
+            return None
+        if isinstance(value, int) or str(value).isdecimal():
+            number = int(value)
+            if number > 0:
+                return number
+        self.fail(f"{value!r} is neither 'auto' nor a positive whole number", param, ctx)
+
+
+def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+model = click.option(
+    "-m", "--model", required=True, metavar="ADAPTER:NAME", help="e.g. hf:gpt2, reference:lm"
+)
+output = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="The run folder."
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+hardware = _stack(
+    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps"),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        help="auto: float32 on the CPU, the checkpoint's own elsewhere.",
+    ),
+    click.option(
+        "--batch-size", type=BatchSize(), default="auto", help="Most stimuli per forward pass."
+    ),
+)
+
+experiment = _stack(
+    hardware,
+    click.option("--untrained", is_flag=True, help="Random weights, drawn from --seed: a control."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the whole run."),
+    click.option(
+        "--limit", type=click.IntRange(min=2), help="Most stimuli per condition and task condition."
+    ),
+    click.option(
+        "--stimuli",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Read the stimuli from this folder.",
+    ),
+    click.option("--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change the contrast, e.g. --set read.pool=mean; repeatable.",
+    ),
+)
+
+ablation = _stack(
+    click.option(
+        "--percent", type=click.FloatRange(0, 100), multiple=True, help="Dose in %, repeatable."
+    ),
+    click.option("--mode", multiple=True, help="zero, mean or scale:G; repeatable."),
+    click.option("--controls", type=click.IntRange(min=0), help="Number of matched random masks."),
+    click.option(
+        "--task", "tasks", multiple=True, metavar="NAME[=FILE]", help="Only these tasks; repeatable."
+    ),
+)
+
+
+def overrides_of(
+    *,
+    overrides: Sequence[str] = (),
+    sites: Sequence[str] = (),
+    percent: Sequence[float] = (),
+    mode: Sequence[str] = (),
+    controls: int | None = None,
+    tasks: Sequence[str] = (),
+) -> list[str]:
+    """Return every option that changes the contrast as ``KEY=VALUE``, --set last."""
+    import json
+
+    changes = {
+        "read.sites": list(sites),
+        "ablate.percent": list(percent),
+        "ablate.mode": list(mode),
+        "ablate.controls.random": controls,
+        "evaluate": [_task(task) for task in tasks],
+    }
+    given = {key: value for key, value in changes.items() if value not in (None, [])}
+    return [f"{key}={json.dumps(value)}" for key, value in given.items()] + list(overrides)
+
+
+def _task(text: str) -> Any:
+    name, _, file = text.partition("=")
+    if not file:
+        return name
+    path = Path(file).absolute()
+    condition = path.parent.name if "*" in path.name else path.stem
+    return {name: {condition: {"file": str(path)}}}
+
+
+def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
+    """Return the model options among ``options``: device, dtype, batch size, untrained, seed."""
+    from dataclasses import fields
+
+    from deeploc.adapter import ModelOptions
+
+    names = {field.name for field in fields(ModelOptions)}
+    return ModelOptions(**{k: v for k, v in {**options, **more}.items() if k in names})
+
+
+def resolve(
+    contrast: str, address: str, output: Path | None, options: Mapping[str, Any]
+) -> tuple["Contrast", "Setup", Path]:
+    """Return the contrast with its changes, the setup, and the run folder of a command."""
+    import re
+    import shlex
+    import sys
+
+    from deeploc.contrast import load
+    from deeploc.manifest import Setup
+
+    changes = ("overrides", "sites", "percent", "mode", "controls", "tasks")
+    described = load(contrast, overrides_of(**{k: options[k] for k in changes if k in options}))
+    command = shlex.join(["deeploc", *sys.argv[1:]])
+    setup = Setup(address, hardware_of(options), options["limit"], options["stimuli"], command)
+    name = re.sub(r"[^\w.-]+", "-", f"{described.name}-{address.rstrip('/').rpartition('/')[2]}")
+    return described, setup, output or Path("runs") / name

@@ -1,0 +1,41 @@
+"""``deeploc check``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deeploc.cli import _options
+
+
+@click.command("check")
+@click.argument("contrast", metavar="FILE.yaml")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sample.")
+@click.option("--limit", type=click.IntRange(min=2), help="Most stimuli per condition.")
+@click.option(
+    "--stimuli",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Read the stimuli from this folder.",
+)
+def command(contrast: str, **options: Any) -> None:
+    """Validate a contrast file, read its stimuli and its tasks' items, show a few of each."""
+    from deeploc.cli._console import print_table
+    from deeploc.contrast import load
+    from deeploc.experiment import Setup, make_tasks, stimuli_of
+
+    described = load(contrast)
+    model = _options.hardware_of({}, seed=options["seed"])
+    setup = Setup("", model, options["limit"], options["stimuli"])
+    localizing, held_out = stimuli_of(described, setup)
+    tasks = make_tasks(described, setup, held_out)
+    rows = [
+        [name, str(len(stimuli)), str(len(held_out[name])), _short(str(stimuli[0].content))]
+        for name, stimuli in localizing.items()
+    ]
+    print_table(["condition", "localize", "evaluate", "for example"], rows)
+    click.echo(f"\n{contrast}: valid; tasks: {', '.join(task.name for task in tasks) or 'none'}")
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

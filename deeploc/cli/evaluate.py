@@ -1,0 +1,30 @@
+"""``deeploc evaluate``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deeploc.cli import _options
+
+
+@click.command("evaluate")
+@click.argument("run", type=click.Path(path_type=Path))
+@_options.hardware
+@_options.ablation
+@_options.as_json
+@_options.quiet
+def command(run: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Ablate what RUN localized and measure tasks, against controls.
+
+    Adds to the scores that are there; without options, what the contrast says.
+    """
+    from dataclasses import replace
+
+    from deeploc.cli._console import Console, print_effects
+    from deeploc.experiment import evaluate_run, open_run
+
+    opened = open_run(run, _options.hardware_of(options))
+    changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
+    contrast = opened.contrast.changed(_options.overrides_of(**changes))
+    print_effects(evaluate_run(replace(opened, contrast=contrast), Console(quiet)), run, as_json)

@@ -1,0 +1,26 @@
+"""``deeploc export``."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["llm-localization"]),
+    default="llm-localization",
+    help="llm-localization: (layers x hidden) 0/1 matrix of block outputs, .npy",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="RUN/mask.npy by default.")
+def command(run: Path, kind: str, output: Path | None) -> None:
+    """Write the mask of RUN in a format that other tools read."""
+    from deeploc import artefacts
+    from deeploc.runs import RunFolder
+
+    del kind  # the one choice there is
+    target = output or run / "mask.npy"
+    artefacts.export_llm_localization(artefacts.load_mask(RunFolder(run).mask), target)
+    click.echo(str(target))

@@ -1,0 +1,39 @@
+"""``deeploc import``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deeploc.cli import _options
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--contrast", default="language-paper", help="What the mask was localized with.")
+@_options.model
+@_options.output
+@_options.experiment
+@_options.quiet
+def command(
+    file: Path, contrast: str, model: str, output: Path | None, quiet: bool, **options: Any
+) -> None:
+    """Make a run from a mask of another tool: a (layers x hidden) 0/1 .npy file.
+
+    The statistics of the imported units are computed with --contrast, so that the run can be
+    evaluated with every mode and control.
+    """
+    from deeploc.artefacts import import_llm_localization
+    from deeploc.cli._console import Console
+    from deeploc.experiment import localize_run
+
+    described, setup, folder = _options.resolve(contrast, model, output, options)
+    described = described.changed(["read.sites=block", "ablate.percent=null"])
+    run = localize_run(
+        described,
+        setup,
+        folder,
+        Console(quiet),
+        given=lambda stat_map: import_llm_localization(file, stat_map.layout),
+    )
+    click.echo(f"imported {len(run.mask):,} units: {folder}")

@@ -1,0 +1,36 @@
+"""``deeploc localize``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deeploc.cli import _options
+
+
+@click.command("localize")
+@click.argument("contrast")
+@_options.model
+@_options.output
+@_options.experiment
+@_options.as_json
+@_options.quiet
+def command(
+    contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Find the units that respond to CONTRAST: statistics and mask, no ablation."""
+    from deeploc.cli._console import Console, number, print_json, print_table
+    from deeploc.experiment import localize_run
+
+    described, setup, folder = _options.resolve(contrast, model, output, options)
+    run = localize_run(described, setup, folder, Console(quiet))
+    if as_json:
+        print_json({"run": str(folder), **run.manifest["localize"]})
+        return
+    rows = []
+    for site in run.stat_map.layout.sites:
+        t = run.stat_map.t[run.stat_map.layout.slices[site.name]]
+        chosen = int(run.mask.at(site.name).sum())
+        rows.append([site.name, site.kind, f"{site.n_units:,}", f"{chosen:,}", number(t.max())])
+    print_table(["site", "kind", "units", "selected", "max t"], rows, numbers=3)
+    click.echo(f"\nselected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

@@ -1,0 +1,281 @@
+"""One experiment in a run folder: localize → evaluate → report, resumable at every step."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from deeploc import artefacts, plugins, report
+from deeploc.adapter import Adapter, ModelOptions
+from deeploc.contrast import Contrast
+from deeploc.errors import RunError
+from deeploc.evaluate import evaluate, network, plan
+from deeploc.localize import localize
+from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
+from deeploc.results import Effect, Score, effects, from_csv, to_csv
+from deeploc.runs import RunFolder
+from deeploc.stimuli import load, split_half
+from deeploc.task import Task, TaskContext
+from deeploc.units import StatMap, UnitMask
+
+_SAVE_EVERY = 2.0
+"""Seconds between two savings of scores.csv: the most work that a killed run can lose."""
+
+
+class Watch(Protocol):
+    """Who is told how an experiment goes."""
+
+    def note(self, text: str) -> None:
+        """Hear one line."""
+        ...
+
+    def progress(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Follow ``total`` steps of something long; the function takes the steps just done."""
+        ...
+
+
+class Silent:
+    """A watch that tells nobody."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(
+        self,
+        label: str,  # noqa: ARG002
+        total: int,  # noqa: ARG002
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Count nothing."""
+        return nullcontext(lambda _: None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment whose localization is done, with its model loaded."""
+
+    folder: RunFolder
+    contrast: Contrast
+    setup: Setup
+    adapter: Adapter
+    stat_map: StatMap
+    mask: UnitMask
+    held_out: Stimuli
+    manifest: Mapping[str, Any]
+
+
+def stimuli_of(contrast: Contrast, setup: Setup) -> tuple[Stimuli, Stimuli]:
+    """Return the stimuli that localize and those that evaluate, per condition."""
+    stimuli = load(contrast, seed=setup.seed, limit=setup.limit, folder=setup.folder)
+    if contrast.split == "none":
+        return stimuli, stimuli
+    return split_half(stimuli, setup.seed)
+
+
+def localize_run(
+    contrast: Contrast,
+    setup: Setup,
+    folder: Path,
+    watch: Watch | None = None,
+    *,
+    given: Callable[[StatMap], UnitMask] | None = None,
+) -> Run:
+    """Localize into a run folder and return the run; reuse what is there and still current.
+
+    ``given`` supplies the mask instead of the contrast's selection (an imported one, say).
+
+    Raises
+    ------
+    DeeplocError
+        If the stimuli, the model or the folder are not usable; a folder that had to be made is
+        then removed again.
+    """
+    watch = watch or Silent()
+    halves = stimuli_of(contrast, setup)  # faults of the stimuli are told before a model loads
+    place = RunFolder(folder)
+    made = place.claim()
+    try:
+        adapter = plugins.load_model(setup.address, setup.model)
+        former = place.read_manifest() if place.manifest.exists() else {}
+        differences = changed(former, inputs(contrast, setup, adapter, halves[0]))
+        fresh = bool(differences) or not place.statmap.exists()
+        if former:
+            changes = f"{', '.join(differences)} changed: starting afresh"
+            watch.note(changes if fresh else "statistics are up to date: reused")
+        if fresh:
+            stat_map = _localize(contrast, setup, adapter, halves[0], watch)
+        else:
+            stat_map = artefacts.load_statmap(place.statmap)
+        mask = given(stat_map) if given else _network(contrast, stat_map)
+    except BaseException:
+        if made:
+            place.abandon()
+        raise
+    if fresh:
+        place.clear()
+        former = {}
+        artefacts.save_statmap(place.statmap, stat_map)
+    artefacts.save_mask(place.mask, mask)
+    artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
+    manifest = manifest_of(contrast, setup, adapter, halves, stat_map=stat_map, mask=mask)
+    manifest |= {"evaluate": former["evaluate"]} if "evaluate" in former else {}
+    place.write_manifest(manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, halves[1], manifest)
+
+
+def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
+    """Return the run in ``folder`` with its model loaded, ready to evaluate or ablate.
+
+    ``model`` may change device and batch size; what decides the numbers comes from the manifest.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, or its weights or stimuli are not those it was localized with.
+    """
+    place = RunFolder(folder)
+    manifest = place.read_manifest()
+    setup = Setup.restored(manifest, model or ModelOptions())
+    contrast = Contrast.restored(manifest["contrast"], Path(manifest["options"]["base"]))
+    localizing, held_out = stimuli_of(contrast, setup)
+    adapter = plugins.load_model(setup.address, setup.model)
+    if differences := changed(manifest, inputs(contrast, setup, adapter, localizing)):
+        raise RunError(
+            f"{folder}: not what it was localized with: {', '.join(differences)} changed; "
+            "`deeploc localize` again"
+        )
+    stat_map, mask = artefacts.load_statmap(place.statmap), artefacts.load_mask(place.mask)
+    return Run(place, contrast, setup, adapter, stat_map, mask, held_out, manifest)
+
+
+def evaluate_run(run: Run, watch: Watch | None = None) -> list[Effect]:
+    """Measure the contrast's tasks intact, ablated and under controls; write scores and report.
+
+    Scores that are already in the folder and were measured on the same items, units and weights
+    are kept, so that a killed evaluation goes on where it was.
+
+    Raises
+    ------
+    DeeplocError
+        If a task cannot be made or measured.
+    """
+    watch = watch or Silent()
+    tasks = make_tasks(run.contrast, run.setup, run.held_out)
+    todo = plan(run.stat_map, run.mask, run.contrast.ablate, run.setup.seed)
+    for notice in todo.notices:
+        watch.note(notice)
+    described = {task.name: _describe(task, run) for task in tasks}
+    former = run.manifest.get("evaluate", {}).get("tasks", {})
+    current = {n for n, task in former.items() if described.get(n, task) == task}
+    known = [row for row in read_scores(run.folder) if row.task in current]
+    evaluated = {"tasks": {**former, **described}}
+    run.folder.write_manifest(
+        {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
+    )
+    with watch.progress("evaluating", len(todo.cells)) as tick, _Saving(run.folder, known) as save:
+
+        def done(scores: list[Score]) -> None:
+            save(scores)
+            tick(1)
+
+        evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
+    artefacts.write(run.folder.report, report.render(run.folder.path))
+    return effects_of(run.folder)
+
+
+def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task]:
+    """Return the tasks that a contrast names, their items read.
+
+    Raises
+    ------
+    PluginError
+        If there is no task of that name.
+    ContrastError
+        If a task's options or items are not usable; names file and line.
+    """
+    positive = contrast.comparison.positive
+    context = TaskContext(held_out, positive, contrast.base, setup.seed, setup.limit)
+    made: dict[str, Task] = {}
+    for number, (name, options) in enumerate(contrast.tasks):
+        if name in made:
+            message = f"task {name!r} is named twice; give it several conditions instead"
+            raise contrast.fault(("evaluate", number), message)
+        make = plugins.load("deeploc.tasks", name)
+        try:
+            made[name] = make(options, context)
+        except ValidationError as error:
+            raise contrast.faults(error, ("evaluate", number, name)) from None
+    return list(made.values())
+
+
+def effects_of(folder: RunFolder) -> list[Effect]:
+    """Return the effects that the scores of a run amount to."""
+    tasks = folder.read_manifest().get("evaluate", {}).get("tasks", {})
+    better = {name: task["metrics"] for name, task in tasks.items()}
+    return effects([row for row in read_scores(folder) if row.task in better], better)
+
+
+def read_scores(folder: RunFolder) -> list[Score]:
+    """Return the scores of a run, none if it was not evaluated.
+
+    Raises
+    ------
+    RunError
+        If scores.csv is broken.
+    """
+    try:
+        return from_csv(folder.scores.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder.scores} is broken: {error}; delete it, evaluate again") from error
+
+
+def _localize(
+    contrast: Contrast, setup: Setup, adapter: Adapter, localizing: Stimuli, watch: Watch
+) -> StatMap:
+    with watch.progress("localizing", sum(map(len, localizing.values()))) as tick:
+        return localize(adapter, contrast, localizing, seed=setup.seed, progress=tick)
+
+
+def _network(contrast: Contrast, stat_map: StatMap) -> UnitMask:
+    try:
+        return network(stat_map, contrast.select)
+    except ValueError as error:
+        raise contrast.fault(("select",), str(error)) from None
+
+
+def _describe(task: Task, run: Run) -> dict[str, Any]:
+    """Return what the manifest says of a task; ``key`` decides whether its scores are current."""
+    items = dict(task.identity)
+    selected = fingerprint(run.mask.selected.nonzero()[0].tolist())
+    key = fingerprint([run.manifest["localize"]["fingerprint"], selected, items])
+    return {"metrics": dict(task.metrics), "items": items, "key": key}
+
+
+class _Saving:
+    """Saves scores.csv now and then, and when the work ends, however it ends."""
+
+    def __init__(self, folder: RunFolder, scores: Sequence[Score]) -> None:
+        self._folder = folder
+        self._scores = list(scores)
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> Callable[[list[Score]], None]:
+        return self._add
+
+    def __exit__(self, *_: object) -> None:
+        self._save()
+
+    def _add(self, scores: list[Score]) -> None:
+        self._scores += scores
+        if scores and time.monotonic() - self._saved > _SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        artefacts.write(self._folder.scores, to_csv(self._scores))
+        self._saved = time.monotonic()
+

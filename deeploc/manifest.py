@@ -1,0 +1,160 @@
+"""The manifest of a run: what it was made from, and whether that is still so."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeploc.adapter import Adapter, ModelOptions
+from deeploc.contrast import Contrast
+from deeploc.runs import SCHEMA
+from deeploc.stimuli import Stimulus
+from deeploc.units import StatMap, UnitMask
+
+Stimuli = Mapping[str, Sequence[Stimulus]]
+
+_PACKAGES = ("torch", "transformers", "timm", "torchvision", "tokenizers", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an experiment is made from, apart from its contrast.
+
+    ``limit`` bounds the stimuli per condition, ``folder`` is where ``--stimuli`` reads them.
+    """
+
+    address: str
+    model: ModelOptions = field(default_factory=ModelOptions)
+    limit: int | None = None
+    folder: Path | None = None
+    command: str = ""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the whole run."""
+        return self.model.seed
+
+    @classmethod
+    def restored(cls, manifest: Mapping[str, Any], model: ModelOptions) -> "Setup":
+        """Return the setup of a former run; only device and batch size come from ``model``."""
+        options = manifest["options"]
+        decided = {name: options[name] for name in ("dtype", "untrained", "seed")}
+        folder = Path(options["stimuli"]) if options["stimuli"] else None
+        model = replace(model, **decided)
+        return cls(manifest["address"], model, options["limit"], folder, manifest["command"])
+
+
+def fingerprint(value: Any) -> str:
+    """Return the sha256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_hash(stimuli: Iterable[Stimulus]) -> str:
+    """Return the sha256 of what the stimuli show (texts, or the bytes of image files)."""
+    digest = hashlib.sha256()
+    for stimulus in stimuli:
+        content = stimulus.content
+        data = content.read_bytes() if isinstance(content, Path) else content.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def inputs(
+    contrast: Contrast, setup: Setup, adapter: Adapter, localizing: Stimuli
+) -> dict[str, Any]:
+    """Return everything that decides the statistics, each part by the word a user knows it by."""
+    resolved = contrast.resolved()
+    return {
+        "deeploc": version("deeploc"),
+        "model": fingerprint(dict(adapter.identity)),
+        "stimuli": fingerprint({name: content_hash(s) for name, s in localizing.items()}),
+        "contrast": fingerprint([resolved["contrast"], resolved["against"]]),
+        "read-out": fingerprint(resolved["read"]),
+        "seed": setup.seed,
+    }
+
+
+def changed(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return which of the ``inputs`` differ from those a manifest was made from."""
+    former = manifest.get("localize", {}).get("inputs", {})
+    return [name for name, value in now.items() if former.get(name) != value]
+
+
+def manifest_of(
+    contrast: Contrast,
+    setup: Setup,
+    adapter: Adapter,
+    halves: tuple[Stimuli, Stimuli],
+    *,
+    stat_map: StatMap,
+    mask: UnitMask,
+) -> dict[str, Any]:
+    """Return the manifest of a localization; ``halves`` are localizing and held-out stimuli."""
+    decided = inputs(contrast, setup, adapter, halves[0])
+    return {
+        "schema": SCHEMA,
+        "deeploc": version("deeploc"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": setup.command,
+        "address": setup.address,
+        "model": dict(adapter.identity),
+        "contrast": contrast.resolved(),
+        "options": {
+            **asdict(setup.model),
+            "limit": setup.limit,
+            "stimuli": str(setup.folder.absolute()) if setup.folder else None,
+            "base": str(contrast.base),
+        },
+        "stimuli": _describe(*halves),
+        "sites": stat_map.layout.table(),
+        "localize": {
+            "inputs": decided,
+            "fingerprint": fingerprint(decided),
+            **_counts(stat_map, mask),
+        },
+        "notices": [],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, deeploc and the packages that decide the numbers."""
+    found = {"python": platform.python_version(), "deeploc": version("deeploc")}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _counts(stat_map: StatMap, mask: UnitMask) -> dict[str, Any]:
+    constant = np.all([sd == 0 for sd in stat_map.sds.values()], axis=0)
+    return {
+        "n_units": stat_map.layout.n_units,
+        "constant_units": int(constant.sum()),
+        "nonfinite_units": int(np.isnan(stat_map.t).sum()),
+        "selected": {kind: len(mask.of_kind(kind)) for kind in mask.layout.kinds},
+    }
+
+
+def _describe(localizing: Stimuli, held_out: Stimuli) -> dict[str, dict[str, Any]]:
+    described = {}
+    for name, stimuli in localizing.items():
+        described[name] = {
+            "n": len({*stimuli, *held_out[name]}),
+            "localize": len(stimuli),
+            "evaluate": len(held_out[name]),
+            "sha256": content_hash(stimuli),
+            "sha256_evaluate": content_hash(held_out[name]),
+            "samples": [str(s.content) for s in stimuli[:3]],
+        }
+    return described

@@ -1,0 +1,125 @@
+"""The run folder: which files it has, and how they come and go."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeploc.artefacts import write_json
+from deeploc.errors import RunError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What was run, on what, with which versions; written last."""
+        return self.path / "manifest.json"
+
+    @property
+    def statmap(self) -> Path:
+        """Statistics of every unit."""
+        return self.path / "statmap.safetensors"
+
+    @property
+    def mask(self) -> Path:
+        """The selected units."""
+        return self.path / "mask.safetensors"
+
+    @property
+    def units(self) -> Path:
+        """The selected units as a table."""
+        return self.path / "units.csv"
+
+    @property
+    def scores(self) -> Path:
+        """Task scores, intact and ablated."""
+        return self.path / "scores.csv"
+
+    @property
+    def report(self) -> Path:
+        """One self-contained HTML file."""
+        return self.path / "report.html"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file a run may have, the manifest first."""
+        return (
+            self.manifest,
+            self.statmap,
+            self.mask,
+            self.units,
+            self.scores,
+            self.report,
+        )
+
+    def claim(self) -> bool:
+        """Make sure the folder can be written to; return whether it had to be made.
+
+        Raises
+        ------
+        RunError
+            If it cannot be made or written, or holds files that are not a run's.
+        """
+        new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".deeploc.part"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise RunError(
+                f"cannot write to the run folder {self.path}: {error.strerror}; "
+                "choose another with -o"
+            ) from error
+        known = {file.name for file in self.files}
+        files = [file for file in self.path.iterdir() if file.suffix != ".part"]
+        foreign = [file.name for file in files if file.name not in known]
+        if foreign and not self.manifest.exists():
+            raise RunError(
+                f"{self.path} holds other files ({sorted(foreign)[0]}) and no run; "
+                "choose an empty or new folder with -o"
+            )
+        return new
+
+    def abandon(self) -> None:
+        """Remove the folder again if nothing was written into it."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def clear(self) -> None:
+        """Remove the files of a former run, its manifest first."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises
+        ------
+        RunError
+            If the folder is no run, or its manifest is broken or from a later deeploc.
+        """
+        try:
+            manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunError(
+                f"{self.path} is no run: it has no manifest.json; "
+                "`deeploc localize CONTRAST -m MODEL -o RUN` makes one"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.manifest} cannot be read: {error}; run again") from error
+        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+            raise RunError(f"{self.manifest} is not of schema {SCHEMA}; use the deeploc it names")
+        return manifest
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, whole or not at all."""
+        write_json(self.manifest, manifest)

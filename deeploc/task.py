@@ -1,0 +1,83 @@
+"""What a task is: something the model is asked to do, measured item by item."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from deeploc.adapter import Adapter
+from deeploc.results import Better, Measurement
+from deeploc.stimuli import Stimulus
+
+Ability = TypeVar("Ability")
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a task may build its items from.
+
+    ``held_out`` maps each condition of the contrast to the stimuli that did not localize
+    (with ``split: none`` to all of them) and ``positive`` names the conditions the contrast
+    prefers. Relative paths in the options are relative to ``base``; ``limit`` bounds the items
+    per condition (``None``: all), drawn with ``seed``.
+    """
+
+    held_out: Mapping[str, Sequence[Stimulus]]
+    positive: Sequence[str]
+    base: Path
+    seed: int = 0
+    limit: int | None = None
+
+
+@runtime_checkable
+class Task(Protocol):
+    """One thing a model is asked to do.
+
+    Made by the entry point's ``make(options, context)``, where ``options`` is what the contrast
+    file says below the task's name.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name the task has in contrast files and in scores.csv."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, Better]:
+        """Metric name -> whether ``higher`` or ``lower`` values mean a better model."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the numbers (options, content hash of the items), as JSON."""
+        ...
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Learn from the intact model what ``measure`` needs (reference outputs, a probe).
+
+        Raises
+        ------
+        TaskError
+            If the adapter lacks the ability that the task needs.
+        """
+        ...
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return the measurements of the model as it is now, intact or ablated."""
+        ...
+
+
+def require(adapter: Adapter, ability: type[Ability], task: str) -> Ability:
+    """Return the adapter as one that has ``ability``.
+
+    Raises
+    ------
+    TaskError
+        If it lacks it.
+    """
+    if not isinstance(adapter, ability):
+        raise TaskError(
+            f"task {task!r} needs a model with the ability {ability.__name__}; "
+            f"{adapter.identity.get('model', 'this model')} has none; leave the task out"
+        )
+    return adapter

@@ -1,0 +1,1 @@
+"""Tasks shipped with deeploc, one per module, found by entry point."""

@@ -1,0 +1,164 @@
+"""Sites, units, and the two things we say about them: a statistic and a yes/no.
+
+A *site* is a named place in a model where activations can be read and written.
+A *unit* is one scalar of a site. All units of a model share one index, so that
+a statistic or a selection over the whole model is a plain vector.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from deeploc.errors import AdapterError, MaskError
+
+Vector = Float64[np.ndarray, " unit"]
+Selection = Bool[np.ndarray, " unit"]
+Tap = Literal["output", "input"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A named place in a model, e.g. the output of block 3.
+
+    ``path`` is the dotted module path, ``tap`` says which side of that module is meant and
+    ``kind`` groups sites that mean the same in every block (``block``, ``mlp-neurons``, ...).
+    ``n_positions`` is the number of positions (pixels, patches) if it is fixed, else ``None``.
+    """
+
+    path: str
+    kind: str
+    n_units: int
+    tap: Tap = "output"
+    n_positions: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The identity of the site: its module path, and ``:input`` where the input is meant."""
+        return self.path if self.tap == "output" else f"{self.path}:{self.tap}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The ordered sites of a model; gives every unit its global index."""
+
+    sites: tuple[Site, ...]
+
+    @cached_property
+    def n_units(self) -> int:
+        """Number of units over all sites."""
+        return sum(site.n_units for site in self.sites)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Site name -> the slice of the unit axis it occupies."""
+        slices: dict[str, slice] = {}
+        start = 0
+        for site in self.sites:
+            slices[site.name] = slice(start, start + site.n_units)
+            start += site.n_units
+        return slices
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of site, each once, in order of first appearance."""
+        return tuple(dict.fromkeys(site.kind for site in self.sites))
+
+    def of_kind(self, kind: str) -> Selection:
+        """Return which units belong to sites of ``kind``."""
+        sizes = [site.n_units for site in self.sites]
+        return np.repeat([site.kind == kind for site in self.sites], sizes)
+
+    def choose(self, wanted: Iterable[str]) -> "Layout":
+        """Return the sites named by kinds or by globs over site names, in the order asked for.
+
+        Raises
+        ------
+        AdapterError
+            If one of ``wanted`` names no site of this model.
+        """
+        chosen: dict[Site, None] = {}
+        for pattern in wanted:
+            hits = [s for s in self.sites if s.kind == pattern or fnmatchcase(s.name, pattern)]
+            if not hits:
+                raise AdapterError(
+                    f"this model has no site of kind or name {pattern!r}; it has the kinds "
+                    f"{', '.join(self.kinds) or 'none'}; `deeploc sites MODEL` lists every site"
+                )
+            chosen.update(dict.fromkeys(hits))
+        return Layout(tuple(chosen))
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Return the site table that every artefact carries: name, kind, n_units, offset."""
+        return [
+            {
+                "name": site.name,
+                "kind": site.kind,
+                "n_units": site.n_units,
+                "offset": self.slices[site.name].start,
+            }
+            for site in self.sites
+        ]
+
+    @classmethod
+    def from_table(cls, table: Sequence[Mapping[str, Any]]) -> "Layout":
+        """Return the layout that a site table describes; the inverse of ``table``."""
+        return cls(tuple(_site(row) for row in table))
+
+
+def _site(row: Mapping[str, Any]) -> Site:
+    name = str(row["name"])
+    tap: Tap = "input" if name.endswith(":input") else "output"
+    return Site(name.removesuffix(":input"), str(row["kind"]), int(row["n_units"]), tap)
+
+
+@dataclass(frozen=True)
+class StatMap:
+    """What one contrast says about every unit of a model; all vectors are float64 ``(unit,)``.
+
+    ``t`` is Welch's t, ``df`` its degrees of freedom, ``p`` two-sided, ``q`` the
+    Benjamini-Hochberg adjusted p, ``d`` Cohen's d in pooled standard deviations. ``means`` and
+    ``sds`` hold the response per condition in the model's own activation units (of the absolute
+    activation where the read-out says ``abs``). ``baseline`` is the mean signed activation over
+    all stimuli of the localizer: what mean ablation holds a unit at.
+    """
+
+    layout: Layout
+    t: Vector
+    df: Vector
+    p: Vector
+    q: Vector
+    d: Vector
+    baseline: Vector
+    means: Mapping[str, Vector] = field(default_factory=dict)
+    sds: Mapping[str, Vector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnitMask:
+    """The units selected from a model: boolean ``(unit,)`` over ``layout``."""
+
+    layout: Layout
+    selected: Selection
+
+    def __post_init__(self) -> None:
+        if self.selected.shape != (self.layout.n_units,):
+            raise MaskError(
+                f"mask has {self.selected.size} units but the layout has "
+                f"{self.layout.n_units} over {len(self.layout.sites)} sites"
+            )
+
+    def __len__(self) -> int:
+        return int(self.selected.sum())
+
+    def at(self, site: str) -> Bool[np.ndarray, " site_unit"]:
+        """Return the part of the mask that belongs to the site of this name."""
+        return self.selected[self.layout.slices[site]]
+
+    def of_kind(self, kind: str) -> "UnitMask":
+        """Return the same mask with only the units at sites of ``kind`` left selected."""
+        return UnitMask(self.layout, self.selected & self.layout.of_kind(kind))

@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from deeploc import artefacts
+from deeploc.errors import MaskError, RunError
+from deeploc.units import Layout, Site, StatMap, UnitMask
+
+from .conftest import stat_map_of
+
+
+def full_map(layout: Layout) -> StatMap:
+    plain = stat_map_of(np.arange(20.0), layout)
+    means = {"sentences": np.ones(20), "nonwords": np.zeros(20)}
+    vectors = (plain.t, plain.df, plain.p, plain.q, plain.d, plain.baseline)
+    return StatMap(layout, *vectors, means=means, sds=means)
+
+
+def test_statmap_file_is_what_the_design_says(tmp_path, layout: Layout) -> None:
+    """Flat float64 vectors by their documented names, and the site table in the metadata."""
+    artefacts.save_statmap(tmp_path / "statmap.safetensors", full_map(layout))
+    with safe_open(tmp_path / "statmap.safetensors", framework="numpy") as file:
+        names = set(file.keys())
+        table = json.loads(file.metadata()["sites"])
+        t = file.get_tensor("t")
+
+    assert names >= {"t", "df", "p", "q", "d", "mean.sentences", "sd.nonwords"}
+    assert (t.dtype, t.shape) == (np.float64, (20,))
+    assert table[1] == {"name": "h.1.mlp.down:input", "kind": "mlp-neurons", "n_units": 4, "offset": 4}
+
+
+def test_statmap_and_mask_read_back(tmp_path, layout: Layout) -> None:
+    """What is saved is what is loaded, layout included."""
+    stat_map = full_map(layout)
+    mask = UnitMask(layout, stat_map.t > 15)
+    artefacts.save_statmap(tmp_path / "s", stat_map)
+    artefacts.save_mask(tmp_path / "m", mask)
+    again = artefacts.load_statmap(tmp_path / "s")
+
+    assert again.layout == layout
+    np.testing.assert_array_equal(again.means["sentences"], stat_map.means["sentences"])
+    np.testing.assert_array_equal(artefacts.load_mask(tmp_path / "m").selected, mask.selected)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x00" * 64])
+def test_broken_files_are_one_line(tmp_path, content: bytes) -> None:
+    """The message names the file and the remedy."""
+    (tmp_path / "statmap.safetensors").write_bytes(content)
+
+    with pytest.raises(RunError, match=r"statmap.safetensors is broken .*; localize again"):
+        artefacts.load_statmap(tmp_path / "statmap.safetensors")
+
+
+def test_failed_write_leaves_the_old_file(tmp_path) -> None:
+    """A write that cannot finish neither harms what was there nor leaves parts behind."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunError, match="cannot write"):
+        artefacts.write(tmp_path / "folder", b"x")
+
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_units_csv_lists_by_falling_t(layout: Layout) -> None:
+    """Index is the place within the site, not the global one."""
+    stat_map = full_map(layout)
+    selected = np.zeros(20, dtype=bool)
+    selected[[5, 14]] = True
+    lines = artefacts.units_csv(UnitMask(layout, selected), stat_map).splitlines()
+
+    assert lines[0] == "site,index,t,d,q,mean.sentences,mean.nonwords"
+    assert lines[1].startswith("h.1,0,14.0,")
+    assert lines[2].startswith("h.1.mlp.down:input,1,5.0,")
+
+
+def test_llm_localization_format_round_trip(tmp_path, layout: Layout) -> None:
+    """Exported is a (layers, hidden) 0/1 matrix; imported is the same mask over blocks."""
+    mask = UnitMask(layout, np.arange(20) % 3 == 0)
+    artefacts.export_llm_localization(mask, tmp_path / "m.npy")
+    matrix = np.load(tmp_path / "m.npy")
+    back = artefacts.import_llm_localization(tmp_path / "m.npy", layout)
+
+    assert matrix.shape == (2, 6)
+    np.testing.assert_array_equal(matrix.reshape(-1), mask.selected[8:])
+    np.testing.assert_array_equal(back.selected, mask.selected[8:])
+
+
+def test_mask_for_another_model_is_refused(tmp_path, layout: Layout) -> None:
+    """The message gives both shapes."""
+    np.save(tmp_path / "m.npy", np.zeros((3, 6)))
+
+    with pytest.raises(MaskError, match=r"shape \(3, 6\); this model's blocks need .* \(2, 6\)"):
+        artefacts.import_llm_localization(tmp_path / "m.npy", layout)
+
+
+def test_export_needs_blocks(tmp_path) -> None:
+    """A mask over neurons has no (layers x hidden) form."""
+    neurons = Layout((Site("h.0.mlp", "mlp-neurons", 4, "input"),))
+    mask = UnitMask(neurons, np.ones(4, dtype=bool))
+
+    with pytest.raises(MaskError, match="--sites block"):
+        artefacts.export_llm_localization(mask, tmp_path / "m.npy")

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from deeploc.results import Cell, Effect, Measurement, Score, effects, from_csv, score, to_csv
+
+ABLATED = Cell("block", "zero", 1.0, "top")
+
+
+def test_perplexity_is_the_exponential_of_nats_per_token() -> None:
+    """Three texts of unequal length are weighted by their tokens."""
+    amount, weight = np.array([2.0, 3.0, 7.0]), np.array([1.0, 2.0, 3.0])
+    row = score("perplexity", Measurement("perplexity", "a", amount, weight, True), ABLATED)
+
+    assert row.value == pytest.approx(np.exp(12 / 6))
+    assert row.n == 3
+    assert row.ci_low <= row.value <= row.ci_high
+
+
+def test_interval_covers_as_often_as_it_says() -> None:
+    """Of 400 samples of 60 normal items about 95 % have the true mean in their interval."""
+    rng = np.random.default_rng(3)
+    rows = [
+        score("t", Measurement("m", "a", rng.normal(size=60), np.ones(60)), ABLATED)
+        for _ in range(400)
+    ]
+    covered = np.mean([row.ci_low <= 0 <= row.ci_high for row in rows])
+
+    assert 0.91 < covered < 0.98
+
+
+def test_items_an_ablated_model_breaks_on_are_infinite() -> None:
+    """One infinite item makes the value infinite, never nan, and the interval says so."""
+    amount = np.array([1.0, np.inf, 1.0, 1.0])
+    row = score("t", Measurement("nll", "a", amount, np.ones(4)), ABLATED)
+
+    assert row.value == np.inf
+    assert row.ci_high == np.inf
+    assert not np.isnan(row.ci_low)
+
+
+def rows(*, intact: float, top: float, controls: list[float]) -> list[Score]:
+    def row(mask: str, value: float) -> Score:
+        mode, percent = ("none", 0.0) if mask == "none" else ("zero", 1.0)
+        sites = "none" if mask == "none" else "block"
+        return Score("t", "nll", "a", mode, percent, mask, value, 9, value, value, sites)
+
+    masks = [row(f"random-{i}", value) for i, value in enumerate(controls)]
+    return [row("none", intact), row("top", top), *masks, row("random-global-0", 99.0)]
+
+
+@pytest.mark.parametrize(
+    ("top", "controls", "p", "verdict"),
+    [
+        (3.0, [1.1] * 20, 1 / 21, "specific"),
+        (3.0, [1.1] * 19 + [3.0], 2 / 21, "as random"),
+        (0.9, [1.1] * 20, 1.0, "unharmed"),
+        (3.0, [1.1] * 5, 1 / 6, "too few controls"),
+        (np.inf, [np.inf] + [1.0] * 19, 2 / 21, "as random"),
+    ],
+)
+def test_verdict_by_hand(top: float, controls: list[float], p: float, verdict: str) -> None:
+    """p counts controls at least as damaging; other controls do not enter it."""
+    (effect,) = effects(rows(intact=1.0, top=top, controls=controls), {"t": {"nll": "lower"}})
+
+    assert effect.p == pytest.approx(p)
+    assert effect.verdict == verdict
+    assert effect.others == (("random-global-0", 99.0),)
+
+
+def test_damage_points_down_where_higher_is_better() -> None:
+    """Losing accuracy is damage, gaining it is none."""
+    effect = Effect("t", "accuracy", "a", "block", "zero", 1.0, "higher", 0.9, 0.6, (0.95,) * 20)
+
+    assert effect.damage(0.6) == pytest.approx(0.3)
+    assert effect.verdict == "specific"
+
+
+def test_scores_read_back_unchanged() -> None:
+    """CSV keeps every digit, infinities included."""
+    written = rows(intact=1 / 3, top=np.inf, controls=[0.1, 1e-17])
+
+    assert from_csv(to_csv(written)) == written

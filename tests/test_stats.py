@@ -1,0 +1,146 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats as reference
+
+from deeploc.stats import (
+    Moments,
+    benjamini_hochberg,
+    cohens_d,
+    contrast_t,
+    empirical_p,
+    pooled,
+    two_sided_p,
+    welch,
+)
+
+finite = st.floats(-1e3, 1e3, allow_subnormal=False)
+batches = hnp.arrays(float, st.tuples(st.integers(4, 30), st.just(3)), elements=finite)
+
+
+def moments_of(*parts: np.ndarray, n_units: int = 3) -> Moments:
+    moments = Moments(n_units)
+    for part in parts:
+        moments.add(part)
+    return moments
+
+
+@given(batches, st.integers(0, 30))
+def test_moments_do_not_depend_on_batching(x: np.ndarray, cut: int) -> None:
+    """Any split of the stimuli into batches gives NumPy's mean and variance."""
+    split = moments_of(x[:cut], x[cut:])
+
+    np.testing.assert_allclose(split.mean, x.mean(0), atol=1e-9)
+    np.testing.assert_allclose(split.variance, x.var(0, ddof=1), atol=1e-6)
+
+
+@given(batches, batches)
+def test_pooled_moments_are_those_of_one_sample(x: np.ndarray, y: np.ndarray) -> None:
+    """Merging two conditions equals having read them as one."""
+    both = pooled([moments_of(x), moments_of(y)])
+    whole = np.concatenate([x, y])
+
+    assert both.count == len(whole)
+    np.testing.assert_allclose(both.mean, whole.mean(0), atol=1e-9)
+    np.testing.assert_allclose(both.variance, whole.var(0, ddof=1), atol=1e-6)
+
+
+def test_half_precision_is_summed_in_float64() -> None:
+    """A float16 sum of 4,000 ones would stop at 2,048; the moments do not."""
+    assert moments_of(np.ones((4000, 3), np.float16)).mean.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_variance_needs_two_stimuli() -> None:
+    """One stimulus says nothing about spread."""
+    assert np.isnan(moments_of(np.ones((1, 3))).variance).all()
+
+
+def test_shapes_are_checked_under_test() -> None:
+    """The jaxtyping hook refuses a batch with a missing axis and names the axes."""
+    with pytest.raises(TypeError, match="stimulus unit"):
+        moments_of(np.ones(3))
+
+
+def test_welch_matches_scipy(rng: np.random.Generator) -> None:
+    """t, df and p agree with scipy's unequal-variance test to 1e-12."""
+    a, b = rng.normal(0.3, 2.0, (40, 3)), rng.normal(0.0, 1.0, (25, 3))
+    t, df = welch(moments_of(a), moments_of(b))
+    expected = reference.ttest_ind(a, b, equal_var=False)
+
+    np.testing.assert_allclose(t, expected.statistic, rtol=1e-12)
+    np.testing.assert_allclose(df, expected.df, rtol=1e-12)
+    np.testing.assert_allclose(two_sided_p(t, df), expected.pvalue, rtol=1e-12)
+
+
+def test_weighted_contrast_by_hand() -> None:
+    """t of 1, -1/2, -1/2 on three small samples equals the sum written out."""
+    a, b, c = (np.array([[1.0], [3.0]]), np.array([[0.0], [2.0]]), np.array([[4.0], [8.0]]))
+    t, df = contrast_t([moments_of(x, n_units=1) for x in (a, b, c)], [1, -0.5, -0.5])
+
+    # means 2, 1, 6; variances 2, 2, 8; terms w^2 v / n = 1, 0.25, 1
+    assert t.item() == pytest.approx((2 - 0.5 - 3) / 2.25**0.5)
+    assert df.item() == pytest.approx(2.25**2 / (1 + 0.0625 + 1))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e6 / 3])
+def test_constant_units_carry_no_evidence(value: float) -> None:
+    """A unit that never changes gets t = 0, whatever rounding its mean suffers."""
+    t, df = welch(
+        moments_of(*[np.full((7, 3), value)] * 3), moments_of(*[np.full((5, 3), 2 * value)] * 3)
+    )
+
+    assert t.tolist() == [0.0, 0.0, 0.0]
+    assert df.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_nonfinite_activations_stay_visible() -> None:
+    """An overflowed unit has t = nan and harms no other."""
+    a = np.array([[1.0, np.inf], [2.0, 1.0], [4.0, 1.0]])
+    with np.errstate(invalid="ignore"):
+        t, _ = welch(moments_of(a, n_units=2), moments_of(a[::-1] * 2, n_units=2))
+
+    assert np.isnan(t).tolist() == [False, True]
+
+
+def test_cohens_d_by_hand() -> None:
+    """Means 2 and 0 with pooled variance 1 are two deviations apart."""
+    a, b = np.array([[1.0], [2.0], [3.0]]), np.array([[-1.0], [0.0], [1.0]])
+
+    assert cohens_d([moments_of(x, n_units=1) for x in (a, b)], [1, -1]).item() == 2.0
+
+
+@given(hnp.arrays(float, st.integers(1, 60), elements=st.floats(0, 1)))
+def test_bh_matches_scipy(p: np.ndarray) -> None:
+    """q equals scipy's adjusted p for any p-values."""
+    np.testing.assert_allclose(
+        benjamini_hochberg(p), reference.false_discovery_control(p), rtol=1e-12
+    )
+
+
+def test_bh_ignores_units_without_a_p() -> None:
+    """Dead units neither crash the correction (as in scipy) nor make it stricter."""
+    p = np.array([0.01, np.nan, 0.04, np.nan])
+    q = benjamini_hochberg(p)
+
+    np.testing.assert_allclose(q[[0, 2]], reference.false_discovery_control([0.01, 0.04]))
+    assert np.isnan(q[[1, 3]]).all()
+    assert np.isnan(benjamini_hochberg(p[[1, 3]])).all()
+
+
+def test_bh_raises_no_warning_on_nan() -> None:
+    """Nothing is printed for what is expected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        benjamini_hochberg(np.array([np.nan, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"), [(5.0, 1 / 5), (2.0, 4 / 5), (0.0, 1.0), (3.0, 3 / 5)]
+)
+def test_empirical_p_counts_ties_as_damage(observed: float, expected: float) -> None:
+    """p is (1 + controls at least as large) / (1 + N); it is never 0."""
+    assert empirical_p(observed, [1.0, 2.0, 3.0, 3.0]) == expected

@@ -20,24 +20,24 @@ class Ablation:
     gain: float = 0.0
     offset: Vector | None = None
 
+    @classmethod
+    def of(cls, mode: str, mask: UnitMask, stat_map: StatMap) -> "Ablation":
+        """Return the ablation that ``mode`` names: ``zero``, ``mean`` or ``scale:G``.
 
-def ablation(mode: str, mask: UnitMask, stat_map: StatMap) -> Ablation:
-    """Return the ablation that ``mode`` names: ``zero``, ``mean`` or ``scale:G``.
+        ``mean`` takes each unit's own mean over the localizer's stimuli, never one mean for all
+        units: with a global scalar (as in the code of Kryvosheieva et al. 2025, arXiv 2512.03676)
+        random controls do as much damage as the selected units.
 
-    ``mean`` takes each unit's own mean over the localizer's stimuli, never one mean for all
-    units: Kryvosheieva et al. (2025, arXiv 2512.03676) used a global scalar, and their random
-    controls then did as much damage as the selected units (science.md 5.1).
-
-    Raises
-    ------
-    ValueError
-        If ``mode`` is none of these, or ``G`` is not a finite number.
-    """
-    if mode == "zero":
-        return Ablation(mask)
-    if mode == "mean":
-        return Ablation(mask, offset=stat_map.baseline)
-    return Ablation(mask, gain=parse_scale(mode))
+        Raises
+        ------
+        ValueError
+            If ``mode`` is none of these, or ``G`` is not a finite number.
+        """
+        if mode == "zero":
+            return cls(mask)
+        if mode == "mean":
+            return cls(mask, offset=stat_map.baseline)
+        return cls(mask, gain=parse_scale(mode))
 
 
 def parse_scale(mode: str) -> float:

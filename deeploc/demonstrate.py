@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deeploc import select
-from deeploc.ablation import ablation
+from deeploc.ablation import Ablation
 from deeploc.adapter import Generates, Sampling
 from deeploc.errors import MaskError
 from deeploc.experiment import Run
@@ -43,7 +43,7 @@ def continuations(
     masks = {f"ablated: {label}": mask, "control: random": select.random_like(mask, (seed, 0))}
     texts = {"intact": model.generate(prompt, sampling)}
     for name, each in masks.items():
-        with run.adapter.ablated(ablation(dose.mode, each, run.stat_map)):
+        with run.adapter.ablated(Ablation.of(dose.mode, each, run.stat_map)):
             texts[name] = model.generate(prompt, sampling)
     return texts
 

@@ -13,8 +13,8 @@ from deeploc import artefacts, plugins, report
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.contrast import Contrast
 from deeploc.errors import RunError
-from deeploc.evaluate import evaluate, network, plan
-from deeploc.localize import localize
+from deeploc.evaluation import evaluate, network, plan
+from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
 from deeploc.results import Effect, Score, effects, from_csv, to_csv
 from deeploc.runs import RunFolder
@@ -278,4 +278,3 @@ class _Saving:
     def _save(self) -> None:
         artefacts.write(self._folder.scores, to_csv(self._scores))
         self._saved = time.monotonic()
-

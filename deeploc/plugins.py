@@ -6,6 +6,7 @@ imported when it is asked for.
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, get_args
 
@@ -48,8 +49,7 @@ def load(group: Group, name: str) -> Any:
         near = get_close_matches(name, plugins, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise PluginError(
-            f"no plugin named {name!r} in {group}; {hint}"
-            f"installed: {', '.join(plugins) or 'none'}"
+            f"no plugin named {name!r} in {group}; {hint}installed: {', '.join(plugins) or 'none'}"
         )
     try:
         return plugins[name].load()
@@ -85,6 +85,18 @@ def load_model(address: str, options: ModelOptions | None = None) -> Adapter:
             f"{', '.join(available('deeploc.adapters'))}"
         )
     adapter: Adapter = load("deeploc.adapters", kind)(name, options or ModelOptions())
+    return adapter
+
+
+def wrap(module: Any, **options: Any) -> Adapter:
+    """Return an adapter for a model in hand, any ``torch.nn.Module``.
+
+    Give ``tokenizer=`` for a causal language model, or ``preprocess=`` (stimulus contents to
+    model inputs) for anything else; ``deeploc.adapters.module.wrap`` lists every option.
+    """
+    adapter: Adapter = import_module(available("deeploc.adapters")["torch"].module).wrap(
+        module, **options
+    )
     return adapter
 
 

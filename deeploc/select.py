@@ -86,7 +86,7 @@ def percentile_range(
         return _mask(stat_map.layout, inside)
     if k > inside.size:
         raise ValueError(f"cannot draw {k} units: only {inside.size} lie between the percentiles")
-    drawn = np.random.RandomState(seed).choice(inside, k, replace=False)  # noqa: NPY002 - frozen
+    drawn = np.random.RandomState(seed).choice(inside, k, replace=False)
     return _mask(stat_map.layout, drawn)
 
 

@@ -151,5 +151,3 @@ def empirical_p(observed: float, null: Sequence[float]) -> float:
     Source: Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9, 39.
     """
     return (1 + sum(value >= observed for value in null)) / (1 + len(null))
-
-

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from deeploc.adapter import Adapter
+from deeploc.errors import TaskError
 from deeploc.results import Better, Measurement
 from deeploc.stimuli import Stimulus
 

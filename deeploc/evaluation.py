@@ -1,4 +1,4 @@
-"""Tasks × {intact, ablated, controls}: what the network can no longer do."""
+"""Tasks for the intact, the ablated and the control model: what it can no longer do."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deeploc import select
-from deeploc.ablation import Ablation, ablation
+from deeploc.ablation import Ablation
 from deeploc.adapter import Adapter
 from deeploc.contrast import Ablate, Controls, Select
 from deeploc.results import Cell, Score, score
@@ -67,7 +67,7 @@ def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
     for name in dict.fromkeys(name for dose in doses for name in dose.masks):
         for dose, mode in ((d, m) for d in doses if name in d.masks for m in ablate.mode):
             cell = Cell(dose.kind, mode, dose.percent, name)
-            cells[cell] = ablation(mode, dose.masks[name], stat_map)
+            cells[cell] = Ablation.of(mode, dose.masks[name], stat_map)
     return Plan(cells, tuple(notices))
 
 

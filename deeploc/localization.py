@@ -99,9 +99,7 @@ def _response(
     return np.abs(values) if contrast.read.response == "abs" else values
 
 
-def _compare(
-    contrast: Contrast, moments: Mapping[str, Moments]
-) -> tuple[Vector, Vector, Vector]:
+def _compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
     """Return t, df and d of the contrast.
 
     With ``against: each`` a unit gets the comparison in which it does worst (the minimum t over

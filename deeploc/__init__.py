@@ -1,0 +1,87 @@
+"""Find the units of a network that respond to a contrast, and test what they do.
+
+>>> import deeploc
+>>> adapter = deeploc.load_model("reference:lm")                # doctest: +SKIP
+>>> contrast = deeploc.load_contrast("language")                # doctest: +SKIP
+>>> stat_map = deeploc.localize(adapter, contrast)              # doctest: +SKIP
+>>> mask = deeploc.top_percent(stat_map, 1)                     # doctest: +SKIP
+>>> with adapter.ablated(deeploc.Ablation(mask)):               # doctest: +SKIP
+...     adapter.generate("the cat", deeploc.Sampling())
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deeploc.ablation import Ablation
+    from deeploc.adapter import ModelOptions, Sampling, TextRequest
+    from deeploc.contrast import Contrast
+    from deeploc.contrast import load as load_contrast
+    from deeploc.errors import DeeplocError
+    from deeploc.evaluation import evaluate
+    from deeploc.localization import localize
+    from deeploc.plugins import load_model, wrap
+    from deeploc.select import bottom_k, fdr, percentile_range, random_like, top_k, top_percent
+    from deeploc.stimuli import Stimulus
+    from deeploc.units import Layout, Site, StatMap, UnitMask
+
+_HOME = {
+    "Ablation": "ablation",
+    "Contrast": "contrast",
+    "DeeplocError": "errors",
+    "Layout": "units",
+    "ModelOptions": "adapter",
+    "Sampling": "adapter",
+    "Site": "units",
+    "StatMap": "units",
+    "Stimulus": "stimuli",
+    "TextRequest": "adapter",
+    "UnitMask": "units",
+    "bottom_k": "select",
+    "evaluate": "evaluation",
+    "fdr": "select",
+    "load_contrast": "contrast:load",
+    "load_model": "plugins",
+    "localize": "localization",
+    "percentile_range": "select",
+    "random_like": "select",
+    "top_k": "select",
+    "top_percent": "select",
+    "wrap": "plugins",
+}
+
+__all__ = [
+    "Ablation",
+    "Contrast",
+    "DeeplocError",
+    "Layout",
+    "ModelOptions",
+    "Sampling",
+    "Site",
+    "StatMap",
+    "Stimulus",
+    "TextRequest",
+    "UnitMask",
+    "bottom_k",
+    "evaluate",
+    "fdr",
+    "load_contrast",
+    "load_model",
+    "localize",
+    "percentile_range",
+    "random_like",
+    "top_k",
+    "top_percent",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # imported on first use: NumPy, SciPy and pydantic would make `deeploc --help` wait for half a
+    # second. No public name may be a module's too: importing that module would replace it.
+    if name not in _HOME:
+        raise AttributeError(f"module 'deeploc' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(f"deeploc.{module}"), attribute or name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,211 @@
+"""Contrasts: named conditions, a comparison between them, and how it is read and tested."""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from deeploc import contrast_file
+from deeploc.contrast_file import Document, Place
+from deeploc.contrast_parts import (
+    Ablate,
+    Comparison,
+    Controls,
+    Readout,
+    Select,
+    parse_comparison,
+)
+from deeploc.errors import ContrastError
+from deeploc.faults import tell
+from deeploc.stimuli.sources import Source
+from deeploc.strict import Number, StrictModel, Text, as_list, nearest
+
+__all__ = [
+    "Ablate",
+    "Comparison",
+    "Condition",
+    "Contrast",
+    "Controls",
+    "Readout",
+    "Select",
+    "available",
+    "load",
+]
+
+Condition = Source
+"""A condition is a named source of stimuli."""
+
+
+def _is_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise ValueError(
+            f"{name!r} is no name; use letters, digits, '_' and '-', "
+            f"e.g. {re.sub(r'[^a-zA-Z0-9_-]+', '-', name).strip('-') or 'faces'!r}"
+        )
+    return name
+
+
+def _is_task(entry: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    if isinstance(entry, str):
+        return entry
+    if len(entry) != 1:
+        raise ValueError(
+            f"a task is its name, or one name with its options below it; this has "
+            f"{', '.join(entry) or 'nothing'}; start each task with a dash of its own"
+        )
+    ((name, options),) = entry.items()
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"the options of task {name!r} must be a mapping, `key: value`")
+    return entry
+
+
+def _form(value: Any) -> str:
+    return "(mapping)" if isinstance(value, Mapping) else "(text)"
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+Said = Annotated[
+    Annotated[Text, Tag("(text)")] | Annotated[Mapping[str, Number], Tag("(mapping)")],
+    Discriminator(_form),
+]
+Entry = Annotated[
+    Annotated[Text, Tag("(text)")] | Annotated[Mapping[str, Any], Tag("(mapping)")],
+    Discriminator(_form),
+    AfterValidator(_is_task),
+]
+
+
+class Contrast(StrictModel):
+    """Conditions, a comparison, and the read-out, selection and tasks that belong to it.
+
+    ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
+    uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
+    beat every condition on the right, not their pool.
+    """
+
+    name: Name
+    title: Text
+    modality: Literal["text", "image"]
+    source: Text
+    licence: Text | None = None
+    notes: Text | None = None
+    conditions: Annotated[Mapping[Name, Condition], Field(min_length=1)]
+    contrast: Said
+    against: Literal["pooled", "each"] = "pooled"
+    read: Readout = Readout()
+    split: Literal["half", "none"] = "half"
+    select: Select = Select()
+    ablate: Ablate = Ablate()
+    evaluate: Annotated[tuple[Entry, ...], BeforeValidator(as_list)] = ()
+
+    _document: Document = PrivateAttr(default=Document({}, {}))
+    _base: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @field_validator("contrast")
+    @classmethod
+    def _compares_conditions(cls, said: Any, info: ValidationInfo) -> Any:
+        if "conditions" in info.data:  # else their own faults are told
+            parse_comparison(said, info.data["conditions"])
+        return said
+
+    @field_validator("against")
+    @classmethod
+    def _has_sides(cls, against: str, info: ValidationInfo) -> str:
+        if against == "each" and isinstance(info.data.get("contrast"), Mapping):
+            raise ValueError("'each' needs a contrast of the form `a > b, c`, not weights")
+        return against
+
+    @property
+    def comparison(self) -> Comparison:
+        """The parsed ``contrast``."""
+        return parse_comparison(self.contrast, self.conditions)
+
+    @property
+    def tasks(self) -> list[tuple[str, dict[str, Any]]]:
+        """The tasks to evaluate, each with its options."""
+        pairs = [{e: None} if isinstance(e, str) else e for e in self.evaluate]
+        return [(name, dict(options or {})) for pair in pairs for name, options in pair.items()]
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from: that of the file, else the current one."""
+        return self._base
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the contrast as JSON, defaults filled in; the inverse of `restored`."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def restored(cls, resolved: Mapping[str, Any], base: Path) -> "Contrast":
+        """Return the contrast that `resolved` described, with relative paths below ``base``.
+
+        Raises
+        ------
+        ContrastError
+            If ``resolved`` is not a valid contrast.
+        """
+        name = resolved.get("name", "without a name")
+        return _validated(Document(dict(resolved), {(): f"contrast {name!r}"}), base)
+
+    def fault(self, path: Place, message: str) -> ContrastError:
+        """Return an error about the value at ``path``, told with file and line."""
+        place = self._document.place(path)
+        return ContrastError(f"{place}: {message}")
+
+    def faults(self, error: ValidationError, path: Place = ()) -> ContrastError:
+        """Return pydantic's faults about the part at ``path``, each with its file and line."""
+        return tell(error, self._document, path)
+
+
+def available() -> list[str]:
+    """Return the names of the contrasts shipped with deeploc."""
+    names = (file.name for file in files("deeploc.contrasts").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
+    """Load a contrast by its shipped name or from a file that ends in .yaml or .yml.
+
+    ``overrides`` are changes ``dotted.key=VALUE`` made before the contrast is validated.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such contrast, or the file does not describe one; has a line per fault.
+    """
+    path = Path(name_or_path)
+    shown = str(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        if shown not in available():
+            raise ContrastError(
+                f"no contrast named {shown!r}; {nearest(shown, available())}"
+                f"shipped: {', '.join(available())}; for your own, pass the path of a .yaml file"
+            )
+        path = Path(str(files("deeploc.contrasts"))) / f"{shown}.yaml"
+        shown = path.name
+    document = contrast_file.read(path, shown)
+    for change in overrides:
+        document = contrast_file.override(document, change)
+    return _validated(document, path.absolute().parent)
+
+
+def _validated(document: Document, base: Path) -> Contrast:
+    try:
+        contrast = Contrast.model_validate(document.data)
+    except ValidationError as error:
+        raise tell(error, document) from None
+    contrast._document, contrast._base = document, base
+    return contrast

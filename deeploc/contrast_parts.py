@@ -1,0 +1,172 @@
+"""The parts of a contrast: how it is read, compared, selected and ablated."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from deeploc.strict import Flag, Number, Percent, StrictModel, Texts, Whole, as_list, nearest
+
+
+def _is_mode(mode: str) -> str:
+    name, _, gain = mode.partition(":")
+    number = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
+    if mode in ("zero", "mean") or (name == "scale" and re.fullmatch(number, gain)):
+        return mode
+    raise ValueError(
+        f"{mode!r} is no way to ablate; {nearest(mode, ['zero', 'mean', 'scale:0.5'])}"
+        "there are zero, mean and scale:G, e.g. scale:0.5"
+    )
+
+
+def _rises(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= bounds[0] < bounds[1] <= 100:
+        raise ValueError(
+            f"{list(bounds)} is no range; percentiles are [LOW, HIGH] with 0 <= LOW < HIGH <= 100"
+        )
+    return bounds
+
+
+Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
+Mode = Annotated[str, AfterValidator(_is_mode)]
+Modes = Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(as_list)]
+Percents = Annotated[tuple[Percent, ...], Field(min_length=1), BeforeValidator(as_list)]
+Count = Annotated[Whole, Field(ge=0)]
+
+
+class Readout(StrictModel):
+    """How a model's answer to a stimulus becomes one number per unit.
+
+    ``sites`` are kinds or globs over site names. ``tokens: content`` never reads special tokens,
+    and its ``last`` is the last token that ends a word; ``all`` reads every attended token.
+    ``max_tokens`` truncates (``None``: at the model's own context length); ``lowercase`` is
+    applied when the stimuli are loaded.
+    """
+
+    sites: Texts = ("block",)
+    pool: Literal["last", "mean", "max", "cls", "none"] = "last"
+    response: Literal["abs", "signed"] = "signed"
+    tokens: Literal["content", "all"] = "content"
+    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    lowercase: Flag = False
+
+
+class Select(StrictModel):
+    """Which units are the network: exactly one of k, percent, fdr, percentile; else the top 1 %.
+
+    ``percent`` counts from the end of the ranking that ``tail`` names. Beside ``percentile`` it
+    says how many of all units to draw, with ``seed``, from between the two percentiles of t.
+    """
+
+    k: Annotated[Whole, Field(ge=1)] | None = None
+    percent: Percent | None = None
+    fdr: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    percentile: Range | None = None
+    tail: Literal["top", "bottom"] = "top"
+    seed: Count = 42
+
+    @model_validator(mode="before")
+    @classmethod
+    def _top_percent_unless_said(cls, data: Any) -> Any:
+        rules = ("k", "percent", "fdr", "percentile")
+        if isinstance(data, Mapping) and all(data.get(rule) is None for rule in rules):
+            return {**data, "percent": 1.0}
+        return data
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Select":
+        rules = [rule for rule in ("k", "fdr", "percentile") if getattr(self, rule) is not None]
+        plain_percent = self.percent is not None and self.percentile is None
+        rules += ["percent"] if plain_percent else []
+        if len(rules) > 1:
+            raise ValueError(
+                f"exactly one of k, percent, fdr, percentile selects; this has {' and '.join(rules)}"
+            )
+        if self.tail == "bottom" and not plain_percent:
+            raise ValueError(f"tail goes with percent, not with {rules[0]}; leave it out")
+        if "seed" in self.model_fields_set and (self.percentile is None or self.percent is None):
+            raise ValueError("seed draws a percent of units from a percentile range; leave it out")
+        return self
+
+
+class Controls(StrictModel):
+    """The masks that an ablation is held against.
+
+    ``random``: so many masks matched per site; ``random-global``: so many matched in total, as
+    in the paper; ``bottom``: the units with the smallest t; ``range``: drawn from between two
+    percentiles of t.
+    """
+
+    random: Count = 20
+    random_global: Annotated[Count, Field(alias="random-global")] = 0
+    bottom: Flag = False
+    range: Range | None = None
+
+
+class Ablate(StrictModel):
+    """What is done to the units, and at which doses (``None``: the selected units themselves).
+
+    A dose is a percentage of the units at sites of one kind, from the top of the ranking by t.
+    """
+
+    mode: Modes = ("zero",)
+    percent: Percents | None = None
+    controls: Controls = Controls()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which conditions a unit must prefer to which.
+
+    ``weights`` are the numbers of the weighted form and None for ``a > b, c``; conditions in
+    neither side are read for the response profile only.
+    """
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    weights: Mapping[str, float] | None = None
+
+
+def parse_comparison(said: str | Mapping[str, float], conditions: Iterable[str]) -> Comparison:
+    """Return the comparison that ``a, b > c`` or a mapping of weights describes.
+
+    Raises
+    ------
+    ValueError
+        If it has not two sides, names what is no condition, or its weights do not sum to 0.
+    """
+    known = list(conditions)
+    weights = None if isinstance(said, str) else said
+    sides = _sides(said) if isinstance(said, str) else _weighted_sides(said)
+    names = [name for side in sides for name in side]
+    for name in [*names, *(weights or ())]:
+        if name not in known:
+            raise ValueError(
+                f"there is no condition {name!r}; {nearest(name, known)}"
+                f"conditions: {', '.join(known)}"
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"condition {name!r} is named twice; name it once, on one side")
+    return Comparison(*sides, weights)
+
+
+def _sides(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    sides = [tuple(name.strip() for name in side.split(",")) for side in text.split(">")]
+    if len(sides) != 2 or not all(all(side) for side in sides):
+        raise ValueError(f"{text!r} is no comparison; write it like `a > b` or `a, b > c, d`")
+    return sides[0], sides[1]
+
+
+def _weighted_sides(weights: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    positive = tuple(name for name, weight in weights.items() if weight > 0)
+    negative = tuple(name for name, weight in weights.items() if weight < 0)
+    total = math.fsum(weights.values())
+    if not positive or not negative or abs(total) > 1e-9:
+        raise ValueError(
+            f"weights must have both signs and sum to 0, these sum to {total:g}; "
+            "e.g. {a: 1, b: -0.5, c: -0.5}"
+        )
+    return positive, negative

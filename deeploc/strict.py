@@ -1,0 +1,83 @@
+"""What every part of a contrast file shares: plain values only, and no unknown keys."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+UNKNOWN_KEY = "unknown_key"
+"""The type of the pydantic fault that says which keys are allowed."""
+
+_PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
+
+Model = TypeVar("Model", bound="StrictModel")
+
+
+def as_list(value: Any) -> Any:
+    """Return one value as a list of one; lists, mappings and null stay what they are."""
+    return [value] if isinstance(value, str | int | float) else value
+
+
+# YAML says what is text, a number or a truth; pydantic must not turn one into another.
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(as_list)]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Percent = Annotated[float, Strict(), Field(gt=0, le=100)]
+
+
+class StrictModel(BaseModel):
+    """A frozen part of a contrast file; an unknown key is told with the nearest allowed one."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_allowed_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Model]) -> Model:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
+            details = [_detail(fault, allowed) for fault in error.errors()]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'? `` for the known name nearest to ``name``, or nothing.
+
+    Examples
+    --------
+    >>> nearest("negativ", ["negative", "positive"])
+    "did you mean 'negative'? "
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _detail(fault: ErrorDetails, allowed: Sequence[str]) -> InitErrorDetails:
+    kind: str | PydanticCustomError = fault["type"]
+    if kind == "extra_forbidden" and len(fault["loc"]) == 1:
+        hint = f"{nearest(str(fault['loc'][0]), allowed)}allowed: {', '.join(allowed)}"
+        kind = PydanticCustomError(UNKNOWN_KEY, "{hint}", {"hint": hint})
+    elif kind not in _PYDANTIC_TYPES:
+        kind = PydanticCustomError(fault["type"], "{hint}", {"hint": fault["msg"]})
+    return {
+        "type": kind,
+        "loc": fault["loc"],
+        "input": fault["input"],
+        "ctx": fault.get("ctx", {}),
+    }

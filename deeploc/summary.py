@@ -1,0 +1,139 @@
+"""Effects in words: which of them are told first, and what each sentence says."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isnan
+
+from deeploc.results import Better, Effect
+
+MAX_TOLD = 6
+"""Most outcomes that one summary spells out, and most rows of panels in one figure."""
+
+Row = tuple[str, str, str]
+"""Task, metric and condition: one thing that was measured."""
+
+
+def number(value: float) -> str:
+    """Return a number for reading: three significant digits, and ∞ for infinity.
+
+    Examples
+    --------
+    >>> [number(x) for x in (17.7432, 0.5, 999.6, 26341, 1.5e-7, 0, float("inf"))]
+    ['17.7', '0.500', '1,000', '26,300', '1.50e-07', '0', '∞']
+    """
+    if isnan(value):
+        return "not a number"
+    if abs(value) == inf:
+        text = "∞"
+    elif value and not 1e-4 <= abs(value) < 1e7:
+        text = f"{abs(value):.2e}"
+    elif abs(value) >= 999.5:
+        text = f"{float(f'{abs(value):.3g}'):,.0f}"
+    else:
+        text = f"{abs(value):#.3g}".rstrip(".") if value else "0"
+    return f"\N{MINUS SIGN}{text}" if value < 0 else text
+
+
+def label(task: str, metric: str, condition: str) -> str:
+    """Return the words for one measured thing.
+
+    Examples
+    --------
+    >>> label("minimal-pairs", "accuracy", "grammar"), label("perplexity", "perplexity", "")
+    ('minimal-pairs accuracy (grammar)', 'perplexity')
+    """
+    name = metric if metric == task else f"{task} {metric}"
+    return f"{name} ({condition})" if condition and condition != task else name
+
+
+def row_of(effect: Effect) -> Row:
+    """Return which measured thing an effect is about."""
+    return (effect.task, effect.metric, effect.condition)
+
+
+def main_effects(
+    found: Sequence[Effect], better: Mapping[str, Mapping[str, Better]]
+) -> list[Effect]:
+    """Return the effects on the first metric of each task, the suites of a condition left out."""
+    first = {(task, next(iter(metrics))) for task, metrics in better.items()}
+    whole = {(effect.task, effect.condition) for effect in found}
+    return [
+        effect
+        for effect in found
+        if (effect.task, effect.metric) in first
+        and (effect.task, effect.condition.rpartition("/")[0]) not in whole
+    ]
+
+
+def at_one_dose(found: Sequence[Effect], percent: float | None) -> list[Effect]:
+    """Return the effects at one dose per kind of site, by a rule that ignores the outcome.
+
+    The dose is the ``percent`` that the contrast selects, where it was ablated, else the largest.
+    """
+    told = []
+    for kind in dict.fromkeys(effect.sites for effect in found):
+        here = [effect for effect in found if effect.sites == kind]
+        doses = {effect.percent for effect in here}
+        dose = percent if percent in doses else max(doses)
+        told += [effect for effect in here if effect.percent == dose]
+    return told
+
+
+def shown_rows(found: Iterable[Effect]) -> list[Row]:
+    """Return at most ``MAX_TOLD`` rows, the first condition of every task before any second."""
+    rows = list(dict.fromkeys(row_of(effect) for effect in found))
+    place = {row: [r for r in rows if r[0] == row[0]].index(row) for row in rows}
+    kept = sorted(rows, key=lambda row: place[row])[:MAX_TOLD]
+    return [row for row in rows if row in kept]
+
+
+def summarize(found: Sequence[Effect], what: str) -> str:
+    """Return in plain sentences what ablating ``what`` did, against its matched controls.
+
+    Examples
+    --------
+    >>> copying = Effect("copying", "nll", "", "block", "zero", 1, "lower", 2, 1.9, (2.0,) * 20)
+    >>> summarize([copying], "3 units")
+    'Ablating 3 units harmed nothing that was measured. Copying nll did not suffer (2.00 → 1.90).'
+    """
+    told = sorted(found, key=lambda effect: effect.verdict != "specific")
+    specific = [_damage(effect) for effect in told[:MAX_TOLD] if effect.verdict == "specific"]
+    others = [_outcome(effect) for effect in told[:MAX_TOLD] if effect.verdict != "specific"]
+    if more := told[MAX_TOLD:]:
+        hit = sum(effect.verdict == "specific" for effect in more)
+        others.append(f"{len(more)} more outcomes are in the table, {hit} of them specific")
+    opening = "; it ".join(specific) or _nothing_specific({effect.verdict for effect in found})
+    sentences = [f"Ablating {what} {opening}", *others]
+    return ". ".join(text[:1].upper() + text[1:] for text in sentences) + "."
+
+
+def _nothing_specific(verdicts: set[str]) -> str:
+    if verdicts == {"unharmed"}:
+        return "harmed nothing that was measured"
+    if "too few controls" in verdicts:
+        return "did damage that cannot be judged"
+    return "did no damage beyond that of matched random units"
+
+
+def _damage(effect: Effect) -> str:
+    verb = "raised" if effect.ablated > effect.intact else "lowered"
+    return f"{verb} {label(*row_of(effect))} {_from_to(effect)} ({_against(effect)})"
+
+
+def _outcome(effect: Effect) -> str:
+    name = label(*row_of(effect))
+    if effect.verdict == "unharmed":
+        return f"{name} did not suffer ({number(effect.intact)} → {number(effect.ablated)})"
+    if effect.verdict == "too few controls":
+        n = len(effect.controls)
+        return f"{name} went {_from_to(effect)}; {n} random controls are too few to judge"
+    return f"{name} went {_from_to(effect)} ({_against(effect)})"
+
+
+def _from_to(effect: Effect) -> str:
+    return f"from {number(effect.intact)} to {number(effect.ablated)}"
+
+
+def _against(effect: Effect) -> str:
+    n = len(effect.controls)
+    reached = round(effect.p * (1 + n)) - 1  # the definition of p, solved for its count
+    return f"{reached or 'none'} of {n} random controls did as much, p = {effect.p:.2g}"

@@ -14,12 +14,11 @@ from pydantic import (
     PrivateAttr,
     Tag,
     ValidationError,
-    ValidationInfo,
     field_validator,
 )
 
 from deeploc import contrast_file
-from deeploc.contrast_file import Document, Place
+from deeploc.contrast_file import Document
 from deeploc.contrast_parts import (
     Ablate,
     Comparison,
@@ -32,6 +31,7 @@ from deeploc.errors import ContrastError
 from deeploc.faults import tell
 from deeploc.stimuli.sources import Source
 from deeploc.strict import Number, StrictModel, Text, as_list, nearest
+from deeploc.strict_yaml import Place
 
 __all__ = [
     "Ablate",
@@ -116,14 +116,14 @@ class Contrast(StrictModel):
 
     @field_validator("contrast")
     @classmethod
-    def _compares_conditions(cls, said: Any, info: ValidationInfo) -> Any:
+    def _compares_conditions(cls, said: Any, info: Any) -> Any:
         if "conditions" in info.data:  # else their own faults are told
             parse_comparison(said, info.data["conditions"])
         return said
 
     @field_validator("against")
     @classmethod
-    def _has_sides(cls, against: str, info: ValidationInfo) -> str:
+    def _has_sides(cls, against: str, info: Any) -> str:
         if against == "each" and isinstance(info.data.get("contrast"), Mapping):
             raise ValueError("'each' needs a contrast of the form `a > b, c`, not weights")
         return against
@@ -159,6 +159,20 @@ class Contrast(StrictModel):
         """
         name = resolved.get("name", "without a name")
         return _validated(Document(dict(resolved), {(): f"contrast {name!r}"}), base)
+
+    def changed(self, overrides: Sequence[str]) -> "Contrast":
+        """Return the contrast after changes ``dotted.key=VALUE``, validated anew.
+
+        Raises
+        ------
+        ContrastError
+            If the result is not a valid contrast; names the change at fault.
+        """
+        said = self._document.data or self.resolved()  # made in Python: there is no file
+        document = Document(said, self._document.places)
+        for change in overrides:
+            document = contrast_file.override(document, change)
+        return _validated(document, self._base)
 
     def fault(self, path: Place, message: str) -> ContrastError:
         """Return an error about the value at ``path``, told with file and line."""

@@ -36,6 +36,9 @@ Modes = Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(as_list
 Percents = Annotated[tuple[Percent, ...], Field(min_length=1), BeforeValidator(as_list)]
 Count = Annotated[Whole, Field(ge=0)]
 
+PAPER_SEED = 42
+"""Draws from a percentile range as ``localize.py`` of BKHMSI/llm-localization does."""
+
 
 class Readout(StrictModel):
     """How a model's answer to a stimulus becomes one number per unit.
@@ -66,7 +69,7 @@ class Select(StrictModel):
     fdr: Annotated[Number, Field(gt=0, lt=1)] | None = None
     percentile: Range | None = None
     tail: Literal["top", "bottom"] = "top"
-    seed: Count = 42
+    seed: Count = PAPER_SEED
 
     @model_validator(mode="before")
     @classmethod
@@ -83,11 +86,12 @@ class Select(StrictModel):
         rules += ["percent"] if plain_percent else []
         if len(rules) > 1:
             raise ValueError(
-                f"exactly one of k, percent, fdr, percentile selects; this has {' and '.join(rules)}"
+                f"exactly one of k, percent, fdr, percentile; this has {' and '.join(rules)}; "
+                "keep one (--set replaces the whole of it by select={k: 100})"
             )
         if self.tail == "bottom" and not plain_percent:
             raise ValueError(f"tail goes with percent, not with {rules[0]}; leave it out")
-        if "seed" in self.model_fields_set and (self.percentile is None or self.percent is None):
+        if self.seed != PAPER_SEED and (self.percentile is None or self.percent is None):
             raise ValueError("seed draws a percent of units from a percentile range; leave it out")
         return self
 

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from deeploc.errors import RunError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
-from deeploc.results import Effect, Score, effects, from_csv, to_csv
+from deeploc.results import Effect, Score, to_csv
 from deeploc.runs import RunFolder
 from deeploc.stimuli import load, split_half
 from deeploc.task import Task, TaskContext
@@ -26,6 +26,7 @@ _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Who is told how an experiment goes."""
 
@@ -73,6 +74,20 @@ def stimuli_of(contrast: Contrast, setup: Setup) -> tuple[Stimuli, Stimuli]:
     if contrast.split == "none":
         return stimuli, stimuli
     return split_half(stimuli, setup.seed)
+
+
+def run_all(
+    contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None = None
+) -> list[Effect]:
+    """Localize, ablate, evaluate and report into a run folder; return the effects.
+
+    Raises
+    ------
+    DeeplocError
+        If anything is not usable; a fault of the tasks is told before the model is loaded.
+    """
+    make_tasks(contrast, setup, stimuli_of(contrast, setup)[1])
+    return evaluate_run(localize_run(contrast, setup, folder, watch), watch)
 
 
 def localize_run(
@@ -170,7 +185,7 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> list[Effect]:
     described = {task.name: _describe(task, run) for task in tasks}
     former = run.manifest.get("evaluate", {}).get("tasks", {})
     current = {n for n, task in former.items() if described.get(n, task) == task}
-    known = [row for row in read_scores(run.folder) if row.task in current]
+    known = [row for row in run.folder.read_scores() if row.task in current]
     evaluated = {"tasks": {**former, **described}}
     run.folder.write_manifest(
         {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
@@ -183,7 +198,7 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> list[Effect]:
 
         evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
     artefacts.write(run.folder.report, report.render(run.folder.path))
-    return effects_of(run.folder)
+    return run.folder.read_effects()
 
 
 def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task]:
@@ -209,29 +224,6 @@ def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task
         except ValidationError as error:
             raise contrast.faults(error, ("evaluate", number, name)) from None
     return list(made.values())
-
-
-def effects_of(folder: RunFolder) -> list[Effect]:
-    """Return the effects that the scores of a run amount to."""
-    tasks = folder.read_manifest().get("evaluate", {}).get("tasks", {})
-    better = {name: task["metrics"] for name, task in tasks.items()}
-    return effects([row for row in read_scores(folder) if row.task in better], better)
-
-
-def read_scores(folder: RunFolder) -> list[Score]:
-    """Return the scores of a run, none if it was not evaluated.
-
-    Raises
-    ------
-    RunError
-        If scores.csv is broken.
-    """
-    try:
-        return from_csv(folder.scores.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{folder.scores} is broken: {error}; delete it, evaluate again") from error
 
 
 def _localize(

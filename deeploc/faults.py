@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from deeploc.contrast_file import Document, Place
+from deeploc.contrast_file import Document
 from deeploc.errors import ContrastError
-from deeploc.strict import UNKNOWN_KEY, nearest
+from deeploc.strict import nearest
+from deeploc.strict_yaml import Place
 
 _EXPECTED = {
     "model_type": "a mapping",
@@ -26,13 +27,20 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_too_short": "some text",
+    "too_short": "a list of at least one",
 }
 
 
 def tell(error: ValidationError, document: Document, at: Place = ()) -> ContrastError:
     """Return every fault as a line ``PLACE: what``; ``at`` is where the validated part stands."""
-    lines = [_line(fault, document, at) for fault in error.errors(include_url=False)]
+    faults = [fault for fault in error.errors(include_url=False) if not _follows(fault)]
+    lines = [_line(fault, document, at) for fault in faults]
     return ContrastError("\n".join(dict.fromkeys(lines)))
+
+
+def _follows(fault: ErrorDetails) -> bool:
+    """Return whether a list is only short because pydantic left out its faulty items."""
+    return fault["type"] == "too_short" and bool(fault["input"])
 
 
 def _line(fault: ErrorDetails, document: Document, at: Place) -> str:
@@ -40,7 +48,8 @@ def _line(fault: ErrorDetails, document: Document, at: Place) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     match fault["type"]:
         case "missing":
-            what = f"missing key {path[-1]!r}{_inside(path[:-1])}"
+            noun = "item" if isinstance(path[-1], int) else "key"
+            what = f"missing {noun} {path[-1]!r}{_inside(path[:-1])}"
             return f"{document.place(path[:-1])}: {what}"
         case "unknown_key":
             what = f"unknown key {str(path[-1])!r}{_inside(path[:-1])}; {message}"
@@ -54,8 +63,8 @@ def _line(fault: ErrorDetails, document: Document, at: Place) -> str:
 
 
 def _steps(loc: Place) -> Iterator[str | int]:
-    """Yield the parts of pydantic's path that stand in the file: not the tags of our unions."""
-    yield from (part for part in loc if not (isinstance(part, str) and part.startswith("(")))
+    """Yield the parts of pydantic's path that stand in the file: neither our tags nor its own."""
+    yield from (part for part in loc if not str(part).startswith(("(", "[key]")))
 
 
 def _expectation(fault: ErrorDetails, message: str) -> str:
@@ -64,7 +73,7 @@ def _expectation(fault: ErrorDetails, message: str) -> str:
         return f"{nearest(str(fault['input']), choices)}it must be one of {', '.join(choices)}"
     if expected := _EXPECTED.get(fault["type"]):
         return f"it must be {expected}"
-    return re.sub(r"^(Input|Value|String|Tuple) should", "it must", message)
+    return re.sub(r"^\w+ should (.*?)( after validation.*)?$", r"it must \1", message)
 
 
 def _dotted(path: Place) -> str:

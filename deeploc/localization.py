@@ -9,8 +9,8 @@ from deeploc import stats
 from deeploc.adapter import Adapter
 from deeploc.contrast import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Stimulus, load, split_half
 from deeploc.stats import Moments, Vector
+from deeploc.stimuli import Stimulus, load, split_half
 from deeploc.units import Layout, StatMap
 
 Progress = Callable[[int], None]
@@ -109,12 +109,25 @@ def _compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector
     NeuroImage 25, 653-660.
     """
     results = []
-    for samples, weights in comparisons(contrast, moments):
+    for samples, weights in _comparisons(contrast, moments):
         t, df = stats.contrast_t(samples, weights)
         results.append((t, df, stats.cohens_d(samples, weights)))
     worst = np.argmin([t for t, _, _ in results], axis=0)[None]
     t, df, d = (np.take_along_axis(np.stack(v), worst, 0)[0] for v in zip(*results, strict=True))
     return t, df, d
+
+
+def _comparisons(
+    contrast: Contrast, moments: Mapping[str, Moments]
+) -> list[tuple[list[Moments], list[float]]]:
+    """Return the samples and weights of every comparison that the contrast consists of."""
+    said = contrast.comparison
+    if said.weights is not None:
+        return [([moments[name] for name in said.weights], list(said.weights.values()))]
+    positive = stats.pooled([moments[name] for name in said.positive])
+    negative = [moments[name] for name in said.negative]
+    others = negative if contrast.against == "each" else [stats.pooled(negative)]
+    return [([positive, other], [1.0, -1.0]) for other in others]
 
 
 def _adjusted(p: Vector, layout: Layout) -> Vector:

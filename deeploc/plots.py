@@ -3,7 +3,6 @@
 Importing this module does not import matplotlib: drawing the first figure does.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from textwrap import shorten, wrap
@@ -14,7 +13,7 @@ from jaxtyping import Int
 
 from deeploc.results import Effect
 from deeploc.select import expected_per_site
-from deeploc.summary import Row, label, number, row_of
+from deeploc.summary import Row, further_controls, label, number, row_of
 from deeploc.svg import inline_svg
 from deeploc.units import Layout, StatMap, UnitMask
 
@@ -35,32 +34,35 @@ def depth_figure(mask: UnitMask, kind: str) -> str:
     part = _part(mask, kind)
     observed = np.array([int(part.at(site.name).sum()) for site in part.layout.sites])
     expected = np.array(list(expected_per_site(part).values()))
-    low, high = chance_band(part)
+    low, high = chance_band(mask, kind)
 
     def draw(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
         at = np.arange(len(observed))
-        ax.bar(at, observed, width=0.62, color=TOP, label="selected")
-        for i, (a, b, mean) in enumerate(zip(low, high, expected, strict=True)):
-            span = [i - 0.42, i + 0.42]
-            chance = i == 0
-            ax.fill_between(span, a, b, color=CONTROL, alpha=0.4, lw=0, label=_if(chance, "95 %"))
-            ax.plot(span, [mean, mean], color=INTACT, lw=1.2, label=_if(chance, "by chance"))
+        ax.bar(at, high - low, 0.84, low, color=CONTROL, alpha=0.4, label="95 % of chance draws")
+        ax.bar(at, observed, 0.58, color=TOP, label="selected")
+        ax.hlines(expected, at - 0.42, at + 0.42, color=INTACT, lw=1.2, label="chance")
         ax.set(xlabel="depth (0 = first site)", ylabel="units", title=kind)
-        ax.locator_params(axis="x", integer=True)
+        ax.locator_params(integer=True)
         ax.margins(x=0.02)
         ax.set_ylim(0, max(observed.max(), high.max(), 1) * 1.12)
-        ax.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.02), borderaxespad=0)
+        figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
     peak = part.layout.sites[int(observed.argmax())].name
     desc = f"{len(part)} units are selected; {peak} holds the most, {observed.max()}"
     return inline_svg(draw, 2.5, f"Selected units per site: {kind}", desc)
 
 
-def chance_band(part: UnitMask) -> tuple[Int[np.ndarray, " site"], Int[np.ndarray, " site"]]:
-    """Return the 2.5 % and 97.5 % points of the selected units per site under chance."""
+def chance_band(
+    mask: UnitMask, kind: str
+) -> tuple[Int[np.ndarray, " site"], Int[np.ndarray, " site"]]:
+    """Return the 2.5 % and 97.5 % points of the selected units per site of ``kind`` by chance.
+
+    Chance is drawing as many units from the whole kind without replacement (hypergeometric).
+    """
     from scipy.stats import hypergeom
 
+    part = _part(mask, kind)
     sizes = np.array([site.n_units for site in part.layout.sites])
     bounds = hypergeom(part.layout.n_units, sizes, len(part)).ppf([[0.025], [0.975]])
     low, high = bounds.astype(np.int64)
@@ -150,10 +152,7 @@ def _control_points(effect: Effect) -> Iterator[tuple[float, Sequence[float], di
     """Yield (where beside the dose, values, how to draw them) of each sort of control."""
     random = {"color": CONTROL, "marker": "o", "alpha": 0.6, "label": "matched random"}
     yield 0.0, effect.controls, random
-    sorts: dict[str, list[float]] = {}
-    for name, value in effect.others:
-        sorts.setdefault(re.sub(r"^(random-global)-\d+$", r"\1", name), []).append(value)
-    for n, (name, values) in enumerate(sorts.items()):
+    for n, (name, values) in enumerate(further_controls(effect).items()):
         colour, marker = _OTHERS[n % len(_OTHERS)]
         yield 0.2, values, {"color": colour, "marker": marker, "label": name}
 
@@ -206,7 +205,3 @@ def _handles(ax: "matplotlib.axes.Axes") -> tuple[Sequence[Any], Sequence[str]]:
 def _part(mask: UnitMask, kind: str) -> UnitMask:
     sites = tuple(site for site in mask.layout.sites if site.kind == kind)
     return UnitMask(Layout(sites), mask.selected[mask.layout.of_kind(kind)])
-
-
-def _if(condition: bool, text: str) -> str | None:
-    return text if condition else None

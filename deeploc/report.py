@@ -20,12 +20,13 @@ from markupsafe import Markup
 from deeploc import plots
 from deeploc.artefacts import load_mask, load_statmap
 from deeploc.errors import RunError
-from deeploc.results import Better, Cell, Effect, Score, effects, from_csv
+from deeploc.results import Better, Cell, Effect, Score
 from deeploc.runs import RunFolder
 from deeploc.select import count_of
 from deeploc.summary import (
     Row,
     at_one_dose,
+    further_controls,
     label,
     main_effects,
     number,
@@ -55,7 +56,7 @@ def render(folder: Path) -> str:
     run = RunFolder(folder)
     manifest = run.read_manifest()
     stat_map, mask = load_statmap(run.statmap), load_mask(run.mask)
-    scores, found = _measured(run, _better(manifest))
+    scores, found = run.read_scores(), run.read_effects()
     page = {
         "run": manifest,
         "contrast": _get(manifest, "contrast"),
@@ -75,17 +76,6 @@ def _better(run: Mapping[str, Any]) -> dict[str, dict[str, Better]]:
 def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     """Return a part of a manifest, empty where it is absent or null."""
     return reduce(lambda part, key: part.get(key) or {}, keys, run)
-
-
-def _measured(
-    run: RunFolder, better: Mapping[str, Mapping[str, Better]]
-) -> tuple[list[Score], list[Effect]]:
-    try:
-        scores = from_csv(run.scores.read_text(encoding="utf-8")) if run.scores.exists() else []
-        scores = [row for row in scores if row.task in better]
-        return scores, effects(scores, better)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{run.scores} is broken: {error}; delete it and evaluate again") from error
 
 
 def _results(
@@ -131,14 +121,23 @@ def _overview(told: Sequence[Effect], units: Mapping[Place, str]) -> dict[str, A
 def _cells(
     scores: Sequence[Score], found: Sequence[Effect], units: Mapping[Place, str]
 ) -> list[dict[str, Any]]:
-    """Return one table per kind of site, mode and dose: effect, score when ablated, controls."""
+    """Return one table per kind of site, mode and dose.
+
+    A row holds the effect, the score when ablated, the spread of the matched controls and those
+    of the further ones.
+    """
     top = {(row.task, row.metric, row.condition, row.cell): row for row in scores}
     return [
         {
             "place": place,
             "units": text,
             "rows": [
-                (effect, top[(*row_of(effect), Cell(*place, "top"))], _spread(effect.controls))
+                (
+                    effect,
+                    top[(*row_of(effect), Cell(*place, "top"))],
+                    _spread(effect.controls),
+                    {name: _spread(v) for name, v in further_controls(effect).items()},
+                )
                 for effect in found
                 if _place(effect) == place
             ],
@@ -214,8 +213,6 @@ def _plain(value: Any) -> str:
 @cache
 def _template() -> Template:
     text = (files("deeploc") / "templates" / "report.html.jinja").read_text(encoding="utf-8")
-    room = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    room = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
     room.filters.update(num=number, plain=_plain)
     return room.from_string(text)

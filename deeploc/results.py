@@ -92,7 +92,7 @@ def _value(
     # 0 * inf is nan: an item that was not drawn must not count, one that was makes it infinite
     total = np.where(counts[:, ~finite].any(axis=1), m.amount[~finite].sum(), total)
     with np.errstate(over="ignore"):
-        ratio = total / (counts @ m.weight)
+        ratio: Float[np.ndarray, " resample"] = total / (counts @ m.weight)
         return np.exp(ratio) if m.exponential else ratio
 
 
@@ -123,7 +123,14 @@ class Effect:
     others: tuple[tuple[str, float], ...] = ()
 
     def damage(self, value: float) -> float:
-        """Return how much worse ``value`` is than the intact one, in units of the metric."""
+        """Return how much worse ``value`` is than the intact one, in units of the metric.
+
+        A value that is no number is infinitely worse; one that stayed infinite is not worse.
+        """
+        if np.isnan(value):
+            return np.inf
+        if value == self.intact:
+            return 0.0
         return value - self.intact if self.better == "lower" else self.intact - value
 
     @property

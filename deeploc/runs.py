@@ -8,6 +8,7 @@ from typing import Any
 
 from deeploc.artefacts import write_json
 from deeploc.errors import RunError
+from deeploc.results import Effect, Score, effects, from_csv
 
 SCHEMA = 1
 
@@ -120,6 +121,36 @@ class RunFolder:
             raise RunError(f"{self.manifest} is not of schema {SCHEMA}; use the deeploc it names")
         return manifest
 
+    def read_scores(self) -> list[Score]:
+        """Return the scores of the tasks in the manifest; none if the run was not evaluated.
+
+        Raises
+        ------
+        RunError
+            If the manifest or scores.csv cannot be read.
+        """
+        tasks = _tasks(self.read_manifest())
+        try:
+            rows = from_csv(self.scores.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{self.scores} is broken: {error}; delete it and evaluate again"
+            ) from error
+        return [row for row in rows if row.task in tasks]
+
+    def read_effects(self) -> list[Effect]:
+        """Return what the scores amount to, one effect per metric, condition and ablation."""
+        tasks = _tasks(self.read_manifest())
+        better = {name: task["metrics"] for name, task in tasks.items()}
+        return effects(self.read_scores(), better)
+
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, whole or not at all."""
         write_json(self.manifest, manifest)
+
+
+def _tasks(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    tasks: Mapping[str, Any] = (manifest.get("evaluate") or {}).get("tasks") or {}
+    return tasks

@@ -122,7 +122,7 @@ def expected_per_site(mask: UnitMask) -> dict[str, float]:
 
 
 def _allowed(stat_map: StatMap, among: Selection | None) -> Selection:
-    finite = ~np.isnan(stat_map.t)
+    finite: Selection = ~np.isnan(stat_map.t)
     return finite if among is None else finite & among
 
 
@@ -132,7 +132,8 @@ def _n(stat_map: StatMap, among: Selection | None) -> int:
 
 def _ranked(stat_map: StatMap, among: Selection | None, sign: int) -> Indices:
     candidates = np.flatnonzero(_allowed(stat_map, among))
-    return candidates[np.argsort(sign * stat_map.t[candidates], kind="stable")]
+    ranked: Indices = candidates[np.argsort(sign * stat_map.t[candidates], kind="stable")]
+    return ranked
 
 
 def _valid_k(k: int, stat_map: StatMap, among: Selection | None) -> int:

@@ -1,6 +1,6 @@
 """What every part of a contrast file shares: plain values only, and no unknown keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -9,15 +9,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     Strict,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
-
-UNKNOWN_KEY = "unknown_key"
-"""The type of the pydantic fault that says which keys are allowed."""
 
 _PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
 
@@ -47,7 +43,7 @@ class StrictModel(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _tell_allowed_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Model]) -> Model:
+    def _tell_allowed_keys(cls, data: Any, handler: Callable[[Any], Model]) -> Model:
         try:
             return handler(data)
         except ValidationError as error:
@@ -72,7 +68,7 @@ def _detail(fault: ErrorDetails, allowed: Sequence[str]) -> InitErrorDetails:
     kind: str | PydanticCustomError = fault["type"]
     if kind == "extra_forbidden" and len(fault["loc"]) == 1:
         hint = f"{nearest(str(fault['loc'][0]), allowed)}allowed: {', '.join(allowed)}"
-        kind = PydanticCustomError(UNKNOWN_KEY, "{hint}", {"hint": hint})
+        kind = PydanticCustomError("unknown_key", "{hint}", {"hint": hint})
     elif kind not in _PYDANTIC_TYPES:
         kind = PydanticCustomError(fault["type"], "{hint}", {"hint": fault["msg"]})
     return {

@@ -1,5 +1,6 @@
 """Effects in words: which of them are told first, and what each sentence says."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isnan
 
@@ -50,18 +51,26 @@ def row_of(effect: Effect) -> Row:
     return (effect.task, effect.metric, effect.condition)
 
 
+def further_controls(effect: Effect) -> dict[str, list[float]]:
+    """Return the values of the unmatched controls by sort: all ``random-global-N`` are one."""
+    sorts: dict[str, list[float]] = {}
+    for name, value in effect.others:
+        sorts.setdefault(re.sub(r"^(random-global)-\d+$", r"\1", name), []).append(value)
+    return sorts
+
+
 def main_effects(
     found: Sequence[Effect], better: Mapping[str, Mapping[str, Better]]
 ) -> list[Effect]:
     """Return the effects on the first metric of each task, the suites of a condition left out."""
     first = {(task, next(iter(metrics))) for task, metrics in better.items()}
+    return [e for e in without_parts(found) if (e.task, e.metric) in first]
+
+
+def without_parts(found: Sequence[Effect]) -> list[Effect]:
+    """Return the effects on whole conditions; a suite ``CONDITION/UID`` is part of one."""
     whole = {(effect.task, effect.condition) for effect in found}
-    return [
-        effect
-        for effect in found
-        if (effect.task, effect.metric) in first
-        and (effect.task, effect.condition.rpartition("/")[0]) not in whole
-    ]
+    return [e for e in found if (e.task, e.condition.rpartition("/")[0]) not in whole]
 
 
 def at_one_dose(found: Sequence[Effect], percent: float | None) -> list[Effect]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,3 +28,66 @@ def layout() -> Layout:
             Site("h.1", "block", 6),
         )
     )
+
+
+REAL = ("the", "cat", "dog", "sees", "chases", "a", "bird", "old", "new", "red", "under", "house")
+UNREAL = ("blick", "dax", "wug", "fep", "zorp", "tam")
+WORDS = REAL + UNREAL
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a random GPT-2 of 2 blocks x 16, word tokenizer, no pad token."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-lm")
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<eos>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>", model_max_length=64
+    )
+    fast.save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        size = {"n_layer": 2, "n_embd": 16, "n_head": 2, "n_positions": 64}
+        ids = {"vocab_size": len(vocabulary), "bos_token_id": None, "eos_token_id": 1}
+        GPT2LMHeadModel(GPT2Config(**size, **ids)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def contrast_file(tmp_path: Path) -> Path:
+    """Return a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
+    rng = np.random.default_rng(5)
+    lines = [" ".join(rng.permutation(REAL)[:5]) for _ in range(12)]
+    (tmp_path / "sentences.txt").write_text("\n".join(lines) + "\n")
+    rows = ["text,kind"] + [f"{' '.join(rng.permutation(UNREAL)[:5])},N" for _ in range(12)]
+    (tmp_path / "lists.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"sentence_good": "the cat sees", "sentence_bad": "cat the sees", "UID": "order"}\n'
+        '{"sentence_good": "a bird sees", "sentence_bad": "bird a sees", "UID": "order"}\n'
+        '{"sentence_good": "the old dog", "sentence_bad": "the dog old", "UID": "adjective"}\n'
+    )
+    path = tmp_path / "words.yaml"
+    path.write_text(
+        """\
+name: words
+title: Words > non-words
+modality: text
+source: made up for the tests
+conditions:
+  sentences: {file: sentences.txt}
+  lists: {file: lists.csv, column: text, where: {kind: N}}
+contrast: sentences > lists
+read: {sites: [mlp-neurons, block], pool: last}
+select: {percent: 10}
+ablate: {mode: [zero, mean], percent: [10], controls: {random: 3, bottom: true}}
+evaluate:
+  - perplexity
+  - minimal-pairs: {grammar: {file: pairs.jsonl}}
+"""
+    )
+    return path

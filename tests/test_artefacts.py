@@ -28,7 +28,12 @@ def test_statmap_file_is_what_the_design_says(tmp_path, layout: Layout) -> None:
 
     assert names >= {"t", "df", "p", "q", "d", "mean.sentences", "sd.nonwords"}
     assert (t.dtype, t.shape) == (np.float64, (20,))
-    assert table[1] == {"name": "h.1.mlp.down:input", "kind": "mlp-neurons", "n_units": 4, "offset": 4}
+    assert table[1] == {
+        "name": "h.1.mlp.down:input",
+        "kind": "mlp-neurons",
+        "n_units": 4,
+        "offset": 4,
+    }
 
 
 def test_statmap_and_mask_read_back(tmp_path, layout: Layout) -> None:

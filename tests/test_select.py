@@ -27,7 +27,12 @@ def test_exactly_k_even_with_ties(t: np.ndarray, k: int) -> None:
 def test_ties_go_to_the_lower_index() -> None:
     """Among equals the first units are taken, always."""
     assert select.top_k(one_site([1, 3, 3, 3]), 2).selected.tolist() == [False, True, True, False]
-    assert select.bottom_k(one_site([1, 1, 1, 3]), 2).selected.tolist() == [True, True, False, False]
+    assert select.bottom_k(one_site([1, 1, 1, 3]), 2).selected.tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_units_without_a_t_are_never_selected() -> None:

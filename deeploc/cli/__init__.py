@@ -63,7 +63,7 @@ class Deeploc(click.Group):
 )
 @click.version_option(package_name="deeploc")
 def main() -> None:
-    """Find the units of a neural network that respond to a contrast, and test what they do.
+    r"""Find the units of a neural network that respond to a contrast, and test what they do.
 
     \b
       deeploc run language -m reference:lm     everything, offline, in a minute

@@ -68,15 +68,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
         click.echo("  ".join(cells).rstrip())
 
 
-def number(value: float) -> str:
-    """Return a number with three significant digits, fewer characters than it deserves."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "∞")
-    if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
 def print_effects(effects: "Sequence[Effect]", run: Path, as_json: bool) -> None:
     """Print what an evaluation came to, for a person or as JSON."""
     if as_json:
@@ -90,26 +81,28 @@ def print_effects(effects: "Sequence[Effect]", run: Path, as_json: bool) -> None
 
 
 def print_verdict(effects: "Sequence[Effect]") -> None:
-    """Print one table per kind of site and mode: the ablated value against its controls."""
+    """Print a table per kind of site, mode and dose: the ablated value against its controls."""
+    from deeploc.summary import without_parts
+
     blocks: dict[tuple[str, str, float], list[Effect]] = {}
-    for effect in effects:
-        if "/" not in effect.condition:  # parts of a condition are in scores.csv and the report
-            key = (effect.sites, effect.mode, effect.percent)
-            blocks.setdefault(key, []).append(effect)
+    for effect in without_parts(effects):  # suites are in scores.csv and the report
+        blocks.setdefault((effect.sites, effect.mode, effect.percent), []).append(effect)
     for (sites, mode, percent), block in sorted(blocks.items()):
         click.echo(f"\n{sites}, {mode} ablation of {percent:g} %")
-        head = ["task", "condition", "metric", "intact", "ablated", "random", "[min – max]"]
+        head = ["task", "condition", "metric", "intact", "ablated", "random", "[min, max]"]
         print_table([*head, "p", "verdict"], [_row(effect) for effect in block])
     click.echo(
-        "\np = (1 + controls at least as damaging) / (1 + controls); "
-        "random: median of the matched controls"
+        "\nrandom: median of the matched controls; "
+        "p = (1 + controls at least as damaging) / (1 + controls)"
     )
 
 
 def _row(effect: "Effect") -> list[str]:
+    from deeploc.summary import number
+
     controls = effect.controls
-    middle = number(median(controls)) if controls else "–"
-    span = f"[{number(min(controls))} – {number(max(controls))}]" if controls else "–"
+    middle = number(median(controls)) if controls else "-"
+    span = f"[{number(min(controls))}, {number(max(controls))}]" if controls else "-"
     place = [effect.task, effect.condition, effect.metric]
     values = [number(effect.intact), number(effect.ablated), middle, span]
     return [*place, *values, f"{effect.p:.3f}", effect.verdict]

@@ -25,11 +25,9 @@ class BatchSize(click.ParamType[int | None]):
         """Return the number, or None for ``auto``."""
         if value in (None, "auto"):
             return None
-        if isinstance(value, int) or str(value).isdecimal():
-            number = int(value)
-            if number > 0:
-                return number
-        self.fail(f"{value!r} is neither 'auto' nor a positive whole number", param, ctx)
+        if not str(value).isdecimal() or int(value) == 0:
+            self.fail(f"{value!r} is neither 'auto' nor a positive whole number", param, ctx)
+        return int(value)
 
 
 def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -76,7 +74,9 @@ experiment = _stack(
         metavar="DIR",
         help="Read the stimuli from this folder.",
     ),
-    click.option("--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."),
+    click.option(
+        "--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."
+    ),
     click.option(
         "--set",
         "overrides",
@@ -93,7 +93,11 @@ ablation = _stack(
     click.option("--mode", multiple=True, help="zero, mean or scale:G; repeatable."),
     click.option("--controls", type=click.IntRange(min=0), help="Number of matched random masks."),
     click.option(
-        "--task", "tasks", multiple=True, metavar="NAME[=FILE]", help="Only these tasks; repeatable."
+        "--task",
+        "tasks",
+        multiple=True,
+        metavar="NAME[=FILE]",
+        help="Only these tasks; repeatable.",
     ),
 )
 

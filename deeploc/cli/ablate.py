@@ -22,7 +22,10 @@ from deeploc.cli import _options
 @_options.hardware
 @_options.as_json
 def command(run: Path, prompt: str, as_json: bool, **options: Any) -> None:
-    """Continue a prompt intact, ablated, and under a matched random control, side by side."""
+    """Continue a prompt intact, ablated and under a control.
+
+    Side by side, from one seed; the control holds as many random units in each site.
+    """
     from deeploc.cli._console import print_columns, print_json
     from deeploc.demonstrate import Dose, continuations
     from deeploc.experiment import open_run

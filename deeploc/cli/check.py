@@ -19,10 +19,14 @@ from deeploc.cli import _options
     help="Read the stimuli from this folder.",
 )
 def command(contrast: str, **options: Any) -> None:
-    """Validate a contrast file, read its stimuli and its tasks' items, show a few of each."""
+    """Validate a contrast file.
+
+    Reads its stimuli and the items of its tasks too, and shows one of each condition.
+    """
     from deeploc.cli._console import print_table
     from deeploc.contrast import load
-    from deeploc.experiment import Setup, make_tasks, stimuli_of
+    from deeploc.experiment import make_tasks, stimuli_of
+    from deeploc.manifest import Setup
 
     described = load(contrast)
     model = _options.hardware_of({}, seed=options["seed"])

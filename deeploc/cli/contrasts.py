@@ -9,7 +9,7 @@ from deeploc.cli import _options
 @click.argument("name", required=False)
 @_options.as_json
 def command(name: str | None, as_json: bool) -> None:
-    """List the shipped contrasts, or show what NAME (or a .yaml file) says."""
+    """List the shipped contrasts, or show one in full."""
     from deeploc.cli._console import print_json, print_table
     from deeploc.contrast import available, load
 
@@ -26,4 +26,6 @@ def command(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json([{"name": c.name, "title": c.title, "source": c.source} for c in shipped])
     else:
-        print_table(["contrast", "modality", "title"], [[c.name, c.modality, c.title] for c in shipped])
+        print_table(
+            ["contrast", "modality", "title"], [[c.name, c.modality, c.title] for c in shipped]
+        )

@@ -15,7 +15,7 @@ from deeploc.cli import _options
 @_options.as_json
 @_options.quiet
 def command(run: Path, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Ablate what RUN localized and measure tasks, against controls.
+    """Measure tasks under ablation, against controls.
 
     Adds to the scores that are there; without options, what the contrast says.
     """

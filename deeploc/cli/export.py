@@ -16,7 +16,7 @@ import click
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="RUN/mask.npy by default.")
 def command(run: Path, kind: str, output: Path | None) -> None:
-    """Write the mask of RUN in a format that other tools read."""
+    """Write a mask in a format that other tools read."""
     from deeploc import artefacts
     from deeploc.runs import RunFolder
 

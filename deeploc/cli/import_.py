@@ -18,7 +18,9 @@ from deeploc.cli import _options
 def command(
     file: Path, contrast: str, model: str, output: Path | None, quiet: bool, **options: Any
 ) -> None:
-    """Make a run from a mask of another tool: a (layers x hidden) 0/1 .npy file.
+    """Make a run from a mask of another tool (.npy).
+
+    FILE holds a (layers x hidden) matrix of 0 and 1 over block outputs.
 
     The statistics of the imported units are computed with --contrast, so that the run can be
     evaluated with every mode and control.

@@ -18,9 +18,10 @@ from deeploc.cli import _options
 def command(
     contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Find the units that respond to CONTRAST: statistics and mask, no ablation."""
-    from deeploc.cli._console import Console, number, print_json, print_table
+    """Find the units: statistics and mask, no ablation."""
+    from deeploc.cli._console import Console, print_json, print_table
     from deeploc.experiment import localize_run
+    from deeploc.summary import number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     run = localize_run(described, setup, folder, Console(quiet))

@@ -5,10 +5,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from deeploc.errors import TaskError
-from deeploc.stimuli import Record, records
-from deeploc.stimuli.sources import Source, sample
+from deeploc.stimuli import Record, Source, records, sample
 from deeploc.task import TaskContext
+
+_SOURCES = TypeAdapter(dict[str, Source])
 
 
 def items(
@@ -22,6 +25,8 @@ def items(
         If there is no condition, or a record lacks one of ``columns``.
     ContrastError
         If a source cannot be read.
+    pydantic.ValidationError
+        If a source is not described as it must be; told with file and line by the caller.
     """
     if not options:
         raise TaskError(
@@ -29,9 +34,8 @@ def items(
             f"`{task}: {{NAME: {{file: ITEMS.jsonl}}}}` or with --task {task}=ITEMS.jsonl"
         )
     found = {}
-    for condition, spec in options.items():
-        source = Source.model_validate(spec)
-        rows = records(source, base=context.base)
+    for condition, source in _SOURCES.validate_python(options).items():
+        rows = records(source, base=context.base, seed=context.seed, name=condition)
         _check(task, rows, columns)
         found[condition] = sample(rows, context.limit, context.seed, condition)
     return found

@@ -1,4 +1,4 @@
-"""Continuation: does the model complete a prompt as expected?"""
+"""Continuation: whether the model completes a prompt as expected."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Minimal pairs: does the model find the grammatical sentence of a pair more probable?"""
+"""Minimal pairs: whether the model finds the grammatical sentence of a pair more probable."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

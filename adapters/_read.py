@@ -1,0 +1,91 @@
+"""Run a batch through a model and keep one number per unit and stimulus."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deeploc.errors import AdapterError
+from deeploc.units import Layout, Site
+
+from ._hooks import Tapped, visiting
+from ._pool import Activations, Pool, Pooled, Valid
+
+
+def read_batch(
+    model: nn.Module, layout: Layout, pool: Pool, run: Callable[[], Any], n: int, valid: Valid
+) -> Float[np.ndarray, "stimulus unit"]:
+    """Return the pooled activations of the ``n`` stimuli that ``run`` feeds to ``model``.
+
+    Pooling happens inside the hooks: nothing of the size (batch, position, unit) is kept, and
+    the device is waited for once per batch, not once per site.
+
+    Raises
+    ------
+    AdapterError
+        If a site did not run or has a shape that cannot be read.
+    """
+    pooled: dict[str, Pooled] = {}
+
+    def keep(site: Site, x: Tensor) -> None:
+        sequence, where = _as_sequence(site, x, n, valid)
+        pooled[site.name] = pool(sequence, where)
+
+    taps = [Tapped(model.get_submodule(s.path), s.tap, partial(keep, s)) for s in layout.sites]
+    with visiting(taps), evaluating(model), torch.inference_mode():
+        run()
+    _check(layout, pooled)
+    values = [pooled[site.name] for site in layout.sites]
+    joined = torch.cat([v.to(values[0].device, non_blocking=True) for v in values], dim=1)
+    return np.asarray(joined.cpu().numpy())
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and its like off inside the context, and only there."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _as_sequence(site: Site, x: Tensor, n: int, valid: Valid) -> tuple[Activations, Valid]:
+    """Return ``x`` as (batch, position, unit), and the valid positions of that."""
+    if x.ndim == 2 and len(x) == n:
+        return x.unsqueeze(1), None
+    if x.ndim == 2 and len(x) % n == 0:  # OPT hands its MLP (batch * position, unit)
+        x = x.view(n, -1, x.shape[-1])
+    if x.ndim != 3 or len(x) != n:
+        raise AdapterError(
+            f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; what can be read is "
+            "(batch, position, unit) or (batch, unit); choose other sites"
+        )
+    if valid is not None and valid.shape[1] != x.shape[1]:
+        raise AdapterError(
+            f"site {site.name} has {x.shape[1]} positions but the attention mask has "
+            f"{valid.shape[1]}; choose sites that keep the positions of the input"
+        )
+    return x, None if valid is None else valid.to(x.device)
+
+
+def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:
+    for site in layout.sites:
+        if site.name not in pooled:
+            raise AdapterError(
+                f"site {site.name} takes no part in the forward pass on this input; "
+                "`deeploc sites MODEL` lists those that do"
+            )
+        if pooled[site.name].shape[1] != site.n_units:
+            raise AdapterError(
+                f"site {site.name} holds {pooled[site.name].shape[1]} units on this input but "
+                f"was found with {site.n_units}; choose sites of a fixed width"
+            )

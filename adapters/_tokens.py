@@ -1,0 +1,161 @@
+"""Texts into tokens: what is read of each, what the tokenizer adds, where it is cut."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from deeploc.contrast import Readout
+from deeploc.errors import AdapterError
+from deeploc.stimuli import Stimulus
+
+from ._quiet import quiet
+
+Tokenizer = Any
+"""A transformers tokenizer; importing its class only to name it would cost every start."""
+
+_CHUNK = 256
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Token ids of many texts end to end, and which of them are read; 5 bytes per token."""
+
+    ids: Int[np.ndarray, " token"]
+    read: Bool[np.ndarray, " token"]
+    starts: Int[np.ndarray, " bound"]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " stimulus"]:
+        """Number of tokens of every text."""
+        return np.diff(self.starts)
+
+    def span(self, index: int) -> slice:
+        """Return where the tokens of one text are."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+
+def encode(
+    tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
+) -> Texts:
+    """Return the tokens of ``stimuli``, cut at ``readout.max_tokens`` and at the context length.
+
+    Special tokens are those that the tokenizer adds by itself. With ``tokens: content`` they are
+    not read, and pool ``last`` reads the last token that ends a word.
+
+    Raises
+    ------
+    AdapterError
+        If a stimulus has no token that can be read; names it.
+    """
+    limit = min((n for n in (readout.max_tokens, context) if n is not None), default=None)
+    ids, read, cut = [], [], 0
+    for start in range(0, len(stimuli), _CHUNK):
+        chunk = stimuli[start : start + _CHUNK]
+        contents = [str(stimulus.content) for stimulus in chunk]
+        for stimulus, tokens in zip(chunk, _tokenized(tokenizer, contents, limit), strict=True):
+            ids.append(tokens.ids)
+            read.append(_readable(stimulus, tokens, readout))
+            if limit == context == len(tokens.ids):
+                cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
+    if cut:
+        _log.warning("%d texts are longer than the model's %d tokens and were cut", cut, context)
+    starts = np.cumsum([0, *(len(row) for row in ids)])
+    return Texts(np.concatenate(ids), np.concatenate(read), starts)
+
+
+def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the tokens of ``text`` without special tokens that the tokenizer puts at its end."""
+    (tokens,) = _tokenized(tokenizer, [text], None)
+    content = np.flatnonzero(~tokens.special)
+    end = int(content[-1]) + 1 if content.size else len(_added(tokenizer)[0])
+    return [int(i) for i in tokens.ids[:end]]
+
+
+def rule(tokenizer: Tokenizer) -> str:
+    """Return in words what the tokenizer adds to every text."""
+
+    def told(ids: Sequence[int]) -> str:
+        names = [str(name) for name in tokenizer.convert_ids_to_tokens(list(ids))]
+        return ", ".join(f"{name} (id {i})" for name, i in zip(names, ids, strict=True))
+
+    before, after = _added(tokenizer)
+    start = f"the tokenizer puts {told(before)} before" if before else "no beginning-of-text token"
+    if not after:
+        return f"{start} every text" if before else start
+    return f"{start} and {told(after)} after every text"
+
+
+def _added(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the special tokens that the tokenizer puts before and after every text."""
+    (probe,) = _tokenized(tokenizer, ["a"], None)
+    content = np.flatnonzero(~probe.special)
+    ids = [int(i) for i in probe.ids]
+    return (ids[: content[0]], ids[content[-1] + 1 :]) if content.size else ([], [])
+
+
+def _n_tokens(tokenizer: Tokenizer, text: str) -> int:
+    (tokens,) = _tokenized(tokenizer, [text], None)
+    return len(tokens.ids)
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    ids: Int[np.ndarray, " token"]
+    special: Bool[np.ndarray, " token"]
+    offsets: Sequence[tuple[int, int]] | None
+
+
+def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
+    fast = bool(getattr(tokenizer, "is_fast", False))
+    with quiet():
+        encoded = tokenizer(
+            list(texts),
+            truncation=limit is not None,
+            max_length=limit,
+            padding=False,
+            return_special_tokens_mask=True,
+            return_offsets_mapping=fast,
+        )
+    for number, ids in enumerate(encoded["input_ids"]):
+        special = np.asarray(encoded["special_tokens_mask"][number], dtype=bool)
+        offsets = encoded["offset_mapping"][number] if fast else None
+        yield _Tokens(np.asarray(ids, dtype=np.int32), special, offsets)
+
+
+def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:
+    read = ~tokens.special if readout.tokens == "content" else np.ones(len(tokens.ids), dtype=bool)
+    if not read.any() or not str(stimulus.content).strip():
+        raise AdapterError(
+            f"stimulus {stimulus.id} has no token to read: {str(stimulus.content)!r}; every "
+            "stimulus needs at least one word; remove it or give it text"
+        )
+    if readout.tokens == "content" and readout.pool == "last":
+        last = _last_word_end(str(stimulus.content), tokens, read)
+        if last is None:
+            raise AdapterError(
+                f"stimulus {stimulus.id}: none of its first {len(read)} tokens ends a word; "
+                "raise `read.max_tokens` or set `read.tokens: all`"
+            )
+        read = np.arange(len(read)) == last
+    return read
+
+
+def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
+    """Return the last token after which comes white space or the end of ``text``.
+
+    Without offsets (a slow tokenizer) it is the last token that is read.
+    """
+    candidates = np.flatnonzero(read)[::-1]
+    if tokens.offsets is None:
+        return int(candidates[0])
+    for index in candidates:
+        start, end = tokens.offsets[index]
+        end = start + len(text[start:end].rstrip())
+        if end > start and (end == len(text) or text[end].isspace()):
+            return int(index)
+    return None

@@ -1,0 +1,123 @@
+"""A torch module in hand, or one that can be imported: ``torch:package.module:attribute``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from deeploc.adapter import Adapter, ModelOptions
+from deeploc.errors import AdapterError
+from deeploc.units import Site
+
+from ._device import resolved_device, resolved_dtype
+from ._import import imported, is_adapter
+from ._wrapped import ModuleAdapter, Preprocess
+from .hf import HFAdapter
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    preprocess: Preprocess | None = None,
+    tokenizer: Any = None,
+    sites: Sequence[str | Site] | None = None,
+    name: str | None = None,
+    example: Sequence[str | Path] = ("a b c",),
+    batch_size: int | None = None,
+) -> Adapter:
+    """Return an adapter for a module in hand.
+
+    Parameters
+    ----------
+    preprocess
+        Turns a list of stimulus contents into what the module takes: a tensor, a tuple of tensors
+        or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) says which
+        positions are not padding, on either side.
+    tokenizer
+        Instead of ``preprocess`` for a causal language model of transformers: the adapter then
+        scores and generates text too, as ``hf:`` does.
+    sites
+        Which modules to read, as dotted paths (``:input`` appended for what enters one; these are
+        of kind ``block``) or as sites. Default: the repeated blocks and their MLP neurons.
+    name
+        What the model is called in run folders; default its class.
+    example
+        Stimulus contents for the one small forward pass that finds the sites.
+    batch_size
+        The largest number of stimuli per forward pass; ``None`` is the adapter's choice.
+
+    Raises
+    ------
+    AdapterError
+        If neither or both of ``preprocess`` and ``tokenizer`` are given, or they do not fit.
+    """
+    name = name or type(module).__name__
+    if (preprocess is None) == (tokenizer is None):
+        raise AdapterError(
+            f"wrap({name}) needs preprocess= (stimulus contents to model inputs) or tokenizer= "
+            "(for a causal language model), and only one of them"
+        )
+    if preprocess is not None:
+        return ModuleAdapter(module, preprocess, name, sites, list(example), batch_size)
+    if not hasattr(module, "base_model") or not hasattr(module, "generate"):
+        raise AdapterError(
+            f"wrap({name}): tokenizer= is for causal language models of transformers; "
+            "give preprocess= for any other module"
+        )
+    return HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+
+
+def load(name: str, options: ModelOptions) -> Adapter:
+    """Import ``package.module:attribute`` and return it as an adapter.
+
+    The attribute is a module, an adapter, or a function without arguments that makes one of them
+    (with ``options.seed``). A module must carry the ``tokenizer`` or the ``preprocess`` that
+    :func:`wrap` needs as an attribute of its own.
+
+    Raises
+    ------
+    AdapterError
+        In one line: what cannot be imported or used, and what would be right.
+    """
+    found = imported(name, options.seed)
+    if not isinstance(found, nn.Module):
+        return _ready(name, found, options)
+    if options.untrained:
+        raise AdapterError(
+            f"{name} cannot be loaded untrained: only its author knows how its weights are "
+            "drawn; point to a factory that returns it untrained"
+        )
+    device = resolved_device(options.device)
+    dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
+    found.to(device=device, dtype=dtype)
+    tokenizer, preprocess = (getattr(found, a, None) for a in ("tokenizer", "preprocess"))
+    if tokenizer is None and preprocess is None:
+        raise AdapterError(
+            f"{name} is a module, but nothing says how stimuli become its input; give it an "
+            "attribute `tokenizer` or `preprocess`, or return deeploc.wrap(module, preprocess=...)"
+        )
+    return wrap(
+        found,
+        tokenizer=tokenizer,
+        preprocess=preprocess,
+        name=name,
+        batch_size=options.batch_size,
+    )
+
+
+def _ready(name: str, found: Any, options: ModelOptions) -> Adapter:
+    """Return an adapter that a factory has made; by then it is too late for most options."""
+    if not is_adapter(found):
+        raise AdapterError(
+            f"{name} is {type(found).__name__}; it must be a torch module, an adapter "
+            "(see deeploc.wrap), or a function without arguments that returns one"
+        )
+    if replace(options, seed=ModelOptions().seed) != ModelOptions():
+        raise AdapterError(
+            f"{name} is an adapter already made: device, dtype, batch size and untrained are its "
+            "author's to choose; leave these options out"
+        )
+    adapter: Adapter = found
+    return adapter

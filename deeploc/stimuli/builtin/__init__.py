@@ -1,0 +1,116 @@
+"""Texts that deeploc writes itself: every generator gives the same records on every machine.
+
+A generator is a seeded stream of records; asking for fewer is reading less of it. Language
+records, arithmetic and copying are *held out*: the bundled reference model never saw them.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from deeploc.errors import ContrastError
+from deeploc.stimuli.builtin.arithmetic import arithmetic
+from deeploc.stimuli.builtin.copying import copying
+from deeploc.stimuli.builtin.english import sentences
+from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
+from deeploc.stimuli.builtin.multiple_demand import RANGES, multiple_demand
+from deeploc.stimuli.builtin.nonwords import nonword_lists
+
+Record = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A seeded stream of records, what it may be asked for, and how many it gives by default.
+
+    ``options`` maps each option to its default; ``choices`` to what it may be, for those options
+    that are a choice of names.
+    """
+
+    stream: Callable[[int, Mapping[str, Any]], Iterator[Record]]
+    default_n: int
+    options: Mapping[str, Any]
+    choices: Mapping[str, tuple[str, ...]]
+
+
+GENERATORS: Mapping[str, Generator] = {
+    "sentences": Generator(sentences, 240, {"words": 12}, {}),
+    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
+    "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
+    "arithmetic": Generator(
+        arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
+    ),
+    "copying": Generator(copying, 240, {}, {}),
+    "multiple-demand-paper": Generator(
+        multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+    ),
+}
+
+
+def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) -> list[Record]:
+    """Return the first ``n`` records of a generator.
+
+    Parameters
+    ----------
+    name
+        One of `GENERATORS`.
+    n
+        How many records; ``None`` for the generator's own number.
+    seed
+        Chooses the stream; equal seeds give equal records on every machine.
+    options
+        The generator's options; those left out keep their defaults.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such generator or option, an option's value is not usable, or the
+        generator has fewer than ``n`` records.
+
+    Examples
+    --------
+    >>> generate("arithmetic", 1, 0, {"operation": "add"})[0].keys()
+    dict_keys(['prompt', 'completion', 'text'])
+    """
+    if name not in GENERATORS:
+        raise ContrastError(unknown("builtin generator", name, GENERATORS))
+    generator = GENERATORS[name]
+    settings = checked(name, generator, options)
+    wanted = generator.default_n if n is None else n
+    if wanted < 1:
+        raise ContrastError(f"cannot generate {wanted} {name}; ask for 1 or more")
+    records = list(islice(generator.stream(seed, settings), wanted))
+    if len(records) < wanted:
+        raise ContrastError(
+            f"cannot generate {wanted} {name}: only {len(records)} different ones exist with "
+            f"these options; ask for {len(records)} or fewer"
+        )
+    return records
+
+
+def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with defaults filled in, or say which one is wrong."""
+    for option, value in options.items():
+        if option not in generator.options:
+            raise ContrastError(unknown(f"option of {name}", option, generator.options))
+        choices = generator.choices.get(option)
+        if choices is not None and value not in choices:
+            raise ContrastError(unknown(f"{option} of {name}", str(value), choices))
+        default = generator.options[option]
+        if type(value) is not type(default):
+            raise ContrastError(
+                f"option {option} of {name} is {value!r}; it must be a "
+                f"{type(default).__name__} such as {default!r}"
+            )
+    return {**generator.options, **options}
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that does not exist: the nearest one, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    listed = f"there are: {', '.join(names)}" if names else "it takes none"
+    return f"no {what} is called {name!r}; {hint}{listed}"

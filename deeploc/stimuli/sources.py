@@ -1,0 +1,153 @@
+"""Where stimuli and items come from: the part of a contrast file that names a source."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+from zlib import crc32
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from deeploc.errors import ContrastError
+from deeploc.stimuli import builtin as generators
+from deeploc.strict import StrictModel, Text, Texts, Whole, as_list
+
+T = TypeVar("T")
+
+KINDS = ("texts", "file", "builtin", "download")
+
+
+def as_text(value: Any) -> str:
+    """Return a YAML or JSON value as the text that a table would hold: 3, true, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _texts_of(value: Any) -> Any:
+    listed = as_list(value)
+    return [as_text(v) for v in listed] if isinstance(listed, list) else listed
+
+
+Where = Mapping[str, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_texts_of)]]
+"""Column -> the values that are kept."""
+
+
+class Builtin(BaseModel):
+    """One of deeploc's own generators; whatever is not ``generator`` or ``seed`` is its option."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    generator: Text
+    seed: Annotated[Whole, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _exists(self) -> "Builtin":
+        if self.generator not in generators.GENERATORS:
+            known = generators.GENERATORS
+            raise ValueError(generators.unknown("builtin generator", self.generator, known))
+        try:
+            generators.checked(self.generator, generators.GENERATORS[self.generator], self.options)
+        except ContrastError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the generator is asked for beside its number and seed."""
+        return self.model_extra or {}
+
+
+class Download(StrictModel):
+    """Files of a declared address, each checked against the sha256 in a manifest.
+
+    ``manifest`` is a csv file with the columns ``path`` (below ``url``) and ``sha256``; ``files``
+    are globs over these paths.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    manifest: Text
+    files: Texts = ("*",)
+
+
+class Local(StrictModel):
+    """How a condition that needs no file is read from a folder given with ``--stimuli``."""
+
+    file: Texts
+    column: Texts | None = None
+    where: Where | None = None
+
+
+def _as_builtin(value: Any) -> Any:
+    return {"generator": value} if isinstance(value, str) else value
+
+
+class Source(StrictModel):
+    """Exactly one source of texts or items, and what of it is taken.
+
+    ``file`` are paths or globs of csv, tsv, jsonl or txt files, ``column`` the columns whose
+    values make a stimulus, joined by one space (default ``text``, or the only column), ``where``
+    keeps the rows whose columns hold one of the given values, ``limit`` how many at most.
+    """
+
+    texts: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    file: Texts | None = None
+    builtin: Annotated[Builtin, BeforeValidator(_as_builtin)] | None = None
+    download: Download | None = None
+    column: Texts | None = None
+    where: Where | None = None
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    local: Local | None = None
+
+    @field_validator("texts")
+    @classmethod
+    def _not_blank(cls, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for number, text in enumerate(texts or ()):
+            if not text.strip():
+                raise ValueError(f"text {number} is blank; a stimulus needs at least one word")
+        return texts
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Source":
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise ValueError(f"a source is exactly one of {', '.join(KINDS)}; this has {said}")
+        if self.local is not None and given[0] in ("file", "download"):
+            raise ValueError(
+                f"local says how a {given[0]!r} source is read with --stimuli, but that is read "
+                "from the folder as it is; leave local out"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+    @property
+    def kind(self) -> str:
+        """Which of ``texts``, ``file``, ``builtin`` and ``download`` it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+
+def sample(items: Sequence[T], limit: int | None, seed: int, name: str) -> list[T]:
+    """Return at most ``limit`` of the items, drawn at random, in their own order.
+
+    The draw depends on the seed, on ``name`` and on how many items there are, on nothing else;
+    a smaller sample is part of a larger one.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    drawn = substream(seed, f"sample:{name}").permutation(len(items))[:limit]
+    return [items[i] for i in sorted(drawn)]
+
+
+def substream(seed: int, name: str) -> np.random.Generator:
+    """Return a generator of its own for ``name``, the same for this seed on every machine."""
+    return np.random.default_rng([seed, crc32(name.encode())])

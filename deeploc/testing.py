@@ -1,0 +1,210 @@
+"""For tests: an adapter whose answers are known, and a check of anybody's adapter."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from deeploc.ablation import Ablation
+from deeploc.adapter import Adapter, Batch
+from deeploc.contrast import Readout
+from deeploc.errors import AdapterError, MaskError
+from deeploc.stimuli import Stimulus
+from deeploc.units import Layout, Site, UnitMask
+
+PerPosition = Float64[np.ndarray, "position site_unit"]
+Matrix = Float[np.ndarray, "stimulus unit"]
+
+_OFFSET = 2.5
+"""What ``check_adapter`` holds units at: exact in every floating-point type."""
+
+
+class ToyAdapter:
+    """A model that counts letters; every position is a character.
+
+    The MLP neuron ``i`` is 1 where the letter ``i`` stands, the block's unit ``i`` the number of
+    times it has been seen so far. So the last position of the block holds the letter counts, and
+    whoever silences a neuron stops its letter from being counted.
+    """
+
+    identity: Mapping[str, Any] = {"adapter": "toy", "model": "toy", "weights": "none"}
+    sites = Layout(
+        (
+            Site("counter.mlp.down", "mlp-neurons", len(ascii_lowercase), "input"),
+            Site("counter", "block", len(ascii_lowercase)),
+        )
+    )
+
+    def __init__(self, batch_size: int = 3) -> None:
+        self._batch_size = batch_size
+        self._ablations: list[Ablation] = []
+
+    def activations(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[Batch]:
+        """Yield the letter counts of every text once, in order."""
+        for start in range(0, len(stimuli), self._batch_size):
+            chunk = stimuli[start : start + self._batch_size]
+            values = np.stack([self._read(stimulus, layout, readout) for stimulus in chunk])
+            yield Batch(np.arange(start, start + len(chunk)), values)
+
+    @contextmanager
+    def ablated(self, ablation: Ablation) -> Iterator[None]:
+        """Apply ``ablation`` inside the context."""
+        if any(site not in self.sites.sites for site in ablation.mask.layout.sites):
+            raise MaskError("mask was made for other sites than those of the toy model")
+        self._ablations.append(ablation)
+        try:
+            yield
+        finally:
+            self._ablations.remove(ablation)
+
+    def _read(
+        self, stimulus: Stimulus, layout: Layout, readout: Readout
+    ) -> Float64[np.ndarray, " unit"]:
+        text = str(stimulus.content)
+        read = np.array([readout.tokens == "all" or c.lower() in ascii_lowercase for c in text])
+        if not read.any():
+            raise AdapterError(f"stimulus {stimulus.id} has no letter to read: {text!r}")
+        pools = {"last": lambda x: x[-1], "mean": lambda x: x.mean(0), "max": lambda x: x.max(0)}
+        if readout.pool not in pools:
+            raise AdapterError(f"the toy model cannot pool {readout.pool!r}")
+        activations = self._forward(text)
+        return np.concatenate(
+            [pools[readout.pool](activations[s.name][read]) for s in layout.sites]
+        )
+
+    def _forward(self, text: str) -> dict[str, PerPosition]:
+        neurons_site, block_site = self.sites.sites
+        neurons = np.array([[float(c.lower() == i) for i in ascii_lowercase] for c in text])
+        neurons = self._edited(neurons_site, neurons)
+        return {
+            neurons_site.name: neurons,
+            block_site.name: self._edited(block_site, neurons.cumsum(axis=0)),
+        }
+
+    def _edited(self, site: Site, x: PerPosition) -> PerPosition:
+        for ablation in self._ablations:
+            layout = ablation.mask.layout
+            if site in layout.sites:
+                offset = (
+                    0.0 if ablation.offset is None else ablation.offset[layout.slices[site.name]]
+                )
+                x = np.where(ablation.mask.at(site.name), ablation.gain * x + offset, x)
+        return x
+
+
+def check_adapter(
+    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout | None = None
+) -> None:
+    """Check that an adapter keeps what :class:`deeploc.adapter.Adapter` promises.
+
+    For the tests of whoever writes one; a handful of ``stimuli`` of unequal length is enough.
+    ``readout`` defaults to the mean over positions.
+
+    Raises
+    ------
+    AssertionError
+        Saying in a sentence which promise is broken.
+    """
+    readout = readout or Readout(pool="mean")
+    _check_description(adapter)
+    intact = _values(adapter, stimuli, adapter.sites, readout)
+    _check_reading(adapter, stimuli, readout, intact)
+    _check_ablation(adapter, stimuli, readout, intact)
+    _check_foreign_mask(adapter)
+
+
+def _check_description(adapter: Adapter) -> None:
+    _expect(isinstance(adapter, Adapter), "it lacks a method or property of Adapter")
+    _expect({"model", "weights"} <= set(adapter.identity), "identity lacks 'model' or 'weights'")
+    told = json.loads(json.dumps(dict(adapter.identity)))
+    _expect(told == dict(adapter.identity), "identity does not survive being written as JSON")
+    names = [site.name for site in adapter.sites.sites]
+    _expect(len(names) > 0, "it has no sites")
+    _expect(len(set(names)) == len(names), "two sites have the same name")
+    _expect(all(site.n_units > 0 for site in adapter.sites.sites), "a site has no units")
+
+
+def _check_reading(
+    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout, intact: Matrix
+) -> None:
+    again = _values(adapter, stimuli, adapter.sites, readout)
+    _expect(_same(intact, again), "reading the same stimuli twice gives different activations")
+    order = np.arange(len(stimuli))[::-1]
+    turned = _values(adapter, [stimuli[i] for i in order], adapter.sites, readout)
+    _expect(_same(intact[order], turned), "activations depend on the order of the stimuli")
+    last = adapter.sites.sites[-1]
+    alone = _values(adapter, stimuli, Layout((last,)), readout)
+    here = adapter.sites.slices[last.name]
+    _expect(_same(intact[:, here], alone), "a site read alone differs from the site among others")
+
+
+def _check_ablation(
+    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout, intact: Matrix
+) -> None:
+    first = adapter.sites.sites[0]
+    chosen = np.zeros(adapter.sites.n_units, dtype=bool)
+    nobody = Ablation(UnitMask(adapter.sites, chosen.copy()))
+    with adapter.ablated(nobody):
+        same = _values(adapter, stimuli, adapter.sites, readout)
+    _expect(bool((same == intact).all()), "an ablation of no unit changes activations")
+    chosen[adapter.sites.slices[first.name].start] = True
+    held = Ablation(UnitMask(adapter.sites, chosen), offset=np.full(len(chosen), _OFFSET))
+    with suppress(_Interrupted), adapter.ablated(held):
+        edited = _values(adapter, stimuli, adapter.sites, readout)
+        raise _Interrupted
+    _expect(_same(edited[:, chosen], _OFFSET), "an ablated unit does not read as its offset")
+    others = adapter.sites.slices[first.name]
+    untouched = ~chosen[others]
+    unchanged = edited[:, others][:, untouched] == intact[:, others][:, untouched]
+    _expect(bool(unchanged.all()), "an ablation changes other units of the first site")
+    after = _values(adapter, stimuli, adapter.sites, readout)
+    _expect(bool((after == intact).all()), "an ablation outlives an exception in its context")
+
+
+def _check_foreign_mask(adapter: Adapter) -> None:
+    foreign = Layout((Site("no-such-site-in-any-model", "block", 3),))
+    mask = UnitMask(foreign, np.ones(3, dtype=bool))
+    with suppress(MaskError), adapter.ablated(Ablation(mask)):
+        raise AssertionError(_told("a mask for another model is not refused with MaskError"))
+
+
+def _values(
+    adapter: Adapter, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+) -> Matrix:
+    values = np.full((len(stimuli), layout.n_units), np.nan)
+    seen = np.zeros(len(stimuli), dtype=int)
+    for batch in adapter.activations(stimuli, layout, readout):
+        _expect(
+            batch.values.shape == (len(batch.indices), layout.n_units),
+            f"a batch has the shape {batch.values.shape}, not (stimuli, units) = "
+            f"{(len(batch.indices), layout.n_units)}",
+        )
+        wide = batch.values.dtype in (np.float32, np.float64)
+        _expect(wide, f"activations are {batch.values.dtype}, not float32 or float64")
+        values[batch.indices] = batch.values
+        np.add.at(seen, batch.indices, 1)
+    _expect(bool((seen == 1).all()), "a stimulus is left out or read twice")
+    return values
+
+
+def _same(a: Matrix, b: Matrix | float) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True))
+
+
+def _expect(kept: bool, broken: str) -> None:
+    if not kept:
+        raise AssertionError(_told(broken))
+
+
+def _told(broken: str) -> str:
+    return f"the adapter breaks the contract of deeploc.adapter.Adapter: {broken}"
+
+
+class _Interrupted(Exception):
+    pass

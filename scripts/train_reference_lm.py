@@ -1,0 +1,204 @@
+"""Train the bundled reference language model, a test organism, on the project's own texts.
+
+    python scripts/train_reference_lm.py [--out FOLDER] [--seed N] [--steps N]
+
+GPT-2's layout, 4 blocks of 64 dimensions, trained from nothing on three kinds of text mixed:
+English from the grammar, small arithmetic, copying of non-words. Records that the generators
+give out are held out of training (`deeploc.stimuli.builtin`). About ten minutes on one CPU core.
+"""
+
+import argparse
+import math
+import random
+from collections.abc import Iterator, Mapping
+from itertools import chain, cycle, islice
+from pathlib import Path
+
+import torch
+from reference_lm_abilities import abilities
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from torch.nn.functional import cross_entropy
+from transformers import (
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from deeploc.stimuli.builtin.arithmetic import training_arithmetic
+from deeploc.stimuli.builtin.copying import training_copies
+from deeploc.stimuli.builtin.english import training_sentences
+
+END = "<|endoftext|>"  # begins and ends every text, and pads
+VOCABULARY = 1536
+CONTEXT = 128  # tokens
+BATCH = 16  # rows of CONTEXT tokens
+WEIGHTS = {"english": 0.4, "arithmetic": 0.35, "copying": 0.25}  # shares of the training texts
+IGNORED = -100  # marks positions that are no target
+LEARNING_RATE = 4e-3
+WARMUP = 100  # steps
+BUNDLED = Path(__file__).parents[1] / "deeploc" / "reference" / "lm"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=BUNDLED)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    set_seed(options.seed)
+    tokenizer = train_tokenizer(options.seed)
+    model = new_model(tokenizer, options.layers, options.width)
+    for step in train(model, batches(tokenizer, options.seed), options.steps):
+        if step % 1000 == 0 or step == options.steps:
+            tell(step, abilities(model, tokenizer))
+    model.save_pretrained(options.out)
+    tokenizer.save_pretrained(options.out)
+
+
+def tell(step: int, scores: Mapping[str, float]) -> None:
+    """Print what the model can do after this step."""
+    for name, value in scores.items():
+        print(f"step {step}  {name}: {value:.4g}", flush=True)
+
+
+def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE learnt on the English and the signs; digits stay single, case is folded.
+
+    Non-words are not learnt from: they fall apart into short pieces, which makes copying a task.
+    """
+    core = Tokenizer(models.BPE())
+    core.normalizer = normalizers.Lowercase()
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    english = (record["text"] for record in islice(training_sentences(seed), 20_000))
+    signs = islice(cycle(["12 + 7 = 19", "12 - 7 = 5", "copy :"]), 600)
+    core.train_from_iterator(chain(english, signs), trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", pair=f"{END} $A $B", special_tokens=[(END, core.token_to_id(END))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        pad_token=END,
+        model_max_length=CONTEXT,
+    )
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> GPT2LMHeadModel:
+    """Return the untrained network; no dropout, which would teach it to do without units."""
+    end = tokenizer.eos_token_id
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=CONTEXT,
+        n_embd=width,
+        n_layer=layers,
+        n_head=4,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    model = GPT2LMHeadModel(config).eval()
+    model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=end, pad_token_id=end)
+    return model
+
+
+def records(seed: int) -> Iterator[Mapping[str, str]]:
+    """Yield training records of the three kinds, mixed."""
+    streams = {
+        "english": training_sentences(seed),
+        "arithmetic": training_arithmetic(seed),
+        "copying": training_copies(seed),
+    }
+    rng = random.Random(seed)
+    while True:
+        for name in rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=256):
+            yield next(streams[name])
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Tensor]:
+    """Yield token ids and targets, (2, BATCH, CONTEXT); a row is whole texts, the last cut off.
+
+    Every row starts where a text starts, so that position 0 means the same as in use.
+    """
+    stream = records(seed)
+    while True:
+        rows = [list(islice(tokens(tokenizer, stream), CONTEXT)) for _ in range(BATCH)]
+        yield torch.tensor(rows).permute(2, 0, 1)
+
+
+def tokens(
+    tokenizer: PreTrainedTokenizerFast, stream: Iterator[Mapping[str, str]]
+) -> Iterator[tuple[int, int]]:
+    """Yield each token's id and what the model is to predict there.
+
+    Prompts are chance (operands, non-words): there is nothing in them to learn, so they are no
+    target. The end token is one: it begins each text and thereby ends the one before.
+    """
+    while True:
+        chunk = list(islice(stream, 12))
+        texts = tokenizer([record["text"] for record in chunk])["input_ids"]
+        prompts = tokenizer([record.get("prompt", "") for record in chunk])["input_ids"]
+        for ids, prompt in zip(texts, prompts, strict=True):
+            for place, token in enumerate(ids):
+                yield token, IGNORED if 0 < place < len(prompt) else token
+
+
+def train(model: GPT2LMHeadModel, data: Iterator[torch.Tensor], steps: int) -> Iterator[int]:
+    """Minimise the loss on the targets; yield the number of each step when it is done."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: pace(step, steps))
+    for step in range(1, steps + 1):
+        ids, targets = next(data)
+        # Rows hold no padding, only text ends that share its token: every position is attended.
+        hidden = model.transformer(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        wanted = targets[:, 1:] != IGNORED  # the head is the dear part: only where it is trained
+        loss = cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[:, 1:][wanted])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 200 == 0:
+            print(f"step {step}  loss (nats per token): {loss.item():.3f}", flush=True)
+        yield step
+
+
+def pace(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: a warm-up, then a cosine down to zero."""
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    return 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from deeploc.errors import ContrastError
+from deeploc.stimuli.builtin import GENERATORS, generate
+from deeploc.stimuli.builtin._draw import is_held_out, new_rng
+from deeploc.stimuli.builtin.arithmetic import training_arithmetic
+from deeploc.stimuli.builtin.copying import training_copies
+from deeploc.stimuli.builtin.english import training_sentences
+from deeploc.stimuli.builtin.minimal_pairs import SUITES
+from deeploc.stimuli.builtin.nonwords import real_words
+from deeploc.stimuli.builtin.phrases import NOUNS, noun_phrase
+
+HELD_OUT = ["sentences", "arithmetic", "copying"]
+
+# The first draws of numpy.random.seed(42): randint twice, then choice(["+", "-"]).
+MULTIPLE_DEMAND_HARD = [
+    "Question: Solve 151 + 192?\nAnswer: 343",
+    "Question: Solve 171 + 160?\nAnswer: 331",
+    "Question: Solve 182 + 186?\nAnswer: 368",
+]
+MULTIPLE_DEMAND_EASY = [
+    "Question: Solve 7 + 15?\nAnswer: 22",
+    "Question: Solve 8 - 7?\nAnswer: 1",
+    "Question: Solve 19 + 11?\nAnswer: 30",
+]
+
+
+def trained(stream: Iterator[dict[str, str]], n: int) -> list[str]:
+    return [record["text"] for record in itertools.islice(stream, n)]
+
+
+def texts(name: str, seed: int = 0, n: int | None = None, **options: object) -> list[str]:
+    return [record["text"] for record in generate(name, n, seed, options)]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_same_seed_gives_the_same_records(name: str) -> None:
+    """Two requests with one seed agree record by record."""
+    assert generate(name, 50, 3, {}) == generate(name, 50, 3, {})
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_another_seed_gives_other_records(name: str) -> None:
+    """The seed matters."""
+    assert generate(name, 50, 3, {}) != generate(name, 50, 4, {})
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_fewer_records_are_a_prefix_of_more(name: str) -> None:
+    """Asking for 20 gives the first 20 of 60."""
+    assert generate(name, 20, 1, {}) == generate(name, 60, 1, {})[:20]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_default_number_of_records(name: str) -> None:
+    """None stands for the generator's own number."""
+    assert len(generate(name, None, 0, {})) == GENERATORS[name].default_n
+
+
+@pytest.mark.parametrize(
+    "name", ["sentences", "nonword-lists", "minimal-pairs", "arithmetic", "copying"]
+)
+def test_records_are_unique(name: str) -> None:
+    """No record comes twice."""
+    records = [tuple(sorted(record.items())) for record in generate(name, None, 0, {})]
+
+    assert len(set(records)) == len(records)
+
+
+def test_records_do_not_depend_on_the_hash_seed() -> None:
+    """Another PYTHONHASHSEED, which reorders sets, gives the same records."""
+    code = "from deeploc.stimuli.builtin import generate; print(generate('copying', 9, 0, {}))"
+
+    def run(seed: str) -> str:
+        command = [sys.executable, "-c", code]
+        env = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    assert run("1") == run("2") != ""
+
+
+@pytest.mark.parametrize("words", [5, 8, 12, 18])
+def test_sentences_have_exactly_the_words_asked_for(words: int) -> None:
+    """Every sentence has that many words, in lower case and without punctuation."""
+    for text in texts("sentences", n=30, words=words):
+        assert len(text.split(" ")) == words
+        assert text.replace(" ", "").isalpha()
+        assert text.islower()
+
+
+def test_sentences_use_a_rich_vocabulary() -> None:
+    """240 sentences draw on hundreds of different words."""
+    assert len(set(" ".join(texts("sentences")).split())) > 500
+
+
+@pytest.mark.parametrize(("seed", "words"), [(0, 12), (7, 8)])
+def test_nonwords_have_the_lengths_of_the_sentences(seed: int, words: int) -> None:
+    """Word k of list i has as many characters as word k of sentence i."""
+    lists = texts("nonword-lists", seed, words=words)
+    sentences = texts("sentences", seed, words=words)
+
+    assert [[len(w) for w in t.split()] for t in lists] == [
+        [len(w) for w in t.split()] for t in sentences
+    ]
+
+
+def test_nonwords_are_not_words() -> None:
+    """No non-word is in our lexicon, in any sentence, or a common function word."""
+    nonwords = set(" ".join(texts("nonword-lists")).split())
+    english = set(" ".join(trained(training_sentences(0), 3000)).split())
+    common = {
+        "a",
+        "i",
+        "the",
+        "of",
+        "to",
+        "in",
+        "is",
+        "it",
+        "he",
+        "as",
+        "at",
+        "be",
+        "by",
+        "or",
+        "on",
+        "we",
+    }
+
+    assert not nonwords & (real_words() | english | common)
+
+
+def test_nonwords_are_pronounceable() -> None:
+    """Every non-word of two letters or more has a vowel and no run of four consonants."""
+    for word in " ".join(texts("nonword-lists")).split():
+        runs = "".join("v" if letter in "aeiou" else "c" for letter in word)
+        assert "v" in runs
+        assert "cccc" not in runs
+
+
+def test_real_words_know_every_word_of_the_grammar() -> None:
+    """What training sentences contain is what non-words avoid."""
+    english = set(" ".join(trained(training_sentences(1), 3000)).split())
+
+    assert english <= real_words()
+
+
+@pytest.mark.parametrize("name", HELD_OUT)
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_evaluation_records_are_held_out(name: str, seed: int) -> None:
+    """Whatever the seed, no evaluation text is among many training texts."""
+    streams = {
+        "sentences": training_sentences,
+        "arithmetic": training_arithmetic,
+        "copying": training_copies,
+    }
+
+    assert not set(trained(streams[name](seed), 3000)) & set(texts(name, seed, n=200))
+
+
+def test_pairs_are_held_out() -> None:
+    """The grammatical sentence of every pair is one that training leaves out."""
+    assert all(is_held_out(pair["sentence_good"]) for pair in generate("minimal-pairs", 80, 5, {}))
+
+
+def test_every_arithmetic_problem_is_trained_on_or_held_out() -> None:
+    """Training reaches all problems of the range that evaluation does not have."""
+    held_out = texts("arithmetic", n=490)
+    seen = set(trained(training_arithmetic(0), 60_000))
+
+    assert len(seen | set(held_out)) == 50 * 50 + 50 * 51 // 2
+    with pytest.raises(ContrastError, match="only 490 different ones"):
+        texts("arithmetic", n=491)
+
+
+def test_pairs_are_balanced_over_suites() -> None:
+    """400 pairs are 50 of each of eight suites."""
+    uids = [pair["UID"] for pair in generate("minimal-pairs", None, 0, {})]
+
+    assert {uid: uids.count(uid) for uid in SUITES} == dict.fromkeys(SUITES, 50)
+
+
+@pytest.mark.parametrize("uid", SUITES)
+def test_pairs_differ_in_one_word(uid: str) -> None:
+    """Good and bad have equal lengths and one word is another."""
+    for pair in generate("minimal-pairs", 40, 0, {"suite": uid}):
+        good, bad = pair["sentence_good"].split(), pair["sentence_bad"].split()
+        assert len(good) == len(bad)
+        assert sum(a != b for a, b in zip(good, bad, strict=True)) == 1
+
+
+def test_reflexives_agree_with_gender() -> None:
+    """The good pronoun of a singular subject is the one of its gender."""
+    male = {noun.singular for noun in NOUNS["male"]}
+    for pair in generate("minimal-pairs", 60, 0, {"suite": "reflexive-gender"}):
+        words = pair["sentence_good"].split()
+        head = next((word for word in words[1:3] if word in male), None)
+        if head is not None:
+            assert "himself" in words
+
+
+def test_articles_fit_the_next_word() -> None:
+    """``a`` never stands before a vowel, ``an`` never before another letter (but a silent h)."""
+    for text in trained(training_sentences(2), 2000):
+        words = text.split()
+        for first, second in itertools.pairwise(words):
+            assert not (first == "a" and second[0] in "aeiou"), text
+            assert not (first == "an" and second[0] not in "aeiou" and second[:2] != "ho"), text
+
+
+def test_plural_noun_phrases_are_plural() -> None:
+    """A phrase asked for in the plural ends in a plural noun."""
+    plurals = {noun.plural for noun in NOUNS["animal"]}
+    rng = new_rng("test")
+
+    assert all(noun_phrase(rng, "animal", True).words[-1] in plurals for _ in range(50))
+
+
+def test_arithmetic_is_right() -> None:
+    """Every result is the value of its problem, and none is negative."""
+    for record in generate("arithmetic", None, 0, {}):
+        left, sign, right, equals = record["prompt"].split(" ")
+        value = int(left) + int(right) if sign == "+" else int(left) - int(right)
+        assert equals == "="
+        assert record["completion"] == f" {value}"
+        assert value >= 0
+        assert record["text"] == record["prompt"] + record["completion"]
+
+
+@pytest.mark.parametrize(("operation", "sign"), [("add", "+"), ("subtract", "-")])
+def test_arithmetic_keeps_to_one_operation(operation: str, sign: str) -> None:
+    """The option chooses the sign."""
+    records = generate("arithmetic", 50, 0, {"operation": operation})
+
+    assert all(record["prompt"].split(" ")[1] == sign for record in records)
+
+
+def test_copying_repeats_what_it_was_told() -> None:
+    """``copy X :`` is continued by X."""
+    for record in generate("copying", 50, 0, {}):
+        assert record["prompt"] == f"copy{record['completion']} :"
+        assert record["text"] == record["prompt"] + record["completion"]
+        assert 2 <= len(record["completion"].split()) <= 4
+
+
+def test_multiple_demand_follows_the_published_stream() -> None:
+    """Seed 42 gives the first stimuli of the paper, drawn once by hand from NumPy's generator."""
+    assert texts("multiple-demand-paper", 42, 3) == MULTIPLE_DEMAND_HARD
+    assert texts("multiple-demand-paper", 42, 3, difficulty="easy") == MULTIPLE_DEMAND_EASY
+
+
+def test_multiple_demand_has_the_published_repeats() -> None:
+    """100 hard stimuli are all different, 100 easy ones are 89 different ones."""
+    assert len(set(texts("multiple-demand-paper", 42))) == 100
+    assert len(set(texts("multiple-demand-paper", 42, difficulty="easy"))) == 89
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("sentence", {}, "no builtin generator is called 'sentence'; did you mean sentences\\?"),
+        ("zzz", {}, "called 'zzz'; there are: arithmetic, copying,"),
+        ("sentences", {"word": 12}, "called 'word'; did you mean words\\?"),
+        ("copying", {"words": 3}, "no option of copying is called 'words'; it takes none"),
+        ("sentences", {"words": "12"}, "option words of sentences is '12'; it must be a int"),
+        ("sentences", {"words": 40}, "words must lie between 5 and 18"),
+        ("minimal-pairs", {"suite": "agrement"}, "did you mean agreement\\?"),
+        ("multiple-demand-paper", {"difficulty": "medium"}, "there are: easy, hard"),
+    ],
+)
+def test_what_does_not_exist_is_named(name: str, options: dict[str, object], message: str) -> None:
+    """The error names the wrong word, the nearest right one, or all that exist."""
+    with pytest.raises(ContrastError, match=message):
+        generate(name, 5, 0, options)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_none_is_not_a_number_of_records(n: int) -> None:
+    """Fewer than one record is refused."""
+    with pytest.raises(ContrastError, match=f"cannot generate {n} sentences"):
+        generate("sentences", n, 0, {})
+
+
+def test_numpy_global_state_is_left_alone() -> None:
+    """The published stream is drawn from its own generator."""
+    np.random.seed(1)  # noqa: NPY002
+    expected = np.random.randint(10**9)  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002
+    generate("multiple-demand-paper", 10, 42, {})
+
+    assert np.random.randint(10**9) == expected  # noqa: NPY002

@@ -1,0 +1,316 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click import Context
+from click.testing import CliRunner, Result
+
+from deeploc.cli import main
+
+CONTEXT = Context(main)
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def scores_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+
+
+def said(result: Result) -> str:
+    """Return the one line a failed command printed; anything else is a fault of ours."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    *_, line = result.stderr.rstrip("\n").split("\n")
+    assert result.stderr.count("Error: ") == 1
+    return line.removeprefix("Error: ")
+
+
+@pytest.fixture
+def finished(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", folder, "-q")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.mark.parametrize("command", main.list_commands(CONTEXT))
+def test_every_command_has_help(command: str) -> None:
+    """No command ships without a sentence saying what it does, and none of its options either."""
+    from click import Option
+
+    found = main.get_command(CONTEXT, command)
+
+    assert found.help
+    assert all(option.help for option in found.params if isinstance(option, Option))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`deeploc --help` pays for click only."""
+    code = (
+        "import sys; from click.testing import CliRunner; from deeploc.cli import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'pydantic', 'matplotlib', 'yaml'}\n"
+        "print(*heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
+
+
+def test_run_writes_every_artefact(finished: Path) -> None:
+    """One command leaves the six documented files and nothing else."""
+    names = {path.name for path in finished.iterdir()}
+    rows = scores_of(finished)
+    manifest = json.loads((finished / "manifest.json").read_text())
+
+    assert names == {
+        "manifest.json",
+        "statmap.safetensors",
+        "mask.safetensors",
+        "units.csv",
+        "scores.csv",
+        "report.html",
+    }
+    assert {row["mask"] for row in rows} == {
+        "none",
+        "top",
+        "random-0",
+        "random-1",
+        "random-2",
+        "bottom",
+    }
+    assert {row["sites"] for row in rows} == {"none", "mlp-neurons", "block"}
+    assert manifest["stimuli"]["sentences"]["localize"] == 6
+    assert manifest["localize"]["selected"] == {"mlp-neurons": 12, "block": 3}
+
+
+def test_identical_command_gives_identical_numbers(
+    finished: Path, tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """Another folder and batch size: the same units, the same scores but for float32 rounding."""
+    again = tmp_path / "again"
+    run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", again, "-q", "--batch-size", "5")
+
+    assert (finished / "mask.safetensors").read_bytes() == (again / "mask.safetensors").read_bytes()
+    values = [[float(row["value"]) for row in scores_of(f)] for f in (finished, again)]
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+    """Nothing is measured twice: a doctored score survives the same command."""
+    path = finished / "scores.csv"
+    rows = path.read_text().splitlines()
+    doctored = rows[1].split(",")
+    doctored[6] = "123.5"
+    path.write_text("\n".join([rows[0], ",".join(doctored), *rows[2:]]) + "\n")
+    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
+
+    assert "statistics are up to date: reused" in result.stderr
+    assert path.read_text().splitlines()[1].split(",")[6] == "123.5"
+
+
+def test_changed_inputs_are_not_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+    """Another seed or another stimulus starts the run afresh, and says what changed."""
+    before = (finished / "statmap.safetensors").read_bytes()
+    sentences = contrast_file.parent / "sentences.txt"
+    sentences.write_text(sentences.read_text().replace("the", "a"))
+    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
+
+    assert "stimuli changed: starting afresh" in result.stderr
+    assert (finished / "statmap.safetensors").read_bytes() != before
+
+
+def test_evaluate_adds_doses(finished: Path) -> None:
+    """A further dose joins the scores; those that were there stay."""
+    before = set((finished / "scores.csv").read_text().splitlines())
+    result = run(
+        "evaluate", finished, "--percent", 25, "--mode", "scale:0.5", "--controls", 2, "-q"
+    )
+    after = set((finished / "scores.csv").read_text().splitlines())
+
+    assert result.exit_code == 0, result.output
+    assert before < after
+    assert {line.split(",")[3] for line in after - before} == {"scale:0.5"}
+    assert {line.split(",")[4] for line in after - before} == {"25.0"}
+
+
+def test_json_is_one_document(finished: Path) -> None:
+    """What a script reads is on stdout alone."""
+    effects = json.loads(run("evaluate", finished, "--json", "-q").stdout)["effects"]
+
+    assert {e["task"] for e in effects} == {"perplexity", "minimal-pairs"}
+    assert all(0 < e["p"] <= 1 for e in effects)
+
+
+def test_ablate_shows_three_columns(finished: Path) -> None:
+    """Intact, ablated and control continuations; the same seed gives the same text."""
+    args = ("ablate", finished, "--prompt", "the cat", "--max-tokens", 5, "--temperature", 0.9)
+    first, again = run(*args, "--seed", 3, "--json"), run(*args, "--seed", 3, "--json")
+    texts = json.loads(first.stdout)["continuations"]
+
+    assert list(texts) == [
+        "intact",
+        "ablated: 12 units of mlp-neurons, zero",
+        "control: random",
+    ]
+    assert first.stdout == again.stdout
+    assert "intact" in run(*args).stdout
+
+
+def test_export_import_round_trip(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+    """A mask that leaves as a matrix comes back as the same units, ready to evaluate."""
+    matrix = finished.parent / "mask.npy"
+    assert run("export", finished, "-o", matrix).exit_code == 0
+    target = finished.parent / "imported"
+    args = ("import", matrix, "--contrast", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target)
+    imported = run(*args, "-q")
+
+    assert imported.exit_code == 0, imported.output
+    assert np.load(matrix).shape == (2, 16)
+    assert "imported 3 units" in imported.stdout
+    assert run("evaluate", target, "-q").exit_code == 0
+
+
+def test_sites_lists_what_can_be_ablated(tiny_lm: Path) -> None:
+    """Kind, path, units and shape of each site."""
+    rows = [line.split() for line in run("sites", f"hf:{tiny_lm}").stdout.splitlines()]
+
+    assert rows[0] == ["kind", "site", "units", "shape"]
+    assert ["block", "transformer.h.0", "16", "(token,", "16)"] in rows
+    assert ["mlp-neurons", "transformer.h.1.mlp.c_proj:input", "64", "(token,", "64)"] in rows
+
+
+def test_check_shows_what_a_file_holds(contrast_file: Path) -> None:
+    """Counts of both halves and a sample."""
+    result = run("check", contrast_file)
+
+    assert result.exit_code == 0
+    assert "words.yaml: valid; tasks: perplexity, minimal-pairs" in result.stdout
+
+
+def edited(contrast_file: Path, old: str, new: str) -> Path:
+    text = contrast_file.read_text()
+    assert old in text
+    contrast_file.write_text(text.replace(old, new))
+    return contrast_file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "contrast: ",
+            "contrst: ",
+            "words.yaml:8: unknown key 'contrst'; did you mean 'contrast'?",
+        ),
+        ("{file: sentences.txt}", "{texts: []}", "words.yaml:6: "),
+        (
+            "{file: sentences.txt}",
+            "{texts: [one]}",
+            "only 1 stimulus; a variance needs",
+        ),
+        ("column: text", "column: txt", "no column 'txt'"),
+        ("sentences.txt", "nowhere.txt", "nowhere.txt"),
+        ("percent: 10}", "percent: 140}", "words.yaml:10"),
+        ("mode: [zero, mean]", "mode: [zeros]", "words.yaml:11"),
+        ("- perplexity", "- perplexty", "did you mean 'perplexity'?"),
+        ("sentences > lists", "sentences > list", "did you mean 'lists'?"),
+    ],
+)
+def test_bad_contrast_is_one_line_and_leaves_nothing(
+    tiny_lm: Path, contrast_file: Path, old: str, new: str, message: str
+) -> None:
+    """The line names the place and what would be right; no folder is left behind."""
+    target = contrast_file.parent / "out"
+    bad = edited(contrast_file, old, new)
+
+    assert message in said(run("run", bad, "-m", f"hf:{tiny_lm}", "-o", target, "-q"))
+    assert not target.exists()
+
+
+def test_bad_model_is_one_line_and_leaves_nothing(contrast_file: Path, tiny_lm: Path) -> None:
+    """No adapter, an unknown one, no such folder, a folder without weights or tokenizer."""
+    target = contrast_file.parent / "out"
+    bare = contrast_file.parent / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((tiny_lm / name).read_bytes())
+
+    def fault(model: str) -> str:
+        return said(run("run", contrast_file, "-m", model, "-o", target, "-q"))
+
+    assert "write ADAPTER:NAME" in fault("gpt2")
+    assert "no plugin named 'hff' in deeploc.adapters; did you mean 'hf'?" in fault("hff:gpt2")
+    assert "nowhere" in fault(f"hf:{bare.parent / 'nowhere'}")
+    assert "tokenizer" in fault(f"hf:{bare}")
+    assert not target.exists()
+
+
+def test_mask_for_another_model_is_refused(contrast_file: Path, tiny_lm: Path) -> None:
+    """Importing a mask of other shape names both shapes."""
+    np.save(contrast_file.parent / "other.npy", np.ones((5, 16)))
+    target = contrast_file.parent / "out"
+    args = ("--contrast", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target, "-q")
+
+    assert "(5, 16)" in said(run("import", contrast_file.parent / "other.npy", *args))
+    assert not target.exists()
+
+
+def test_run_of_other_weights_is_refused(finished: Path) -> None:
+    """A run is not evaluated on a model it was not localized on."""
+    manifest = json.loads((finished / "manifest.json").read_text())
+    manifest["localize"]["inputs"]["model"] = "0" * 64
+    (finished / "manifest.json").write_text(json.dumps(manifest))
+
+    assert "model changed" in said(run("evaluate", finished, "-q"))
+
+
+def test_unwritable_output_is_told_before_the_work(contrast_file: Path, tiny_lm: Path) -> None:
+    """A path below a file cannot be a folder."""
+    target = contrast_file / "run"
+
+    assert "cannot write" in said(run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target))
+
+
+def test_folder_of_other_files_is_left_alone(contrast_file: Path, tiny_lm: Path) -> None:
+    """A run is never written among somebody's files."""
+    target = contrast_file.parent
+
+    assert "holds other files" in said(
+        run("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target)
+    )
+
+
+def test_interrupted_run_says_so_and_goes_on(tiny_lm: Path, contrast_file: Path) -> None:
+    """Ctrl-C gives one line and exit code 1; the same command finishes with the same scores."""
+    target, whole = contrast_file.parent / "cut", contrast_file.parent / "whole"
+    args = [sys.executable, "-m", "deeploc", "run", str(contrast_file), "-m", f"hf:{tiny_lm}"]
+    args += ["--controls", "400", "-o", str(target)]
+    process = subprocess.Popen(
+        args, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while not (target / "scores.csv").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    kept = len((target / "scores.csv").read_text().splitlines())
+    assert process.returncode == 1
+    assert "Error: interrupted; " in stderr
+    assert "Traceback" not in stderr
+    assert not list(target.glob("*.part"))
+
+    resumed = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target, "--controls", 400)
+    run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", whole, "--controls", 400, "-q")
+    assert resumed.exit_code == 0
+    assert 1 < kept < len((whole / "scores.csv").read_text().splitlines())
+    rows = [sorted((f / "scores.csv").read_text().splitlines()) for f in (target, whole)]
+    assert rows[0] == rows[1]

@@ -1,0 +1,128 @@
+"""Figures: what they show of hand-made maps and effects."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from math import comb, inf
+
+import numpy as np
+import pytest
+
+from deeploc import plots
+from deeploc.results import Effect
+from deeploc.summary import row_of
+from deeploc.units import Layout, Site, StatMap, UnitMask
+
+LAYOUT = Layout((*(Site(f"h.{i}", "block", 50) for i in range(3)), Site("h.0.mlp", "mlp", 20)))
+EFFECT = Effect(
+    "perplexity", "perplexity", "sentences", "block", "zero", 5.0, "lower", 17.7, 26.3, (17.8,) * 20
+)
+
+
+def stat_map(t: np.ndarray) -> StatMap:
+    return StatMap(LAYOUT, t=t, df=t, p=t, q=t, d=t, baseline=t)
+
+
+def mask_of(*units: int) -> UnitMask:
+    selected = np.zeros(LAYOUT.n_units, dtype=bool)
+    selected[list(units)] = True
+    return UnitMask(LAYOUT, selected)
+
+
+def texts(svg: str) -> list[str]:
+    root = ET.fromstring(svg.replace("xlink:", ""))
+    return [element.text or "" for element in root.iter("text")]
+
+
+def test_the_chance_band_is_that_of_drawing_without_replacement():
+    """The band equals quantiles of counts enumerated with binomial coefficients."""
+    band = plots.chance_band(mask_of(*range(30), 160), "block")
+    share = [comb(50, i) * comb(100, 30 - i) / comb(150, 30) for i in range(31)]
+    low, high = (int(np.argmax(np.cumsum(share) >= at)) for at in (0.025, 0.975))
+
+    assert 0 < low < 10 < high < 30
+    assert [bound.tolist() for bound in band] == [[low] * 3, [high] * 3]
+
+
+def test_the_depth_figure_tells_its_peak():
+    """The description counts the units of its kind only and names the site with most of them."""
+    svg = plots.depth_figure(mask_of(0, 60, 61, 62, 151), "block")
+
+    assert "4 units are selected; h.1 holds the most, 3</desc>" in svg
+
+
+def test_an_empty_selection_can_be_drawn():
+    """A kind without a selected unit has its figures too."""
+    empty = mask_of()
+
+    assert "0 units are selected" in plots.depth_figure(empty, "mlp")
+    assert "none is selected" in plots.t_figure(stat_map(np.zeros(170)), empty, "mlp")
+
+
+def test_the_threshold_is_the_lowest_selected_t():
+    """The t figure names the lowest t among the selected units of its kind."""
+    t = np.linspace(-3, 3, LAYOUT.n_units)
+    svg = plots.t_figure(stat_map(t), mask_of(140, 149, 169), "block")
+
+    assert f"lowest selected t = {t[140]:.3g}" in texts(svg)
+
+
+def test_units_without_a_finite_t_are_not_drawn():
+    """A unit whose t is nan or infinite is left out of the histogram."""
+    t = np.linspace(-3, 3, LAYOUT.n_units)
+    t[[3, 4]] = np.nan, inf
+
+    assert "<desc" in (svg := plots.t_figure(stat_map(t), mask_of(140), "block"))
+    assert "148 units" in svg
+
+
+def test_the_dose_figure_has_a_column_per_mode_and_a_name_per_row():
+    """Modes are titles, outcomes are labels, doses are ticks."""
+    effects = [replace(EFFECT, mode=m, percent=p) for m in ("zero", "mean") for p in (5.0, 1.0)]
+    shown = texts(plots.dose_figure(effects, "block", [row_of(EFFECT)]))
+
+    assert {"block, zero", "block, mean", "perplexity (sentences)", "lower is better"} <= {*shown}
+    assert [text for text in shown if text in ("1", "5")] == ["1", "5"] * 2
+
+
+def test_further_controls_of_one_sort_share_a_marker():
+    """Several global random masks are one entry of the legend."""
+    others = (("random-global-0", 18.0), ("random-global-1", 18.1), ("bottom", 17.0))
+    shown = texts(plots.dose_figure([replace(EFFECT, others=others)], "block", [row_of(EFFECT)]))
+
+    assert shown.count("random-global") == 1
+    assert "bottom" in shown
+    assert not [text for text in shown if re.search(r"global-\d", text)]
+
+
+@pytest.mark.parametrize(("value", "sign"), [(inf, "∞"), (float("nan"), "not a number")])
+def test_a_value_that_is_not_finite_is_named(value: float, sign: str):
+    """It stands at the end of the axis with its name, and the axis stays finite."""
+    effect = replace(EFFECT, ablated=value)
+
+    assert sign in texts(plots.dose_figure([effect], "block", [row_of(EFFECT)]))
+
+
+def test_a_wide_range_is_drawn_in_logarithms():
+    """Plain numbers, not TeX, name the ticks."""
+    wide = replace(EFFECT, ablated=26300.0)
+    shown = texts(plots.dose_figure([wide], "block", [row_of(EFFECT)]))
+
+    assert {"100", "1000", "10000"} <= {*shown}
+    assert not [text for text in shown if "math" in text]
+
+
+def test_the_range_holds_every_finite_value():
+    """Intact, ablated, controls and further controls count; infinity does not."""
+    effect = replace(EFFECT, controls=(12.0, inf), others=(("bottom", 40.0),))
+
+    assert plots.value_range([effect]) == (12.0, 40.0)
+
+
+def test_importing_plots_does_not_import_matplotlib():
+    """A command that draws nothing does not pay for matplotlib."""
+    code = "import sys, deeploc.report; sys.exit('matplotlib' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,305 @@
+"""The report of a run folder that the test writes by hand."""
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeploc import artefacts
+from deeploc.errors import RunError
+from deeploc.report import render
+from deeploc.results import Score, to_csv
+from deeploc.units import Layout, Site, StatMap, UnitMask
+
+LAYOUT = Layout(
+    (
+        *(Site(f"h.{i}.mlp.act", "mlp-neurons", 40) for i in range(3)),
+        *(Site(f"h.{i}", "block", 10) for i in range(2)),
+    )
+)
+TASKS = {
+    "perplexity": {"metrics": {"perplexity": "lower", "nll": "lower"}},
+    "continuation": {"metrics": {"exact-match": "higher"}},
+}
+MANIFEST: dict[str, Any] = {
+    "schema": 1,
+    "deeploc": "0.1.0",
+    "created": "2026-01-02T03:04:05+00:00",
+    "command": "deeploc run language -m reference:lm",
+    "address": "reference:lm",
+    "model": {"model": "reference:lm", "parameters": 250000, "odd": {"a": [1, None]}},
+    "contrast": {
+        "name": "language",
+        "title": "Sentences > non-words",
+        "source": "Fedorenko et al. (2010)",
+        "contrast": "sentences > nonwords",
+        "against": "pooled",
+        "read": {"sites": ["mlp-neurons", "block"], "pool": "last", "response": "signed",
+                 "tokens": "content", "max_tokens": None, "lowercase": False},
+        "split": "half",
+        "select": {"k": None, "percent": 5.0, "fdr": None, "percentile": None, "tail": "top"},
+        "ablate": {"mode": ["zero"], "percent": [5.0]},
+    },
+    "options": {"seed": 0, "untrained": False},
+    "stimuli": {
+        "sentences": {"n": 240, "localize": 120, "evaluate": 120, "sha256": "ab" * 32,
+                      "samples": ["the dog sleeps .", "x" * 400]},
+        "nonwords": {"n": 240, "localize": 120, "evaluate": 120, "sha256": "cd" * 32,
+                     "samples": ["bafe lom"]},
+    },
+    "sites": LAYOUT.table(),
+    "localize": {"fingerprint": "ef" * 32, "constant_units": 2, "nonfinite_units": 0},
+    "evaluate": {"tasks": TASKS},
+    "notices": ["0.1 % of 20 block units is no unit: not ablated"],
+    "versions": {"python": "3.11.7"},
+}  # fmt: skip
+
+SUMMARY = (
+    "Ablating the top 5 % of mlp-neurons (6 of 120 units, mode zero) raised perplexity "
+    "(sentences) from 17.7 to 26.3 (none of 20 random controls did as much, p = 0.048). "
+    "Continuation exact-match (copying) went from 0.980 to 0.970 (7 of 20 random controls did "
+    "as much, p = 0.38)."
+)
+
+
+def scores() -> list[Score]:
+    """Perplexity is specific, nll infinite, copying as random; 20 controls."""
+    values = {
+        ("perplexity", "perplexity", "sentences"): (17.7, 26.3, [17.8] * 20),
+        ("perplexity", "nll", "sentences"): (2.87, float("inf"), [2.88] * 20),
+        ("continuation", "exact-match", "copying"): (0.98, 0.97, [0.96] * 7 + [0.98] * 13),
+    }
+    rows = []
+    for place, (intact, ablated, controls) in values.items():
+        at = (*place, "zero", 5.0)
+        rows.append(Score(*place, "none", 0.0, "none", intact, 60, intact, intact))
+        rows.append(Score(*at, "top", ablated, 60, ablated - 1, ablated + 2, "mlp-neurons"))
+        rows += [
+            Score(*at, f"random-{i}", value, 60, value, value, "mlp-neurons")
+            for i, value in enumerate(controls)
+        ]
+        rows.append(Score(*at, "bottom", 0.123, 60, 0.1, 0.2, "mlp-neurons"))
+    return rows
+
+
+def write_run(folder: Path) -> Path:
+    t = np.linspace(-4, 4, LAYOUT.n_units)
+    means = {"sentences": t, "nonwords": -t}
+    stat_map = StatMap(LAYOUT, t=t, df=t, p=abs(t), q=abs(t), d=t, baseline=t, means=means)
+    selected = np.zeros(LAYOUT.n_units, dtype=bool)
+    selected[[100, 105, 110, 115, 118, 119, 139]] = True
+    mask = UnitMask(LAYOUT, selected)
+    artefacts.save_statmap(folder / "statmap.safetensors", stat_map)
+    artefacts.save_mask(folder / "mask.safetensors", mask)
+    artefacts.write(folder / "units.csv", artefacts.units_csv(mask, stat_map))
+    artefacts.write(folder / "scores.csv", to_csv(scores()))
+    artefacts.write_json(folder / "manifest.json", MANIFEST)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path)
+
+
+def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    change(manifest)
+    artefacts.write_json(path, manifest)
+
+
+class Page(HTMLParser):
+    """A page as a browser takes it apart: tags with attributes, ids, and the text."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of the run as it is written above: many tests read it, one rendering serves."""
+    return render(write_run(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="module")
+def text(html: str) -> str:
+    return Page(html).text
+
+
+def test_the_summary_says_what_was_found(text: str):
+    """Verdicts, values, dose, number of units and controls stand in the first paragraph."""
+    assert SUMMARY in text
+
+
+def test_every_outcome_is_in_a_table(text: str):
+    """A row gives n, intact, ablated with interval, controls, damage, p and verdict."""
+    assert (
+        "perplexity ↓ perplexity, sentences 60 17.7 26.3 25.3 to 28.3 17.8 17.8 to 17.8 "
+        "bottom 0.123 +8.60 0.048 specific"
+    ) in text
+    assert "exact-match ↑ continuation, copying 60 0.980 0.970" in text
+    assert "0.980 0.960 to 0.980 bottom 0.123 +0.0100 0.38 as random" in text
+
+
+def test_infinity_is_written_as_a_sign(text: str):
+    """An infinite value is neither lost nor written as a word."""
+    assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ 0.048 specific" in text
+
+
+def test_the_same_run_gives_the_same_bytes(html: str, run: Path):
+    """A report depends on nothing but the files of its run, wherever these lie."""
+    assert render(run) == html
+
+
+def test_a_run_without_scores_tells_of_the_localization_only(run: Path):
+    """After `deeploc localize` there is a report that claims no effect."""
+    (run / "scores.csv").unlink()
+    edit(run, lambda manifest: manifest.pop("evaluate"))
+    text = Page(render(run)).text
+
+    assert "Of 120 mlp-neurons units at 3 sites, 6 were selected (t ≥ 1.76)." in text
+    assert "nothing was ablated" in text
+    assert "specific" not in text
+
+
+def test_a_bare_manifest_is_enough(run: Path):
+    """Keys that an older or foreign run lacks are left out of the page."""
+    (run / "units.csv").unlink()
+    (run / "scores.csv").unlink()
+    artefacts.write_json(run / "manifest.json", {"schema": 1})
+
+    assert "Functional localizer" in Page(render(run)).text
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_a_page_is_well_formed_and_its_ids_unique(run: Path, evaluated: bool):
+    """Every tag that is opened is closed in order; no id is used twice."""
+    if not evaluated:
+        (run / "scores.csv").unlink()
+    page = Page(render(run))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+
+    assert page.open == []
+    assert len(ids) == len(set(ids))
+
+
+def test_a_page_loads_nothing_and_runs_nothing(html: str):
+    """No script, no frame, no attribute that points outside the page."""
+    tags = {tag for tag, _ in Page(html).tags}
+    attributes = [item for _, found in Page(html).tags for item in found.items()]
+    points = ("src", "href", "xlink:href", "action", "data")
+    links = [value for name, value in attributes if name in points or name.startswith("on")]
+
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
+    assert links
+    assert all(str(link).startswith("#") for link in links)
+    assert "@import" not in html
+    assert "url(http" not in html
+
+
+def test_hostile_words_are_shown_not_run(run: Path):
+    """Titles, stimuli, notices and names of conditions are text, whatever they hold."""
+    evil = "<script>alert('1')</script>\"><img src=x onerror=y> $\\frac{ {{ 7 * 7 }}"
+    rows = [Score(**{**{f: getattr(r, f) for f in r.__slots__}, "condition": evil})
+            for r in scores()]  # fmt: skip
+    (run / "scores.csv").write_text(to_csv(rows), encoding="utf-8")
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["contrast"] |= {"title": evil, "notes": evil, "source": evil}
+        manifest["stimuli"]["sentences"]["samples"] = [evil]
+        manifest["model"][evil] = evil
+        manifest["notices"] = [evil]
+
+    edit(run, change)
+    page = Page(render(run))
+
+    assert not {tag for tag, _ in page.tags} & {"script", "img"}
+    assert page.text.count(evil) > 8
+
+
+def test_methods_are_told_from_the_manifest(text: str):
+    """The paragraph says how units were read, selected, ablated and judged."""
+    assert "Stimuli were 240 sentences and 240 nonwords. One half of each condition" in text
+    assert "signed activation was read at the last token that ends a word at every site" in text
+    assert "Selected were the top 5 % of units by t, for each kind of site on its own" in text
+    assert "by setting them to 0, at doses of the top 5 % of the units of a kind." in text
+    assert "20 matched random controls" in text
+    assert "the smallest possible p is 0.048" in text
+
+
+def test_an_unsplit_contrast_is_said_to_be_circular(run: Path):
+    """The reader learns that the same stimuli localized and are there to evaluate on."""
+    edit(run, lambda manifest: manifest["contrast"].update(split="none"))
+
+    assert "not independent of the selection" in Page(render(run)).text
+
+
+def test_checks_tell_counts_notices_and_samples(text: str):
+    """Constant units, notices and the first stimuli are shown; long ones are cut."""
+    assert "No unit had a non-finite activation. 2 units did not vary at all (t = 0)." in text
+    assert "0.1 % of 20 block units is no unit: not ablated" in text
+    assert "the dog sleeps . " + "x" * 300 + "…" in text
+
+
+def test_the_first_units_are_listed_by_falling_t(text: str):
+    """The table is the head of units.csv, numbers shortened."""
+    assert "site index t d q mean.sentences mean.nonwords h.1 9 4.00 4.00 4.00 4.00" in text
+
+
+def test_scores_of_a_task_that_is_no_more_are_left_out(run: Path):
+    """Only the tasks of the manifest are told."""
+    edit(run, lambda manifest: manifest["evaluate"]["tasks"].pop("continuation"))
+
+    assert "copying" not in Page(render(run)).text
+
+
+def test_broken_scores_are_named(run: Path):
+    """A scores.csv that is none is an error that says what to do."""
+    (run / "scores.csv").write_text("task,value\nperplexity,often\n", encoding="utf-8")
+
+    with pytest.raises(RunError, match=r"scores\.csv is broken: .*; delete it and evaluate again"):
+        render(run)
+
+
+def test_broken_units_are_named(run: Path):
+    """A units.csv with a word for a number is an error that says what to do."""
+    (run / "units.csv").write_text("site,index,t\nh.0,1,high\n", encoding="utf-8")
+
+    with pytest.raises(RunError, match=r"units\.csv is broken: .*; localize again"):
+        render(run)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
+    """Without a manifest there is nothing to report."""
+    with pytest.raises(RunError, match="is no run"):
+        render(tmp_path)

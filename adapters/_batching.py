@@ -15,8 +15,8 @@ from deeploc.errors import AdapterError
 Indices = Int[np.ndarray, " _"]  # batches differ in size, so the axis has no name
 Result = TypeVar("Result")
 
-_PADDING = 0.02
-"""The largest share of a batch that may be padding."""
+PADDING = 0.02
+"""The largest share of a batch that may be padding, unless the caller allows more."""
 
 # Positions per forward pass. On the CPU more bring nothing once the weights no longer dominate
 # the traffic to memory (`benchmarks/localize.py`); an accelerator needs more to be busy.
@@ -32,12 +32,15 @@ def budget(device: torch.device) -> int:
 
 
 def bucketed(
-    lengths: Int[np.ndarray, " stimulus"], positions: int, bound: int | None = None
+    lengths: Int[np.ndarray, " stimulus"],
+    positions: int,
+    bound: int | None = None,
+    padding: float = PADDING,
 ) -> list[Indices]:
     """Return batches of stimuli of nearly one length, the longest first.
 
     A batch holds at most ``positions`` positions (but at least one stimulus), at most ``bound``
-    stimuli and at most 2 % padding.
+    stimuli and at most the share ``padding`` of padding.
     """
     order = np.argsort(-lengths, kind="stable")
     batches = []
@@ -46,7 +49,7 @@ def bucketed(
         largest = min(max(positions // longest, 1), bound or order.size, order.size)
         held = np.cumsum(lengths[order[:largest]])
         room = longest * np.arange(1, largest + 1)
-        fits = int(np.flatnonzero(room - held <= _PADDING * room)[-1]) + 1
+        fits = int(np.flatnonzero(room - held <= padding * room)[-1]) + 1
         batches.append(order[:fits])
         order = order[fits:]
     return batches

@@ -12,6 +12,7 @@ from torch import Tensor
 from deeploc.errors import AdapterError
 
 from ._hooks import first_tensor
+from ._quiet import quiet
 
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
 
@@ -83,7 +84,8 @@ class CausalLM:
             more["use_cache"] = False
         if attended is not None:  # without padding no mask: the fastest attention takes none
             more["attention_mask"] = attended.to(ids.device, torch.long)
-        return module(input_ids=ids, **more)
+        with quiet():  # a token that happens to be the pad token is no reason to advise the user
+            return module(input_ids=ids, **more)
 
 
 def _accepted(module: Any) -> set[str]:

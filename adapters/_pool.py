@@ -42,14 +42,12 @@ def _last(x: Activations, valid: Valid) -> Pooled:
 
 
 def _mean(x: Activations, valid: Valid) -> Pooled:
-    # In float64 where the device has it: the order of a float32 sum would show in t.
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
-    if valid is None:
-        return x.mean(dim=1, dtype=wide).to(_kept(x))
+    if valid is None:  # the very operation of the published localizers, to the last bit
+        return x.mean(dim=1, dtype=_kept(x))
     weight = valid.unsqueeze(-1)
     # where, not a product: what stands at an invalid position may be inf or nan
-    total = torch.where(weight, x, 0.0).sum(dim=1, dtype=wide)
-    return (total / weight.sum(dim=1)).to(_kept(x))
+    total = torch.where(weight, x, 0.0).sum(dim=1, dtype=_kept(x))
+    return total / weight.sum(dim=1)
 
 
 def _max(x: Activations, valid: Valid) -> Pooled:

@@ -19,6 +19,9 @@ from ._tokens import Tokenizer, bare_ids
 _LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
 
+_PADDING = 0.2
+"""Items of tasks are few and of many lengths: a little padding costs less than many batches."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -68,7 +71,7 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
         return _score_batch(lm, [encoded[i] for i in scored[indices]])
 
     with evaluating(lm.model):
-        for indices, found in each_batch(bucketed(lengths, positions, bound), run):
+        for indices, found in each_batch(bucketed(lengths, positions, bound, _PADDING), run):
             for index, score in zip(scored[indices], found, strict=True):
                 scores[index] = score
     return scores

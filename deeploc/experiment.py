@@ -16,7 +16,7 @@ from deeploc.errors import RunError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
-from deeploc.results import Effect, Score, to_csv
+from deeploc.results import Score, to_csv
 from deeploc.runs import RunFolder
 from deeploc.stimuli import load, split_half
 from deeploc.task import Task, TaskContext
@@ -76,10 +76,8 @@ def stimuli_of(contrast: Contrast, setup: Setup) -> tuple[Stimuli, Stimuli]:
     return split_half(stimuli, setup.seed)
 
 
-def run_all(
-    contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None = None
-) -> list[Effect]:
-    """Localize, ablate, evaluate and report into a run folder; return the effects.
+def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None = None) -> Run:
+    """Localize, ablate, evaluate and report into a run folder; return the run.
 
     Raises
     ------
@@ -87,7 +85,9 @@ def run_all(
         If anything is not usable; a fault of the tasks is told before the model is loaded.
     """
     make_tasks(contrast, setup, stimuli_of(contrast, setup)[1])
-    return evaluate_run(localize_run(contrast, setup, folder, watch), watch)
+    run = localize_run(contrast, setup, folder, watch)
+    evaluate_run(run, watch)
+    return run
 
 
 def localize_run(
@@ -166,7 +166,7 @@ def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
     return Run(place, contrast, setup, adapter, stat_map, mask, held_out, manifest)
 
 
-def evaluate_run(run: Run, watch: Watch | None = None) -> list[Effect]:
+def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     """Measure the contrast's tasks intact, ablated and under controls; write scores and report.
 
     Scores that are already in the folder and were measured on the same items, units and weights
@@ -198,7 +198,6 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> list[Effect]:
 
         evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
     artefacts.write(run.folder.report, report.render(run.folder.path))
-    return run.folder.read_effects()
 
 
 def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task]:

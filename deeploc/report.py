@@ -64,13 +64,9 @@ def render(folder: Path) -> str:
         "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "units": _top_units(run.units),
-        **_results(scores, found, manifest, mask),
+        **_results(scores, found, manifest, mask, run.better()),
     }
     return _template().render(page)
-
-
-def _better(run: Mapping[str, Any]) -> dict[str, dict[str, Better]]:
-    return {name: task["metrics"] for name, task in _get(run, "evaluate", "tasks").items()}
 
 
 def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -79,10 +75,14 @@ def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 
 
 def _results(
-    scores: Sequence[Score], found: Sequence[Effect], run: Mapping[str, Any], mask: UnitMask
+    scores: Sequence[Score],
+    found: Sequence[Effect],
+    run: Mapping[str, Any],
+    mask: UnitMask,
+    better: Mapping[str, Mapping[str, Better]],
 ) -> dict[str, Any]:
     """Return what is told of the evaluation: summary, overview, every outcome, figures."""
-    main = main_effects(found, _better(run))
+    main = main_effects(found, better)
     told = at_one_dose(main, _get(run, "contrast", "select").get("percent"))
     units = {_place(e): _units(mask, e.sites, e.percent) for e in found}
     rows = shown_rows(main)

@@ -8,7 +8,7 @@ from typing import Any
 
 from deeploc.artefacts import write_json
 from deeploc.errors import RunError
-from deeploc.results import Effect, Score, effects, from_csv
+from deeploc.results import Better, Effect, Score, effects, from_csv
 
 SCHEMA = 1
 
@@ -142,9 +142,11 @@ class RunFolder:
 
     def read_effects(self) -> list[Effect]:
         """Return what the scores amount to, one effect per metric, condition and ablation."""
-        tasks = _tasks(self.read_manifest())
-        better = {name: task["metrics"] for name, task in tasks.items()}
-        return effects(self.read_scores(), better)
+        return effects(self.read_scores(), self.better())
+
+    def better(self) -> dict[str, dict[str, Better]]:
+        """Return task → metric → which direction is good, the main metric of each task first."""
+        return {name: task["metrics"] for name, task in _tasks(self.read_manifest()).items()}
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, whole or not at all."""

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from deeploc.results import Effect
+    from deeploc.runs import RunFolder
 
 
 class Console:
@@ -68,33 +68,42 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
         click.echo("  ".join(cells).rstrip())
 
 
-def print_effects(effects: "Sequence[Effect]", run: Path, as_json: bool) -> None:
+def print_effects(run: "RunFolder", as_json: bool) -> None:
     """Print what an evaluation came to, for a person or as JSON."""
+    effects = run.read_effects()
     if as_json:
         from dataclasses import asdict
 
         rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
-        print_json({"run": str(run), "effects": rows})
-    else:
-        print_verdict(effects)
-        click.echo(f"report: {run / 'report.html'}")
+        print_json({"run": str(run.path), "effects": rows})
+        return
+    _print_verdict(effects, run)
+    click.echo(f"every metric: {run.scores}")
+    click.echo(f"report:       {run.report}")
 
 
-def print_verdict(effects: "Sequence[Effect]") -> None:
-    """Print a table per kind of site, mode and dose: the ablated value against its controls."""
-    from deeploc.summary import without_parts
+def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder") -> None:
+    """Print a table per kind of site and mode: the main metric of each task at every dose."""
+    from deeploc.summary import main_effects
 
-    blocks: dict[tuple[str, str, float], list[Effect]] = {}
-    for effect in without_parts(effects):  # suites are in scores.csv and the report
-        blocks.setdefault((effect.sites, effect.mode, effect.percent), []).append(effect)
-    for (sites, mode, percent), block in sorted(blocks.items()):
-        click.echo(f"\n{sites}, {mode} ablation of {percent:g} %")
-        head = ["task", "condition", "metric", "intact", "ablated", "random", "[min, max]"]
-        print_table([*head, "p", "verdict"], [_row(effect) for effect in block])
+    blocks: dict[tuple[str, str], list[Effect]] = {}
+    for effect in main_effects(effects, run.better()):
+        blocks.setdefault((effect.sites, effect.mode), []).append(effect)
+    for (sites, mode), block in sorted(blocks.items()):
+        click.echo(f"{sites}, {mode} ablation")
+        head = ["task", "condition", "metric", "intact", "dose", "ablated", "random", "[min, max]"]
+        rows = sorted(block, key=lambda e: (_order(block, e), e.percent))
+        print_table([*head, "p", "verdict"], [_row(effect) for effect in rows])
+        click.echo()
     click.echo(
-        "\nrandom: median of the matched controls; "
+        "random: median of the matched random controls\n"
         "p = (1 + controls at least as damaging) / (1 + controls)"
     )
+
+
+def _order(block: "Sequence[Effect]", effect: "Effect") -> int:
+    """Return the place of a task's condition in its block, so that its doses stand together."""
+    return [(e.task, e.condition) for e in block].index((effect.task, effect.condition))
 
 
 def _row(effect: "Effect") -> list[str]:
@@ -104,7 +113,7 @@ def _row(effect: "Effect") -> list[str]:
     middle = number(median(controls)) if controls else "-"
     span = f"[{number(min(controls))}, {number(max(controls))}]" if controls else "-"
     place = [effect.task, effect.condition, effect.metric]
-    values = [number(effect.intact), number(effect.ablated), middle, span]
+    values = [number(effect.intact), f"{effect.percent:g} %", number(effect.ablated), middle, span]
     return [*place, *values, f"{effect.p:.3f}", effect.verdict]
 
 

@@ -27,4 +27,5 @@ def command(run: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     opened = open_run(run, _options.hardware_of(options))
     changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
     contrast = opened.contrast.changed(_options.overrides_of(**changes))
-    print_effects(evaluate_run(replace(opened, contrast=contrast), Console(quiet)), run, as_json)
+    evaluate_run(replace(opened, contrast=contrast), Console(quiet))
+    print_effects(opened.folder, as_json)

@@ -28,4 +28,4 @@ def command(
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
-    print_effects(run_all(described, setup, folder, Console(quiet)), folder, as_json)
+    print_effects(run_all(described, setup, folder, Console(quiet)).folder, as_json)

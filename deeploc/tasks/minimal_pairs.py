@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from deeploc.adapter import Adapter, ScoresText, TextRequest
 from deeploc.results import Better, Measurement
@@ -41,8 +41,7 @@ class MinimalPairs:
         scorer = require(adapter, ScoresText, NAME)
         measurements = []
         for condition, pairs in self._pairs.items():
-            good = _logprobs(scorer, [pair.fields["sentence_good"] for pair in pairs])
-            bad = _logprobs(scorer, [pair.fields["sentence_bad"] for pair in pairs])
+            good, bad = _logprobs(scorer, pairs)
             with np.errstate(invalid="ignore"):  # a broken model may give both no probability
                 margin = np.nan_to_num(good - bad, nan=0.0, posinf=np.inf, neginf=-np.inf)
             for name, chosen in _groups(condition, pairs).items():
@@ -60,8 +59,10 @@ def make(options: Mapping[str, Any], context: TaskContext) -> MinimalPairs:
     return MinimalPairs(items(NAME, options, ["sentence_good", "sentence_bad"], context))
 
 
-def _logprobs(scorer: ScoresText, texts: Sequence[str]) -> np.ndarray:
-    return np.array([s.logprob for s in scorer.score([TextRequest("", t) for t in texts])])
+def _logprobs(scorer: ScoresText, pairs: Sequence[Record]) -> Float[np.ndarray, "2 item"]:
+    both = [pair.fields[side] for side in ("sentence_good", "sentence_bad") for pair in pairs]
+    scores = scorer.score([TextRequest("", text) for text in both])
+    return np.array([score.logprob for score in scores]).reshape(2, -1)
 
 
 def _groups(condition: str, pairs: Sequence[Record]) -> dict[str, Bool[np.ndarray, " item"]]:

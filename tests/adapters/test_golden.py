@@ -2,10 +2,17 @@
 
 ``test_recorded`` holds us to what that code computed; the other tests to a transcription of its
 procedure, on architectures and sentences of our own.
+
+The original reads one text at a time. Matrix products of another shape (a batch, or another number
+of threads) round differently in float32, and the t of a unit without any effect shows it: run
+anew with 1 or 4 threads, the original procedure itself strays by up to 3e-4 from what was
+recorded with 2. So with ``batch_size=1`` and 2 threads t must agree within 1e-4; with batches of
+our own choice within 1e-4 or 1e-5 absolute; and the selected units must be the same in both.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +129,23 @@ def our_mask(stat_map: StatMap, percent: float, low: int, high: int) -> np.ndarr
     return select.percentile_range(stat_map, low, high, k, seed=42).selected
 
 
-def assert_same_t(ours: np.ndarray, theirs: np.ndarray) -> None:
-    tested = np.abs(theirs) > 1e-3
-    np.testing.assert_allclose(ours[tested], theirs[tested], rtol=1e-4)
-    np.testing.assert_allclose(ours[~tested], theirs[~tested], atol=1e-6)
+def assert_same_t(ours: np.ndarray, theirs: np.ndarray, *, batched: bool) -> None:
+    if batched:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    else:
+        tested = np.abs(theirs) > 1e-3
+        np.testing.assert_allclose(ours[tested], theirs[tested], rtol=1e-4)
+        np.testing.assert_allclose(ours[~tested], theirs[~tested], atol=1e-6)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -133,19 +153,21 @@ def assert_same_t(ours: np.ndarray, theirs: np.ndarray) -> None:
 def test_same_units_as_the_original_procedure(family: str, pool: str) -> None:
     """On any architecture t agrees with one-at-a-time extraction, and so does every mask."""
     rng = np.random.default_rng(7)
-    positive = [" ".join(rng.permutation(" ".join(SENTENCES).split())[:9]) for _ in range(20)]
-    negative = [" ".join(rng.permutation(" ".join(LISTS).split())[:9]) for _ in range(20)]
+    positive, negative = (
+        [" ".join(rng.permutation(" ".join(source).split())[:9]) for _ in range(20)]
+        for source in (SENTENCES, LISTS)
+    )
     model, tokenizer = model_of(family), tokenizer_of(bos=True)
     t = original(model, tokenizer, [positive, negative], pool, max_tokens=12)
-    stat_map = ours(HFAdapter(model, tokenizer, family), positive, negative, pool, max_tokens=12)
+    for batch_size in (1, None):
+        adapter = HFAdapter(model, tokenizer, family, ModelOptions(batch_size=batch_size))
+        stat_map = ours(adapter, positive, negative, pool, max_tokens=12)
 
-    assert_same_t(stat_map.t, t.reshape(-1))
-    for percent, low, high in [(12.5, 100, 100), (5, 0, 0), (10, 80, 90)]:
-        if low == 80 and (t.size * 0.1) < 3:
-            continue
-        np.testing.assert_array_equal(
-            our_mask(stat_map, percent, low, high), original_mask(t, percent, low, high)
-        )
+        assert_same_t(stat_map.t, t.reshape(-1), batched=batch_size is None)
+        for percent, low, high in [(12.5, 100, 100), (5, 0, 0), (10, 80, 90)]:
+            np.testing.assert_array_equal(
+                our_mask(stat_map, percent, low, high), original_mask(t, percent, low, high)
+            )
 
 
 def langloc() -> dict[str, list[str]]:
@@ -174,29 +196,30 @@ def arithmetic() -> dict[str, list[str]]:
 
 
 @pytest.mark.shared
+@pytest.mark.parametrize("batch_size", [1, None])
 @pytest.mark.parametrize("pooling", ["last-token", "mean"])
 @pytest.mark.parametrize("network", ["language", "multiple-demand"])
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
-def test_recorded(checkpoint: str, network: str, pooling: str) -> None:
+def test_recorded(checkpoint: str, network: str, pooling: str, batch_size: int | None) -> None:
     """t, p and every mask that the original computed, unit for unit."""
     recorded_at = SHARED / "golden" / f"{checkpoint}.npz"
     if not (recorded_at.is_file() and CHECKPOINTS[checkpoint].is_dir()):
         pytest.skip("the recorded values are not part of the repository")
     conditions = langloc() if network == "language" else arithmetic()
-    adapter = load(str(CHECKPOINTS[checkpoint]), ModelOptions(device="cpu"))
+    options = ModelOptions(device="cpu", batch_size=batch_size)
+    adapter = load(str(CHECKPOINTS[checkpoint]), options)
     pool, cut = pooling.removesuffix("-token"), 12 if network == "language" else None
-    stat_map = ours(adapter, *conditions.values(), pool, cut)
+    with threads(2) if batch_size == 1 else nullcontext():
+        stat_map = ours(adapter, *conditions.values(), pool, cut)
     recorded = np.load(recorded_at)
+    t, p = (recorded[f"{network}/{pooling}/{name}"].reshape(-1) for name in "tp")
     masks = [key for key in recorded if key.startswith(f"{network}/{pooling}/range")]
 
-    assert_same_t(stat_map.t, recorded[f"{network}/{pooling}/t"].reshape(-1))
-    np.testing.assert_allclose(
-        stat_map.p, recorded[f"{network}/{pooling}/p"].reshape(-1), rtol=1e-2, atol=1e-12
-    )
+    assert_same_t(stat_map.t, t, batched=batch_size is None)
+    np.testing.assert_allclose(stat_map.p, p, rtol=1e-3, atol=1e-12)
     assert masks
     for key in masks:
         low, high = map(int, key.split("/")[2].removeprefix("range=").split("-"))
         percent = float(key.split("/")[3].removeprefix("percent="))
-        np.testing.assert_array_equal(
-            our_mask(stat_map, percent, low, high), recorded[key].reshape(-1).astype(bool), key
-        )
+        expected = recorded[key].reshape(-1).astype(bool)
+        np.testing.assert_array_equal(our_mask(stat_map, percent, low, high), expected, key)

@@ -1,0 +1,72 @@
+"""The docs cannot say what the code does not do."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from deeploc import contrast, plugins
+from deeploc.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTEXT = click.Context(main)
+COMMANDS = {name: main.get_command(CONTEXT, name) for name in main.list_commands(CONTEXT)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme(command: str) -> None:
+    """A command that is not told of does not exist for its users."""
+    assert f"deeploc {command}" in README
+
+
+@pytest.mark.parametrize("name", contrast.available())
+def test_every_shipped_contrast_is_in_the_readme(name: str) -> None:
+    """So does a contrast."""
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", plugins.available("deeploc.tasks"))
+def test_every_task_is_in_the_readme(name: str) -> None:
+    """And a task."""
+    assert name in README
+
+
+def test_options_named_in_the_readme_exist() -> None:
+    """Every --option of the README belongs to some command."""
+    options = {
+        opt for command in COMMANDS.values() for param in command.params for opt in param.opts
+    }
+
+    assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", README)) <= options | {"--help"}
+
+
+def test_the_contrast_of_the_readme_is_valid(tmp_path: Path) -> None:
+    """The example passes `deeploc check` with the two files that it names."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "questions.yaml").write_text(example)
+    (tmp_path / "questions.txt").write_text("who goes\nwhat is it\nwhere now\nwhen then\n")
+    rows = "sentence,type\nit goes,statement\nwhy,question\nthat is it,statement\nnow,statement\n"
+    (tmp_path / "items.csv").write_text(rows)
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "questions.yaml")])
+
+    assert result.exit_code == 0, result.output
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The snippet ends by printing what the ablated model says."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example, {})
+
+    assert capsys.readouterr().out.strip()
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    """The map of the layers names what there is."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {p.stem for p in (ROOT / "deeploc").glob("[a-z]*.py")}
+    folders = {f"{p.name}/" for p in (ROOT / "deeploc").iterdir() if (p / "__init__.py").exists()}
+
+    assert {name for name in modules | folders if f"`{name}" not in text} == set()

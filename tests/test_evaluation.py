@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+
+from deeploc.ablation import Ablation, parse_scale
+from deeploc.adapter import Adapter, ScoresText
+from deeploc.contrast import Ablate, Readout, Select
+from deeploc.errors import TaskError
+from deeploc.evaluation import evaluate, network, plan
+from deeploc.results import Cell, Measurement
+from deeploc.stimuli import Stimulus
+from deeploc.task import require
+from deeploc.testing import ToyAdapter
+from deeploc.units import Layout, StatMap, UnitMask
+
+from .conftest import stat_map_of
+
+
+@pytest.fixture
+def stat_map(layout: Layout) -> StatMap:
+    return stat_map_of(np.arange(20.0), layout)
+
+
+def units(mask: UnitMask) -> list[int]:
+    return np.flatnonzero(mask.selected).tolist()
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"percent": 25}, [6, 7, 17, 18, 19]),
+        ({"k": 1}, [7, 19]),
+        ({"percent": 25, "tail": "bottom"}, [0, 1, 8, 9, 10]),
+        ({"percentile": [0, 20]}, [0, 1, 8, 9, 10]),
+        ({"fdr": 0.6}, [1, 2, 3, 4, 5, 6, 7, *range(8, 20)]),
+        ({"fdr": 0.4}, []),
+    ],
+)
+def test_network_is_selected_within_each_kind(
+    stat_map: StatMap, how: dict[str, object], expected: list[int]
+) -> None:
+    """8 neurons and 12 block units are ranked apart; q is 0.5 throughout, t of unit 0 is 0."""
+    assert units(network(stat_map, Select.model_validate(how))) == expected
+
+
+def test_plan_holds_every_cell_once_and_tells_empty_doses(stat_map: StatMap) -> None:
+    """Intact first; each kind, mode and dose with its controls; a dose of no unit is told."""
+    ablate = Ablate.model_validate(
+        {
+            "mode": ["zero", "scale:0.5"],
+            "percent": [10, 25],
+            "controls": {"random": 2, "random-global": 1, "bottom": True, "range": [20, 90]},
+        }
+    )
+    todo = plan(stat_map, network(stat_map, Select()), ablate, seed=0)
+    names = ["top", "random-0", "random-1", "random-global-0", "bottom", "range-20-90"]
+    doses = [("mlp-neurons", 25.0), ("block", 10.0), ("block", 25.0)]
+
+    assert next(iter(todo.cells)) == Cell()
+    assert set(todo.cells) == {Cell()} | {
+        Cell(kind, mode, percent, name)
+        for kind, percent in doses
+        for mode in ("zero", "scale:0.5")
+        for name in names
+    }
+    assert todo.notices == ("10 % of 8 mlp-neurons units is no unit: not ablated",)
+
+
+def test_masks_of_a_plan_stay_in_their_kind_and_size(stat_map: StatMap) -> None:
+    """Every control of a dose has as many units as the top, of the same kind."""
+    ablate = Ablate.model_validate(
+        {"percent": 25, "controls": {"random": 3, "random-global": 3, "bottom": True}}
+    )
+    todo = plan(stat_map, network(stat_map, Select()), ablate, seed=4)
+    for cell, edit in todo.cells.items():
+        if edit is not None:
+            assert len(edit.mask) == {"mlp-neurons": 2, "block": 3}[cell.sites]
+            assert edit.mask.selected[~stat_map.layout.of_kind(cell.sites)].sum() == 0
+
+
+def test_without_doses_the_selection_itself_is_ablated(stat_map: StatMap) -> None:
+    """`select: {k: 3}` is what is ablated, under the percentage that it amounts to."""
+    mask = network(stat_map, Select(k=3))
+    todo = plan(stat_map, mask, Ablate.model_validate({"controls": {"random": 0}}), seed=0)
+
+    edit = todo.cells[Cell("block", "zero", 25.0, "top")]
+    assert edit is not None
+    assert units(edit.mask) == [17, 18, 19]
+    assert set(todo.cells) == {
+        Cell(),
+        Cell("block", "zero", 25.0, "top"),
+        Cell("mlp-neurons", "zero", 37.5, "top"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "gain", "offset"), [("zero", 0.0, None), ("mean", 0.0, 0.25), ("scale:-2", -2.0, None)]
+)
+def test_modes_are_one_affine_edit(
+    stat_map: StatMap, mode: str, gain: float, offset: float | None
+) -> None:
+    """x becomes gain * x + offset."""
+    made = Ablation.of(mode, network(stat_map, Select()), stat_map)
+
+    assert made.gain == gain
+    assert (made.offset if offset is None else made.offset[0]) == offset
+
+
+@pytest.mark.parametrize("mode", ["", "zeros", "scale", "scale:", "scale:inf", "scale:x"])
+def test_unknown_mode_lists_the_modes(mode: str) -> None:
+    """The message quotes the mode and shows how a scale is written."""
+    with pytest.raises(ValueError, match=r"there are 'zero', 'mean' and 'scale:G'"):
+        parse_scale(mode)
+
+
+class CountsA:
+    """How often the toy model says it saw an a, in two texts."""
+
+    name = "counts"
+    metrics = {"a": "higher"}
+    identity = {"items": "two"}
+
+    def __init__(self) -> None:
+        self.prepared = 0
+
+    def prepare(self, adapter: Adapter) -> None:
+        del adapter  # nothing to learn from the intact model
+        self.prepared += 1
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        stimuli = [Stimulus("1", "aab"), Stimulus("2", "bab")]
+        readout = Readout(pool="last")
+        (batch,) = adapter.activations(stimuli, adapter.sites.choose(["block"]), readout)
+        return [Measurement("a", "all", batch.values[:, 0], np.ones(2))]
+
+
+@pytest.fixture
+def cells() -> dict[Cell, Ablation | None]:
+    sites = ToyAdapter.sites
+    neuron = np.zeros(sites.n_units, dtype=bool)
+    neuron[0] = True
+    return {
+        Cell(): None,
+        Cell("mlp-neurons", "zero", 1.0, "top"): Ablation(UnitMask(sites, neuron)),
+    }
+
+
+def test_ablation_is_on_during_a_cell_and_only_then(cells: dict[Cell, Ablation | None]) -> None:
+    """The silenced neuron stops the count; afterwards the model is intact."""
+    adapter, task = ToyAdapter(), CountsA()
+    scores = evaluate(adapter, [task], cells)
+
+    assert [(row.mask, row.value) for row in scores] == [("none", 1.5), ("top", 0.0)]
+    assert task.measure(adapter)[0].amount.tolist() == [2.0, 1.0]
+    assert task.prepared == 1
+
+
+def test_known_scores_are_not_measured_again(cells: dict[Cell, Ablation | None]) -> None:
+    """What was measured is kept, what is missing is added, and each cell is heard of once."""
+    adapter, task = ToyAdapter(), CountsA()
+    first = evaluate(adapter, [task], {Cell(): None})
+    heard: list[int] = []
+    scores = evaluate(adapter, [task], cells, known=first, done=lambda new: heard.append(len(new)))
+
+    assert scores[0] is first[0]
+    assert heard == [0, 1]
+
+
+def test_finished_evaluation_does_not_touch_the_model(cells: dict[Cell, Ablation | None]) -> None:
+    """With every score known no task is even prepared."""
+    scores = evaluate(ToyAdapter(), [CountsA()], cells)
+    task = CountsA()
+
+    assert evaluate(ToyAdapter(), [task], cells, known=scores) == scores
+    assert task.prepared == 0
+
+
+def test_missing_ability_is_one_sentence() -> None:
+    """The message names task, ability and model."""
+    with pytest.raises(
+        TaskError, match=r"task 'perplexity' needs .* ability ScoresText; toy has none"
+    ):
+        require(ToyAdapter(), ScoresText, "perplexity")

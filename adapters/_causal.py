@@ -53,7 +53,7 @@ class CausalLM:
 
     def logits(
         self, ids: Ids, attended: Attended = None, keep: int = 0
-    ) -> Float[Tensor, "batch position token"]:
+    ) -> Float[Tensor, "batch kept token"]:
         """Return the logits of the last ``keep`` positions, of all with 0."""
         more = {"logits_to_keep": keep} if "logits_to_keep" in _accepted(self.model) else {}
         logits: Tensor = self._call(self.model, ids, attended, **more).logits

@@ -31,10 +31,12 @@ def imported(name: str, seed: int) -> Any:
             f"{name!r} names no object; write torch:package.module:attribute, "
             "e.g. torch:mymodels:make_cnn"
         )
-    with _current_folder_importable(), _told(name), seeded(seed):
+    with _current_folder_importable(), _told(name):
         found = _attribute(import_module(package), attribute)
-        is_model = isinstance(found, nn.Module) or is_adapter(found)
-        return found() if callable(found) and not is_model else found
+        if isinstance(found, nn.Module) or is_adapter(found) or not callable(found):
+            return found
+        with seeded(seed):  # not around the import, which happens only the first time
+            return found()
 
 
 def is_adapter(found: Any) -> bool:

@@ -60,13 +60,20 @@ def wrap(
             "(for a causal language model), and only one of them"
         )
     if preprocess is not None:
-        return ModuleAdapter(module, preprocess, name, sites, list(example), batch_size)
+        return _tried(ModuleAdapter(module, preprocess, name, sites, list(example), batch_size))
     if not hasattr(module, "base_model") or not hasattr(module, "generate"):
         raise AdapterError(
             f"wrap({name}): tokenizer= is for causal language models of transformers; "
             "give preprocess= for any other module"
         )
-    return HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+    return _tried(HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites))
+
+
+def _tried(adapter: ModuleAdapter | HFAdapter) -> Adapter:
+    """Return the adapter after one forward pass: what does not fit is to fail here, not later."""
+    if not adapter.sites.sites:
+        raise AdapterError("wrap was asked for no sites; leave out sites=[] to have them found")
+    return adapter
 
 
 def load(name: str, options: ModelOptions) -> Adapter:

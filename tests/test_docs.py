@@ -55,6 +55,14 @@ def test_the_contrast_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_example_contrasts_are_valid(path: Path) -> None:
+    """Each example passes `deeploc check`."""
+    result = CliRunner().invoke(main, ["check", str(path)])
+
+    assert result.exit_code == 0, result.output
+
+
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """The snippet ends by printing what the ablated model says."""
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

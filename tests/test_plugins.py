@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -10,69 +11,7 @@ import pytest
 from deeploc import plugins
 from deeploc.errors import AdapterError, PluginError
 
-PYPROJECT = """\
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-[project]
-name = "foreign-letters"
-version = "0.3"
-[project.entry-points."deeploc.adapters"]
-letters = "foreign_letters:load"
-broken = "foreign_letters_gone:load"
-[project.entry-points."deeploc.tasks"]
-vowels = "foreign_letters:make"
-[tool.setuptools]
-py-modules = ["foreign_letters"]
-"""
-
-MODULE = '''\
-"""A model of somebody else's: two stacked blocks over one-hot letters."""
-
-import numpy as np
-import torch
-from torch import nn
-
-import deeploc
-from deeploc.results import Measurement
-
-
-class Letters(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList(nn.Linear(26, 26) for _ in range(2))
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x).relu()
-        return x
-
-
-def one_hot(texts):
-    codes = torch.tensor([[ord(c) - 97 for c in text.ljust(8, "z")[:8]] for text in texts])
-    return nn.functional.one_hot(codes.clamp(0, 25), 26).float()
-
-
-def load(name, options):
-    torch.manual_seed(options.seed)
-    return deeploc.wrap(Letters(), preprocess=one_hot, name=f"letters:{name}")
-
-
-class Vowels:
-    name = "vowels"
-    metrics = {"share": "higher"}
-    identity = {"items": "none"}
-
-    def prepare(self, adapter):
-        pass
-
-    def measure(self, adapter):
-        return [Measurement("share", "all", np.array([1.0, 0.0]), np.ones(2))]
-
-
-def make(options, context):
-    return Vowels()
-'''
+EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 
 CONTRAST = """\
 name: vowels
@@ -90,10 +29,13 @@ evaluate: [vowels]
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return an environment in which a foreign package with plugins is installed."""
-    source = tmp_path_factory.mktemp("foreign")
-    (source / "pyproject.toml").write_text(PYPROJECT)
-    (source / "foreign_letters.py").write_text(MODULE)
+    """Return an environment with the example package installed, one of its plugins broken."""
+    source = tmp_path_factory.mktemp("foreign") / "plugin"
+    shutil.copytree(EXAMPLE, source)
+    declared = (source / "pyproject.toml").read_text()
+    group = '[project.entry-points."deeploc.adapters"]\n'
+    broken = declared.replace(group, group + 'broken = "deeploc_letters_gone:load"\n')
+    (source / "pyproject.toml").write_text(broken)
     target = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     pip += ["--no-build-isolation", "--target", str(target), str(source)]
@@ -126,10 +68,10 @@ def test_broken_plugin_harms_nobody(foreign: dict[str, str]) -> None:
     used = deeploc(foreign, "sites", "broken:x")
 
     assert listed.returncode == 0
-    assert "foreign-letters 0.3" in listed.stdout
+    assert "deeploc-letters 0.1" in listed.stdout
     assert used.returncode == 1
     assert used.stderr.startswith(
-        "Error: plugin 'broken' (foreign-letters 0.3, foreign_letters_gone"
+        "Error: plugin 'broken' (deeploc-letters 0.1, deeploc_letters_gone"
     )
     assert used.stderr.count("\n") == 1
 

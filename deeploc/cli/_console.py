@@ -120,13 +120,15 @@ def _row(effect: "Effect") -> list[str]:
 def print_columns(texts: dict[str, str]) -> None:
     """Print named texts side by side, as wide as the terminal allows."""
     import shutil
+
+    width = shutil.get_terminal_size((100, 24)).columns // len(texts) - 2
+    for part in ([*texts], ["─" * width] * len(texts), [*texts.values()]):
+        for row in zip_longest(*(_wrapped(text, width) for text in part), fillvalue=""):
+            click.echo("  ".join(cell.ljust(width) for cell in row).rstrip())
+
+
+def _wrapped(text: str, width: int) -> list[str]:
     import textwrap
 
-    width = (shutil.get_terminal_size((100, 24)).columns - 2 * len(texts)) // len(texts)
-    columns = [
-        [*textwrap.wrap(name, width), "─" * width]
-        + [line for part in text.splitlines() for line in textwrap.wrap(part, width) or [""]]
-        for name, text in texts.items()
-    ]
-    for row in zip_longest(*columns, fillvalue=""):
-        click.echo("  ".join(cell.ljust(width) for cell in row).rstrip())
+    lines = text.strip().splitlines()
+    return [piece for line in lines for piece in textwrap.wrap(line, width) or [""]]

@@ -28,10 +28,6 @@ Make = Callable[..., HFAdapter]
 STIMULI = texts(SENTENCES + LISTS)
 
 
-def everything(adapter: HFAdapter) -> Layout:
-    return adapter.sites
-
-
 @pytest.fixture(scope="module")
 def llama() -> HFAdapter:
     return HFAdapter(model_of("llama"), tokenizer_of(bos=True), "llama")
@@ -410,16 +406,17 @@ def test_sampling_is_seeded_and_leaves_the_generator_alone(gpt2: HFAdapter) -> N
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ablation_reaches_every_decoding_step(gpt2: HFAdapter) -> None:
-    """With all units of the last block silenced every step sees the same: one token repeated."""
+def test_ablation_reaches_every_decoding_step(gpt2: HFAdapter, rng: np.random.Generator) -> None:
+    """With all units of the last block held every step sees the same: one token repeated."""
     layout = Layout(gpt2.sites.choose(["block"]).sites[-1:])
-    with gpt2.ablated(Ablation(UnitMask(layout, np.ones(16, dtype=bool)))):
-        ids = torch.tensor([gpt2.tokenizer("the old")["input_ids"]])
-        logits = gpt2.model(ids).logits
+    held = Ablation(UnitMask(layout, np.ones(16, dtype=bool)), offset=rng.normal(size=16))
+    ids = torch.tensor([gpt2.tokenizer("the old")["input_ids"]])
+    with gpt2.ablated(held), torch.no_grad():
+        token = int(gpt2.model(ids).logits[0, -1].argmax())
         written = gpt2.generate("the old", Sampling(max_tokens=6))
-    token = gpt2.tokenizer.decode([int(logits[0, -1].argmax())])
 
-    assert written == token * 6
+    assert token not in gpt2.tokenizer.all_special_ids
+    assert written == gpt2.tokenizer.decode([token] * 6)
 
 
 def test_generation_is_silent(gpt2: HFAdapter, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,73 @@
+"""A model of one's own, two stacked blocks over one-hot letters, and a task for it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import deeploc
+from deeploc.adapter import Adapter, ModelOptions
+from deeploc.contrast import Readout
+from deeploc.results import Measurement
+from deeploc.task import TaskContext
+
+
+class Letters(nn.Module):
+    """Two blocks of 26 units; every position is a letter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(26, 26) for _ in range(2))
+
+    def forward(self, letters: Tensor) -> Tensor:
+        """Return ``(batch, position, unit)`` from one-hot letters of the same shape."""
+        for block in self.blocks:
+            letters = block(letters).relu()
+        return letters
+
+
+def one_hot(texts: Sequence[str]) -> Tensor:
+    """Return the first eight letters of each text as ``(batch, 8, 26)``."""
+    codes = [[ord(letter) - ord("a") for letter in text.ljust(8, "z")[:8]] for text in texts]
+    return nn.functional.one_hot(torch.tensor(codes).clamp(0, 25), 26).float()
+
+
+def load(name: str, options: ModelOptions) -> Adapter:
+    """Return the model for ``letters:NAME``."""
+    torch.manual_seed(options.seed)
+    return deeploc.wrap(Letters(), preprocess=one_hot, name=f"letters:{name}")
+
+
+class Loudness:
+    """How active the last block is on the held-out stimuli."""
+
+    name = "vowels"
+    metrics: Mapping[str, Any] = {"activity": "higher"}
+
+    def __init__(self, context: TaskContext) -> None:
+        self._held_out = context.held_out
+        texts = repr({c: [s.content for s in group] for c, group in context.held_out.items()})
+        self.identity = {"items": hashlib.sha256(texts.encode()).hexdigest()}
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Need nothing from the intact model."""
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return the mean activity per condition, stimulus by stimulus."""
+        layout = adapter.sites.choose(["blocks.1"])
+        measured = []
+        for condition, stimuli in self._held_out.items():
+            activity = np.empty(len(stimuli))
+            for batch in adapter.activations(stimuli, layout, Readout(pool="mean")):
+                activity[batch.indices] = batch.values.mean(axis=1)
+            measured.append(Measurement("activity", condition, activity, np.ones(len(activity))))
+        return measured
+
+
+def make(options: Mapping[str, Any], context: TaskContext) -> Loudness:
+    """Return the task; it takes no options."""
+    del options
+    return Loudness(context)

@@ -1,11 +1,9 @@
 """One experiment in a run folder: localize → evaluate → report, resumable at every step."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,42 +14,12 @@ from deeploc.errors import RunError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
-from deeploc.results import Score, to_csv
-from deeploc.runs import RunFolder
+from deeploc.results import Score
+from deeploc.runs import RunFolder, Saving
 from deeploc.stimuli import load, split_half
 from deeploc.task import Task, TaskContext
 from deeploc.units import StatMap, UnitMask
-
-_SAVE_EVERY = 2.0
-"""Seconds between two savings of scores.csv: the most work that a killed run can lose."""
-
-
-@runtime_checkable
-class Watch(Protocol):
-    """Who is told how an experiment goes."""
-
-    def note(self, text: str) -> None:
-        """Hear one line."""
-        ...
-
-    def progress(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Follow ``total`` steps of something long; the function takes the steps just done."""
-        ...
-
-
-class Silent:
-    """A watch that tells nobody."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def progress(
-        self,
-        label: str,  # noqa: ARG002
-        total: int,  # noqa: ARG002
-    ) -> AbstractContextManager[Callable[[int], None]]:
-        """Count nothing."""
-        return nullcontext(lambda _: None)
+from deeploc.watch import Silent, Watch
 
 
 @dataclass(frozen=True)
@@ -190,7 +158,7 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     run.folder.write_manifest(
         {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
     )
-    with watch.progress("evaluating", len(todo.cells)) as tick, _Saving(run.folder, known) as save:
+    with watch.progress("evaluating", len(todo.cells)) as tick, Saving(run.folder, known) as save:
 
         def done(scores: list[Score]) -> None:
             save(scores)
@@ -245,27 +213,3 @@ def _describe(task: Task, run: Run) -> dict[str, Any]:
     selected = fingerprint(run.mask.selected.nonzero()[0].tolist())
     key = fingerprint([run.manifest["localize"]["fingerprint"], selected, items])
     return {"metrics": dict(task.metrics), "items": items, "key": key}
-
-
-class _Saving:
-    """Saves scores.csv now and then, and when the work ends, however it ends."""
-
-    def __init__(self, folder: RunFolder, scores: Sequence[Score]) -> None:
-        self._folder = folder
-        self._scores = list(scores)
-        self._saved = time.monotonic()
-
-    def __enter__(self) -> Callable[[list[Score]], None]:
-        return self._add
-
-    def __exit__(self, *_: object) -> None:
-        self._save()
-
-    def _add(self, scores: list[Score]) -> None:
-        self._scores += scores
-        if scores and time.monotonic() - self._saved > _SAVE_EVERY:
-            self._save()
-
-    def _save(self) -> None:
-        artefacts.write(self._folder.scores, to_csv(self._scores))
-        self._saved = time.monotonic()

@@ -1,16 +1,20 @@
 """The run folder: which files it has, and how they come and go."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deeploc.artefacts import write_json
+from deeploc.artefacts import write, write_json
 from deeploc.errors import RunError
-from deeploc.results import Better, Effect, Score, effects, from_csv
+from deeploc.results import Better, Effect, Score, effects, from_csv, to_csv
 
 SCHEMA = 1
+
+_SAVE_EVERY = 2.0
+"""Seconds between two savings of scores.csv: the most work that a killed run can lose."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,30 @@ class RunFolder:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest, whole or not at all."""
         write_json(self.manifest, manifest)
+
+
+class Saving:
+    """Saves scores.csv now and then, and when the work ends, however it ends."""
+
+    def __init__(self, folder: RunFolder, scores: Sequence[Score]) -> None:
+        self._folder = folder
+        self._scores = list(scores)
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> Callable[[list[Score]], None]:
+        return self._add
+
+    def __exit__(self, *_: object) -> None:
+        self._save()
+
+    def _add(self, scores: list[Score]) -> None:
+        self._scores += scores
+        if scores and time.monotonic() - self._saved > _SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        write(self._folder.scores, to_csv(self._scores))
+        self._saved = time.monotonic()
 
 
 def _tasks(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

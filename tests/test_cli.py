@@ -315,3 +315,45 @@ def test_interrupted_run_says_so_and_goes_on(tiny_lm: Path, contrast_file: Path)
     assert 1 < kept < len((whole / "scores.csv").read_text().splitlines())
     rows = [sorted((f / "scores.csv").read_text().splitlines()) for f in (target, whole)]
     assert rows[0] == rows[1]
+
+
+def test_untrained_control_is_seeded(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> None:
+    """Random weights of the same architecture, decided by the seed, not those of the model."""
+
+    def statistics(name: str, *options: object) -> bytes:
+        target = tmp_path / name
+        args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target, "-q", *options)
+        assert run(*args, "--set", "split=none").exit_code == 0
+        return (target / "statmap.safetensors").read_bytes()
+
+    trained = statistics("trained")
+    first, again, other = (
+        statistics(name, "--untrained", "--seed", seed)
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    )
+
+    assert first == again
+    assert len({trained, first, other}) == 3
+
+
+def test_interruption_while_localizing_leaves_nothing(tiny_lm: Path, contrast_file: Path) -> None:
+    """Ctrl-C before anything was written: one line, and no folder half made."""
+    target = contrast_file.parent / "cut"
+    lines = ["the cat sees a dog", "a bird chases the cat"] * 20_000
+    (contrast_file.parent / "sentences.txt").write_text("\n".join(lines))
+    args = [sys.executable, "-m", "deeploc", "localize", str(contrast_file), "-m", f"hf:{tiny_lm}"]
+    process = subprocess.Popen(
+        [*args, "-o", str(target), "--batch-size", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not target.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode == 1
+    assert stderr.strip().splitlines()[-1].startswith("Error: interrupted; ")
+    assert "Traceback" not in stderr
+    assert not target.exists()

@@ -167,6 +167,16 @@ def test_ablate_shows_three_columns(finished: Path) -> None:
     assert "intact" in run(*args).stdout
 
 
+def test_run_folder_is_named_after_contrast_and_model(
+    tiny_lm: Path, contrast_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without -o a run goes to runs/CONTRAST-MODEL below the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    assert run("localize", contrast_file, "-m", f"hf:{tiny_lm}/", "-q").exit_code == 0
+    assert (tmp_path / "runs" / f"words-{tiny_lm.name}" / "manifest.json").exists()
+
+
 def test_export_import_round_trip(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
     """A mask that leaves as a matrix comes back as the same units, ready to evaluate."""
     matrix = finished.parent / "mask.npy"

@@ -159,5 +159,5 @@ def resolve(
     described = load(contrast, overrides_of(**{k: options[k] for k in changes if k in options}))
     command = shlex.join(["deeploc", *sys.argv[1:]])
     setup = Setup(address, hardware_of(options), options["limit"], options["stimuli"], command)
-    name = re.sub(r"[^\w.-]+", "-", f"{described.name}-{address.rstrip('/').rpartition('/')[2]}")
-    return described, setup, output or Path("runs") / name
+    model = re.split("[:/]", address.rstrip("/"))[-1]
+    return described, setup, output or Path("runs") / f"{described.name}-{model}"

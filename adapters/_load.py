@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from deeploc.errors import AdapterError
 
 from ._device import resolved_device, resolved_dtype, seeded
 from ._quiet import quiet
-from ._source import REMEDY
+from ._source import LOCAL_REMEDY, REMEDY
 from ._tokens import Tokenizer
 
 _REASONS = {
@@ -38,7 +39,7 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
     AdapterError
         If there is no checkpoint, or it is of another kind.
     """
-    with _told(f"model {name!r}"):
+    with _told(f"model {name!r}", source):
         config = _transformers().AutoConfig.from_pretrained(**source)
         if type(config) not in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING:
             raise AdapterError(
@@ -55,7 +56,7 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     AdapterError
         If there is none, or it knows no token.
     """
-    with _told(f"the tokenizer of {name!r}"):
+    with _told(f"the tokenizer of {name!r}", source):
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**source)
     # Without its files a tokenizer class may load all the same, knowing only special tokens.
     if len(tokenizer) - len(set(tokenizer.all_special_ids)) < 2:
@@ -79,14 +80,14 @@ def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> A
     """
     device = resolved_device(options.device)
     dtype = resolved_dtype(options.dtype, device)
-    with _told(f"model {name!r}"):
+    with _told(f"model {name!r}", source):
         if options.untrained:
             return _drawn(source, options.seed, dtype).to(device).eval()
         model, missing = _pretrained(source, dtype)
     if missing:
         raise AdapterError(
             f"model {name!r} cannot be loaded: its checkpoint lacks {len(missing)} weights of a "
-            f"causal language model (first: {missing[0]}); {REMEDY} that has them all"
+            f"causal language model (first: {missing[0]}); give a checkpoint that has them all"
         )
     return model.to(device).eval()
 
@@ -111,7 +112,7 @@ def _transformers() -> Any:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn whatever transformers raises into one line, and keep it from printing."""
     try:
         with quiet():
@@ -123,7 +124,9 @@ def _told(what: str) -> Iterator[None]:
             f"{what} does not fit into the device's memory; use --dtype bfloat16 or --device cpu"
         ) from error
     except Exception as error:  # the list of what a foreign file can raise has no end
-        raise AdapterError(f"{what} cannot be loaded: {_reason(error)}; {REMEDY}") from error
+        local = Path(source["pretrained_model_name_or_path"]).is_dir()
+        remedy = LOCAL_REMEDY if local else REMEDY
+        raise AdapterError(f"{what} cannot be loaded: {_reason(error)}; {remedy}") from error
 
 
 def _reason(error: Exception) -> str:

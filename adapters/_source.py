@@ -8,6 +8,7 @@ from typing import Any
 from deeploc.errors import AdapterError
 
 REMEDY = "give a checkpoint folder as hf:/path/to/folder"
+LOCAL_REMEDY = "give the folder that `save_pretrained` wrote"
 _TIMEOUT = 10.0
 """Seconds to wait for the hub, once; transformers would retry half a minute for every file."""
 
@@ -25,8 +26,7 @@ def locate(name: str) -> Mapping[str, Any]:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise AdapterError(
-                f"folder {name!r} holds no model: it has no config.json; "
-                "give the folder that `save_pretrained` wrote"
+                f"folder {name!r} holds no model: it has no config.json; {LOCAL_REMEDY}"
             )
         return {"pretrained_model_name_or_path": str(folder), "local_files_only": True, **common}
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:

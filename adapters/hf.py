@@ -22,11 +22,11 @@ from ._generate import continuation
 from ._hooks import visiting
 from ._identity import describe_causal_lm
 from ._load import check_loadable, load_model, load_tokenizer
-from ._pool import pooling
+from ._pool import Pool, pooling
 from ._read import evaluating, read_batch
 from ._score import Encoded, encode_request, score_encoded
 from ._source import locate
-from ._tokens import Tokenizer, encode
+from ._tokens import Texts, Tokenizer, encode
 
 _REMEMBERED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
@@ -93,18 +93,7 @@ class HFAdapter:
         self._check_vocabulary(texts.ids)
 
         def run(indices: Indices) -> np.ndarray:
-            spans = [texts.span(i) for i in indices.tolist()]
-            ids, attended = padded([texts.ids[span] for span in spans])
-            read, _ = padded([texts.read[span] for span in spans])
-            there, valid = ids.to(self._lm.device), read.bool()
-            return read_batch(
-                self.model,
-                layout,
-                pool,
-                lambda: self._lm.trunk(there, attended),
-                len(indices),
-                None if bool(valid.all()) else valid,
-            )
+            return self._read(texts, indices, layout, pool)
 
         batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
         for indices, values in each_batch(batches, run):
@@ -140,6 +129,16 @@ class HFAdapter:
             If the prompt is empty or too long.
         """
         return continuation(self._lm, self.tokenizer, prompt, sampling)
+
+    def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
+        spans = [texts.span(i) for i in indices.tolist()]
+        ids, attended = padded([texts.ids[span] for span in spans])
+        there = ids.to(self._lm.device)
+        read, _ = padded([texts.read[span] for span in spans])
+        valid = None if bool(read.all()) else read.bool().to(there.device)
+        return read_batch(
+            self.model, layout, pool, lambda: self._lm.trunk(there, attended), len(indices), valid
+        )
 
     def _encode(self, request: TextRequest) -> Encoded:
         if request not in self._encoded:

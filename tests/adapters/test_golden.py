@@ -184,8 +184,9 @@ def arithmetic() -> dict[str, list[str]]:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("batch_size", [1, None])
-@pytest.mark.parametrize("pooling", ["last-token", "mean"])
+@pytest.mark.parametrize(
+    ("pooling", "batch_size"), [("last-token", 1), ("last-token", None), ("mean", None)]
+)
 @pytest.mark.parametrize("network", ["language", "multiple-demand"])
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
 def test_recorded(checkpoint: str, network: str, pooling: str, batch_size: int | None) -> None:

@@ -157,8 +157,10 @@ class HFAdapter:
             )
 
 
-def load(name: str, options: ModelOptions) -> HFAdapter:
+def load(name: str, options: ModelOptions, *, called: str | None = None) -> HFAdapter:
     """Load the causal LM at a hub name or in a local checkpoint folder.
+
+    ``called`` is what run folders call it, where that is not ``name``.
 
     Raises
     ------
@@ -168,6 +170,7 @@ def load(name: str, options: ModelOptions) -> HFAdapter:
     source = locate(name)
     check_loadable(name, source)
     tokenizer = load_tokenizer(name, source)
-    adapter = HFAdapter(load_model(name, source, options), tokenizer, name, options)
+    model = load_model(name, source, options)
+    adapter = HFAdapter(model, tokenizer, called or name, options)
     CausalLM(adapter.model).require_causal(name)
     return adapter

@@ -32,4 +32,4 @@ def load(name: str, options: ModelOptions) -> Adapter:
             f"{folder}; install deeploc again"
         )
     with as_file(folder) as path:
-        return load_hf(str(path), options)
+        return load_hf(str(path), options, called=f"reference:{name}")

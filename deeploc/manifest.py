@@ -72,9 +72,11 @@ def inputs(
 ) -> dict[str, Any]:
     """Return everything that decides the statistics, each part by the word a user knows it by."""
     resolved = contrast.resolved()
+    # the name under which a model was found says nothing of what it is; its weights' hash does
+    model = {key: value for key, value in adapter.identity.items() if key != "model"}
     return {
         "deeploc": version("deeploc"),
-        "model": fingerprint(dict(adapter.identity)),
+        "model": fingerprint(model),
         "stimuli": fingerprint({name: content_hash(s) for name, s in localizing.items()}),
         "contrast": fingerprint([resolved["contrast"], resolved["against"]]),
         "read-out": fingerprint(resolved["read"]),

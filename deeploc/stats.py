@@ -97,11 +97,6 @@ def contrast_t(moments: Sequence[Moments], weights: Sequence[float]) -> tuple[Ve
     return t, df
 
 
-def welch(a: Moments, b: Moments) -> tuple[Vector, Vector]:
-    """Return Welch's t of ``a - b`` and its degrees of freedom, per unit."""
-    return contrast_t([a, b], [1.0, -1.0])
-
-
 def two_sided_p(t: Vector, df: Vector) -> Vector:
     """Return the two-sided p-value of ``t`` under Student's t with ``df``; nan stays nan."""
     return np.asarray(2 * special.stdtr(df, -np.abs(t)), dtype=np.float64)

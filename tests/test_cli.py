@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,17 @@ def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Pa
 
     assert "statistics are up to date: reused" in result.stderr
     assert path.read_text().splitlines()[1].split(",")[6] == "123.5"
+
+
+def test_moved_model_is_the_same_model(
+    finished: Path, tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """Where a checkpoint lies does not matter; what is in it does."""
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_lm, moved)
+    result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
+
+    assert "statistics are up to date: reused" in result.stderr
 
 
 def test_changed_inputs_are_not_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:

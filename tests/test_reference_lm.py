@@ -134,3 +134,8 @@ def test_an_unknown_name_is_told() -> None:
     """The error names the nearest reference model."""
     with pytest.raises(AdapterError, match=r"called 'lmm'; did you mean reference:lm\?"):
         reference.load("lmm", ModelOptions())
+
+
+def test_it_is_called_by_its_address_wherever_it_is_installed() -> None:
+    """A run folder does not name the place of the installation as its model."""
+    assert reference.load("lm", ModelOptions()).identity["model"] == "reference:lm"

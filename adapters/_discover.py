@@ -20,6 +20,7 @@ from deeploc.errors import AdapterError
 from deeploc.units import Layout, Site, Tap
 
 from ._hooks import Tapped, visiting
+from ._read import evaluating
 
 # Modules that mix positions also map hidden -> inner -> hidden; only their names tell them apart
 # from an MLP, and these are the names that the literature gives them.
@@ -77,6 +78,20 @@ def named_sites(model: nn.Module, wanted: Sequence[str | Site], run: Callable[[]
     """
     trace = observe(model, run)
     return Layout(tuple(_named(model, site, trace) for site in wanted))
+
+
+def find_sites(
+    model: nn.Module, wanted: Sequence[str | Site] | None, run: Callable[[], Any]
+) -> Layout:
+    """Return the sites asked for, or without ``wanted`` all that are discovered.
+
+    Raises
+    ------
+    AdapterError
+        If there are none, or one of ``wanted`` does not exist or does not run.
+    """
+    with evaluating(model):
+        return discover(model, run) if wanted is None else named_sites(model, wanted, run)
 
 
 @torch.inference_mode()

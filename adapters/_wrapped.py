@@ -20,11 +20,11 @@ from deeploc.units import Layout, Site
 
 from ._ablate import edits
 from ._batching import Indices, each_batch
-from ._discover import discover, named_sites
+from ._discover import find_sites
 from ._hooks import visiting
 from ._identity import describe_module
 from ._pool import Valid, pooling
-from ._read import evaluating, read_batch
+from ._read import read_batch
 
 Contents = list[str | Path]
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Any]
@@ -66,10 +66,7 @@ class ModuleAdapter:
         def run() -> Any:
             return self._forward(self._inputs(self._example))
 
-        with evaluating(self.module):
-            if self._wanted is None:
-                return discover(self.module, run)
-            return named_sites(self.module, self._wanted, run)
+        return find_sites(self.module, self._wanted, run)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout

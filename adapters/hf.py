@@ -17,13 +17,13 @@ from deeploc.units import Layout, Site
 from ._ablate import edits
 from ._batching import Indices, bucketed, budget, each_batch, padded
 from ._causal import CausalLM
-from ._discover import discover, named_sites
+from ._discover import find_sites
 from ._generate import continuation
 from ._hooks import visiting
 from ._identity import describe_causal_lm
 from ._load import check_loadable, load_model, load_tokenizer
 from ._pool import Pool, pooling
-from ._read import evaluating, read_batch
+from ._read import read_batch
 from ._score import Encoded, encode_request, score_encoded
 from ._source import locate
 from ._tokens import Texts, Tokenizer, encode
@@ -71,10 +71,7 @@ class HFAdapter:
         def run() -> Any:
             return self._lm.trunk(probe)
 
-        with evaluating(self.model):
-            if self._wanted is None:
-                return discover(self.model, run)
-            return named_sites(self.model, self._wanted, run)
+        return find_sites(self.model, self._wanted, run)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout

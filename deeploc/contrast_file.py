@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.errors import ContrastError
+from deeploc.strict import decoded
 from deeploc.strict_yaml import Place, parse
 
 MAX_BYTES = 1_000_000
@@ -45,7 +46,7 @@ def read(path: Path, name: str | None = None) -> Document:
             f"{name}:1: {len(raw):,} bytes; a contrast file has at most {MAX_BYTES:,}; move its "
             "stimuli into a table and name that with `file:`"
         )
-    document = Document(*parse(_decoded(raw, name), name))
+    document = Document(*parse(decoded(raw, name), name))
     if not isinstance(document.data, dict):
         raise ContrastError(
             f"{name}:1: holds {_kind(document.data)}; it must be a mapping, "
@@ -92,16 +93,6 @@ def _replaced(data: Any, path: Place, new: Any, place: str) -> Any:
 
 def _step(part: str) -> str | int:
     return int(part) if part.isdecimal() else part
-
-
-def _decoded(raw: bytes, name: str) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ContrastError(
-            f"{name}:{line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
 
 
 def _kind(value: Any) -> str:

@@ -1,6 +1,6 @@
 """One experiment in a run folder: localize → evaluate → report, resumable at every step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,10 @@ def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None 
     DeeplocError
         If anything is not usable; a fault of the tasks is told before the model is loaded.
     """
-    make_tasks(contrast, setup, stimuli_of(contrast, setup)[1])
-    run = localize_run(contrast, setup, folder, watch)
-    evaluate_run(run, watch)
+    halves = stimuli_of(contrast, setup)
+    tasks = make_tasks(contrast, setup, halves[1])
+    run = _localize_into(contrast, setup, folder, halves, watch or Silent(), None)
+    _evaluate(run, tasks, watch or Silent())
     return run
 
 
@@ -76,37 +77,8 @@ def localize_run(
         If the stimuli, the model or the folder are not usable; a folder that had to be made is
         then removed again.
     """
-    watch = watch or Silent()
     halves = stimuli_of(contrast, setup)  # faults of the stimuli are told before a model loads
-    place = RunFolder(folder)
-    made = place.claim()
-    try:
-        adapter = plugins.load_model(setup.address, setup.model)
-        former = place.read_manifest() if place.manifest.exists() else {}
-        differences = changed(former, inputs(contrast, setup, adapter, halves[0]))
-        fresh = bool(differences) or not place.statmap.exists()
-        if former:
-            changes = f"{', '.join(differences)} changed: starting afresh"
-            watch.note(changes if fresh else "statistics are up to date: reused")
-        if fresh:
-            stat_map = _localize(contrast, setup, adapter, halves[0], watch)
-        else:
-            stat_map = artefacts.load_statmap(place.statmap)
-        mask = given(stat_map) if given else _network(contrast, stat_map)
-    except BaseException:
-        if made:
-            place.abandon()
-        raise
-    if fresh:
-        place.clear()
-        former = {}
-        artefacts.save_statmap(place.statmap, stat_map)
-    artefacts.save_mask(place.mask, mask)
-    artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
-    manifest = manifest_of(contrast, setup, adapter, halves, stat_map=stat_map, mask=mask)
-    manifest |= {"evaluate": former["evaluate"]} if "evaluate" in former else {}
-    place.write_manifest(manifest)
-    return Run(place, contrast, setup, adapter, stat_map, mask, halves[1], manifest)
+    return _localize_into(contrast, setup, folder, halves, watch or Silent(), given)
 
 
 def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
@@ -145,27 +117,8 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     DeeplocError
         If a task cannot be made or measured.
     """
-    watch = watch or Silent()
     tasks = make_tasks(run.contrast, run.setup, run.held_out)
-    todo = plan(run.stat_map, run.mask, run.contrast.ablate, run.setup.seed)
-    for notice in todo.notices:
-        watch.note(notice)
-    described = {task.name: _describe(task, run) for task in tasks}
-    former = run.manifest.get("evaluate", {}).get("tasks", {})
-    current = {n for n, task in former.items() if described.get(n, task) == task}
-    known = [row for row in run.folder.read_scores() if row.task in current]
-    evaluated = {"tasks": {**former, **described}}
-    run.folder.write_manifest(
-        {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
-    )
-    with watch.progress("evaluating", len(todo.cells)) as tick, Saving(run.folder, known) as save:
-
-        def done(scores: list[Score]) -> None:
-            save(scores)
-            tick(1)
-
-        evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
-    artefacts.write(run.folder.report, report.render(run.folder.path))
+    _evaluate(run, tasks, watch or Silent())
 
 
 def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task]:
@@ -193,11 +146,55 @@ def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task
     return list(made.values())
 
 
-def _localize(
-    contrast: Contrast, setup: Setup, adapter: Adapter, localizing: Stimuli, watch: Watch
-) -> StatMap:
+def _localize_into(
+    contrast: Contrast,
+    setup: Setup,
+    folder: Path,
+    halves: tuple[Stimuli, Stimuli],
+    watch: Watch,
+    given: Callable[[StatMap], UnitMask] | None,
+) -> Run:
+    place = RunFolder(folder)
+    made = place.claim()
+    try:
+        adapter = plugins.load_model(setup.address, setup.model)
+        former = place.read_manifest() if place.manifest.exists() else {}
+        stat_map, fresh = _statistics(contrast, setup, place, adapter, halves[0], former, watch)
+        mask = given(stat_map) if given else _network(contrast, stat_map)
+    except BaseException:
+        if made:
+            place.abandon()
+        raise
+    if fresh:
+        place.clear()
+        artefacts.save_statmap(place.statmap, stat_map)
+    artefacts.save_mask(place.mask, mask)
+    artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
+    manifest = manifest_of(contrast, setup, adapter, halves, stat_map=stat_map, mask=mask)
+    if "evaluate" in former and not fresh:
+        manifest["evaluate"] = former["evaluate"]
+    place.write_manifest(manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, halves[1], manifest)
+
+
+def _statistics(
+    contrast: Contrast,
+    setup: Setup,
+    place: RunFolder,
+    adapter: Adapter,
+    localizing: Stimuli,
+    former: Mapping[str, Any],
+    watch: Watch,
+) -> tuple[StatMap, bool]:
+    """Return the StatMap and whether it is new: the folder's own is taken if still current."""
+    differences = changed(former, inputs(contrast, setup, adapter, localizing))
+    if not differences and place.statmap.exists():
+        watch.note("statistics are up to date: reused")
+        return artefacts.load_statmap(place.statmap), False
+    if former:
+        watch.note(f"{', '.join(differences) or 'statistics'} changed: starting afresh")
     with watch.progress("localizing", sum(map(len, localizing.values()))) as tick:
-        return localize(adapter, contrast, localizing, seed=setup.seed, progress=tick)
+        return localize(adapter, contrast, localizing, seed=setup.seed, progress=tick), True
 
 
 def _network(contrast: Contrast, stat_map: StatMap) -> UnitMask:
@@ -205,6 +202,28 @@ def _network(contrast: Contrast, stat_map: StatMap) -> UnitMask:
         return network(stat_map, contrast.select)
     except ValueError as error:
         raise contrast.fault(("select",), str(error)) from None
+
+
+def _evaluate(run: Run, tasks: Sequence[Task], watch: Watch) -> None:
+    todo = plan(run.stat_map, run.mask, run.contrast.ablate, run.setup.seed)
+    for notice in todo.notices:
+        watch.note(notice)
+    described = {task.name: _describe(task, run) for task in tasks}
+    former = run.manifest.get("evaluate", {}).get("tasks", {})
+    current = {n for n, task in former.items() if described.get(n, task) == task}
+    known = [row for row in run.folder.read_scores() if row.task in current]
+    evaluated = {"tasks": {**former, **described}}
+    run.folder.write_manifest(
+        {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
+    )
+    with watch.progress("evaluating", len(todo.cells)) as tick, Saving(run.folder, known) as save:
+
+        def done(scores: list[Score]) -> None:
+            save(scores)
+            tick(1)
+
+        evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
+    artefacts.write(run.folder.report, report.render(run.folder.path))
 
 
 def _describe(task: Task, run: Run) -> dict[str, Any]:

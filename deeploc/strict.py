@@ -1,4 +1,4 @@
-"""What every part of a contrast file shares: plain values only, and no unknown keys."""
+"""What all files of a contrast share: UTF-8, plain values only, and no unknown keys."""
 
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+
+from deeploc.errors import ContrastError
 
 _PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
 
@@ -50,6 +52,23 @@ class StrictModel(BaseModel):
             allowed = [field.alias or name for name, field in cls.model_fields.items()]
             details = [_detail(fault, allowed) for fault in error.errors()]
             raise ValidationError.from_exception_data(error.title, details) from None
+
+
+def decoded(raw: bytes, name: str) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark; messages call it ``name``.
+
+    Raises
+    ------
+    ContrastError
+        If it is in another encoding; names the line and the byte.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ContrastError(
+            f"{name}:{line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

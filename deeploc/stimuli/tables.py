@@ -10,6 +10,7 @@ from pathlib import Path
 from deeploc.errors import ContrastError
 from deeploc.stimuli.sources import as_text
 from deeploc.stimuli.stimulus import Record
+from deeploc.strict import decoded
 
 MAX_CELL = 1_000_000
 """Longest text of one cell, in characters: more is a broken file, not a stimulus."""
@@ -104,13 +105,7 @@ def _text_of(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise ContrastError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ContrastError(
-            f"{path}:{line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
+    return decoded(raw, str(path)).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _csv(path: Path) -> Rows:

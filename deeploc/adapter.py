@@ -131,3 +131,29 @@ class Generates(Protocol):
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt."""
         ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier makes of some stimuli, in their order; both arrays are float32.
+
+    ``logits`` are the scores of the classes before softmax, ``features`` what the last layer
+    (the classifier) is given, averaged over positions where there are several.
+    """
+
+    logits: Float[np.ndarray, "stimulus class"]
+    features: Float[np.ndarray, "stimulus feature"]
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Ability of classifiers: which class a stimulus belongs to."""
+
+    @property
+    def classes(self) -> Sequence[Sequence[str]]:
+        """The names of every class, the most readable first; empty where nobody named them."""
+        ...
+
+    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
+        """Return the answers to ``stimuli`` of the model as it is now, intact or ablated."""
+        ...

@@ -32,7 +32,7 @@ class Run:
     adapter: Adapter
     stat_map: StatMap
     mask: UnitMask
-    held_out: Stimuli
+    halves: tuple[Stimuli, Stimuli]
     manifest: Mapping[str, Any]
 
 
@@ -53,7 +53,7 @@ def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None 
         If anything is not usable; a fault of the tasks is told before the model is loaded.
     """
     halves = stimuli_of(contrast, setup)
-    tasks = make_tasks(contrast, setup, halves[1])
+    tasks = make_tasks(contrast, setup, halves)
     run = _localize_into(contrast, setup, folder, halves, watch or Silent(), None)
     _evaluate(run, tasks, watch or Silent())
     return run
@@ -95,15 +95,15 @@ def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
     manifest = place.read_manifest()
     setup = Setup.restored(manifest, model or ModelOptions())
     contrast = Contrast.restored(manifest["contrast"], Path(manifest["options"]["base"]))
-    localizing, held_out = stimuli_of(contrast, setup)
+    halves = stimuli_of(contrast, setup)
     adapter = plugins.load_model(setup.address, setup.model)
-    if differences := changed(manifest, inputs(contrast, setup, adapter, localizing)):
+    if differences := changed(manifest, inputs(contrast, setup, adapter, halves[0])):
         raise RunError(
             f"{folder}: not what it was localized with: {', '.join(differences)} changed; "
             "`deeploc localize` again"
         )
     stat_map, mask = artefacts.load_statmap(place.statmap), artefacts.load_mask(place.mask)
-    return Run(place, contrast, setup, adapter, stat_map, mask, held_out, manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, halves, manifest)
 
 
 def evaluate_run(run: Run, watch: Watch | None = None) -> None:
@@ -117,12 +117,14 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     DeeplocError
         If a task cannot be made or measured.
     """
-    tasks = make_tasks(run.contrast, run.setup, run.held_out)
+    tasks = make_tasks(run.contrast, run.setup, run.halves)
     _evaluate(run, tasks, watch or Silent())
 
 
-def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task]:
+def make_tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]) -> list[Task]:
     """Return the tasks that a contrast names, their items read.
+
+    ``halves`` are the stimuli that localize and those that evaluate.
 
     Raises
     ------
@@ -132,7 +134,10 @@ def make_tasks(contrast: Contrast, setup: Setup, held_out: Stimuli) -> list[Task
         If a task's options or items are not usable; names file and line.
     """
     positive = contrast.comparison.positive
-    context = TaskContext(held_out, positive, contrast.base, setup.seed, setup.limit)
+    localizing, held_out = halves
+    context = TaskContext(
+        held_out, positive, contrast.base, setup.seed, setup.limit, localizing=localizing
+    )
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):
         if name in made:
@@ -174,7 +179,7 @@ def _localize_into(
     if "evaluate" in former and not fresh:
         manifest["evaluate"] = former["evaluate"]
     place.write_manifest(manifest)
-    return Run(place, contrast, setup, adapter, stat_map, mask, halves[1], manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, halves, manifest)
 
 
 def _statistics(

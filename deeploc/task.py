@@ -1,7 +1,7 @@
 """What a task is: something the model is asked to do, measured item by item."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -17,9 +17,10 @@ Ability = TypeVar("Ability")
 class TaskContext:
     """What a task may build its items from.
 
-    ``held_out`` maps each condition of the contrast to the stimuli that did not localize
-    (with ``split: none`` to all of them) and ``positive`` names the conditions the contrast
-    prefers. Relative paths in the options are relative to ``base``; ``limit`` bounds the items
+    ``held_out`` maps each condition of the contrast to the stimuli that did not localize and
+    ``localizing`` to those that did, for tasks that learn something before they measure (with
+    ``split: none`` both are all of them). ``positive`` names the conditions the contrast prefers.
+    Relative paths in the options are relative to ``base``; ``limit`` bounds the items
     per condition (``None``: all), drawn with ``seed``.
     """
 
@@ -28,6 +29,7 @@ class TaskContext:
     base: Path
     seed: int = 0
     limit: int | None = None
+    localizing: Mapping[str, Sequence[Stimulus]] = field(default_factory=dict)
 
 
 @runtime_checkable

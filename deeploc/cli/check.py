@@ -32,7 +32,7 @@ def command(contrast: str, **options: Any) -> None:
     model = _options.hardware_of({}, seed=options["seed"])
     setup = Setup("", model, options["limit"], options["stimuli"])
     localizing, held_out = stimuli_of(described, setup)
-    tasks = make_tasks(described, setup, held_out)
+    tasks = make_tasks(described, setup, (localizing, held_out))
     rows = [
         [name, str(len(stimuli)), str(len(held_out[name])), _short(str(stimuli[0].content))]
         for name, stimuli in localizing.items()

@@ -1,5 +1,7 @@
 """Apply an ablation to a torch model by hooks."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -7,9 +9,10 @@ from torch import Tensor, nn
 
 from deeploc.ablation import Ablation
 from deeploc.errors import MaskError
-from deeploc.units import Layout, Vector
+from deeploc.units import Layout, Site, Vector
 
 from ._hooks import Tapped
+from ._shape import rows
 
 
 def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
@@ -22,15 +25,26 @@ def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
     """
     mask = ablation.mask
     check_fits(mask.layout, sites)
+    own = {site.name: site for site in sites.sites}
     taps = []
-    for site in mask.layout.sites:
-        (units,) = np.nonzero(mask.at(site.name))
+    for masked in mask.layout.sites:
+        (units,) = np.nonzero(mask.at(masked.name))
         if units.size:
-            here = mask.layout.slices[site.name]
+            site, here = own[masked.name], mask.layout.slices[masked.name]
             offset = None if ablation.offset is None else ablation.offset[here][units]
-            visit = Edit(units, ablation.gain, offset).apply
+            edit = Edit(units, ablation.gain, offset)
+            visit = partial(_visit, edit, site, masked.n_units)
             taps.append(Tapped(model.get_submodule(site.path), site.tap, visit))
     return taps
+
+
+def _visit(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
+    """Return ``x`` with the masked units edited: at every position, or each at its own."""
+    last = rows(site, x)
+    if n_masked == site.n_units:
+        return edit.apply(last).movedim(-1, site.axis)
+    flat = last.reshape(-1, n_masked)
+    return edit.apply(flat).view(last.shape).movedim(-1, site.axis)
 
 
 def check_fits(wanted: Layout, sites: Layout) -> None:
@@ -41,8 +55,8 @@ def check_fits(wanted: Layout, sites: Layout) -> None:
     MaskError
         Naming the sites on both sides.
     """
-    present = {site.name: site.n_units for site in sites.sites}
-    if any(present.get(site.name) != site.n_units for site in wanted.sites):
+    present = {site.name: _widths(site) for site in sites.sites}
+    if any(site.n_units not in present.get(site.name, ()) for site in wanted.sites):
         kinds = {site.kind for site in wanted.sites}
         alike = Layout(tuple(site for site in sites.sites if site.kind in kinds))
         raise MaskError(
@@ -51,8 +65,14 @@ def check_fits(wanted: Layout, sites: Layout) -> None:
         )
 
 
+def _widths(site: Site) -> tuple[int, ...]:
+    """Return how many units a mask may have at ``site``: one each, or one per position."""
+    every = (site.n_units * site.n_positions,) if site.n_positions else ()
+    return (site.n_units, *every)
+
+
 class Edit:
-    """``gain * x + offset`` on some units of a site, at every position.
+    """``gain * x + offset`` on some units of a site.
 
     What it needs on the device is put there once per device and dtype, not once per forward
     pass: generating text makes one pass per token.

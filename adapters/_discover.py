@@ -1,72 +1,63 @@
 """Find the sites of a model from its module tree and one dry forward pass.
 
-No table of model names: the trunk is the largest stack of repeated modules that runs, and the
-hidden layer of an MLP is what enters its down projection.
+No table of model names: the blocks are those that the trunk repeats, the hidden layer of an MLP
+is what enters its down projection, and what a convolution computes is read behind its activation.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import partial
-from itertools import count
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deeploc.errors import AdapterError
-from deeploc.units import Layout, Site, Tap
+from deeploc.units import Layout, Site
 
-from ._hooks import Tapped, visiting
+from ._convolutions import post_activations
 from ._read import evaluating
+from ._shape import Widths, unit_axis
+from ._trace import Call, Shape, Trace, observe
+from ._trunk import blocks, largest_stack
 
 # Modules that mix positions also map hidden -> inner -> hidden; only their names tell them apart
 # from an MLP, and these are the names that the literature gives them.
 _MIXES_POSITIONS = re.compile(r"att(n|ention)|mixer|ssm", re.IGNORECASE)
+_ATTENDS = re.compile(r"att(n|ention)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Call:
-    """The last call of a module: when it ended, and the shapes of its first tensors."""
-
-    order: int
-    given: tuple[int, ...]
-    returned: tuple[int, ...]
-
-
-Trace = Mapping[str, Call]
-"""Module path -> its call, for every module that took and returned floating-point tensors."""
-
-
-def discover(model: nn.Module, run: Callable[[], Any]) -> Layout:
+def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = None) -> Layout:
     """Return the sites of ``model``, in forward order; ``run`` makes one small forward pass.
 
     ``block`` is the output of each repeated block of the trunk, ``mlp-neurons`` the input of the
-    down projection of the MLP within it. Blocks without a dense MLP have no such site.
+    down projection of the MLP within it. With ``n_stimuli``, the number of stimuli of that pass,
+    where every stimulus has equally many positions (images), sites know how many that is, and
+    there are also ``attention``, what an attention module within a block returns, and ``conv``,
+    each convolution's output behind its activation. A plain stack of convolutions has these as
+    its blocks.
 
     Raises
     ------
     AdapterError
-        If the model has no stack of repeated modules, or none of them runs.
+        If the model has no repeated blocks, or none of them runs.
     """
     trace = observe(model, run)
-    sites: list[Site] = []
-    for block in _trunk(model, trace):
-        down = _down_projection(model.get_submodule(block), block, trace)
-        if down is not None:
-            sites.append(Site(down, "mlp-neurons", trace[down].given[-1], "input"))
-        sites.append(Site(block, "block", trace[block].returned[-1]))
-    if not sites:
+    found = _Finder(model, trace, n_stimuli).sites()
+    if not found:
         raise AdapterError(
             f"{type(model).__name__} has no stack of repeated blocks that runs on a small input; "
             "name the modules to read with `deeploc.wrap(module, sites=[...])`"
         )
-    return Layout(tuple(sites))
+    return Layout(tuple(found))
 
 
-def named_sites(model: nn.Module, wanted: Sequence[str | Site], run: Callable[[], Any]) -> Layout:
+def named_sites(
+    model: nn.Module,
+    wanted: Sequence[str | Site],
+    run: Callable[[], Any],
+    n_stimuli: int | None = None,
+) -> Layout:
     """Return the sites called ``wanted``, in that order; ``run`` makes one small forward pass.
 
     A string is a module path, with ``:input`` appended where what enters the module is meant.
@@ -76,12 +67,15 @@ def named_sites(model: nn.Module, wanted: Sequence[str | Site], run: Callable[[]
     AdapterError
         If there is no such module, or it takes no part in the forward pass.
     """
-    trace = observe(model, run)
-    return Layout(tuple(_named(model, site, trace) for site in wanted))
+    finder = _Finder(model, observe(model, run), n_stimuli)
+    return Layout(tuple(finder.named(site) for site in wanted))
 
 
 def find_sites(
-    model: nn.Module, wanted: Sequence[str | Site] | None, run: Callable[[], Any]
+    model: nn.Module,
+    wanted: Sequence[str | Site] | None,
+    run: Callable[[], Any],
+    n_stimuli: int | None = None,
 ) -> Layout:
     """Return the sites asked for, or without ``wanted`` all that are discovered.
 
@@ -91,98 +85,114 @@ def find_sites(
         If there are none, or one of ``wanted`` does not exist or does not run.
     """
     with evaluating(model):
-        return discover(model, run) if wanted is None else named_sites(model, wanted, run)
+        if wanted is None:
+            return discover(model, run, n_stimuli)
+        return named_sites(model, wanted, run, n_stimuli)
 
 
-@torch.inference_mode()
-def observe(model: nn.Module, run: Callable[[], Any]) -> dict[str, Call]:
-    """Return which modules ``run`` calls, in which order, and with what shapes."""
-    given: dict[str, tuple[int, ...]] = {}
-    returned: dict[str, tuple[int, tuple[int, ...]]] = {}
-    clock = count()
+class _Finder:
+    """Sites of one model as its one forward pass shows them."""
 
-    def before(path: str, x: Tensor) -> None:
-        if x.is_floating_point() and x.ndim >= 2:
-            given[path] = tuple(x.shape)
+    def __init__(self, model: nn.Module, trace: Trace, n_stimuli: int | None) -> None:
+        self._model = model
+        self._trace = trace
+        self._n = n_stimuli
+        self._led = {call.given[1] for call in trace.calls if call.leads}
 
-    def after(path: str, x: Tensor) -> None:
-        if x.is_floating_point() and x.ndim >= 2:
-            returned[path] = (next(clock), tuple(x.shape))
+    def sites(self) -> list[Site]:
+        """Return every site that is found, in the order of the forward pass."""
+        trunk = blocks(self._model, self._trace)
+        convs = post_activations(self._model, self._trace) if self._n else []
+        if not trunk and convs:
+            return self._ordered([replace(self._at(site), kind="block") for site in convs])
+        trunk = trunk or largest_stack(self._model, self._trace)
+        found = [site for block in trunk for site in self._within(block)]
+        ends = {self._trace[block].made for block in trunk}
+        found += [self._at(c) for c in convs if self._trace[c.path].made not in ends]
+        return self._ordered(found)
 
-    taps: list[Tapped] = []
-    for path, module in model.named_modules():
-        sides: tuple[tuple[Tap, Any], ...] = (("input", before), ("output", after))
-        taps += [Tapped(module, tap, partial(note, path)) for tap, note in sides]
-    with visiting(taps):
-        run()
-    return {p: Call(n, given[p], shape) for p, (n, shape) in returned.items() if p in given}
+    def named(self, wanted: str | Site) -> Site:
+        """Return the site called ``wanted``."""
+        path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
+        self._check(path)
+        if isinstance(wanted, Site):
+            return wanted
+        tap = "input" if wanted.endswith(":input") else "output"
+        return self._at(Site(path, "block", 0, tap))
 
+    def _check(self, path: str) -> None:
+        paths = dict(self._model.named_modules())
+        if path not in paths:
+            near = get_close_matches(path, paths, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AdapterError(f"{type(self._model).__name__} has no module {path!r}{hint}")
+        if path not in self._trace:
+            raise AdapterError(
+                f"module {path!r} takes or returns no activations on the example input; "
+                "name modules that do, or give another `example`"
+            )
 
-def _named(model: nn.Module, wanted: str | Site, trace: Trace) -> Site:
-    site = wanted if isinstance(wanted, Site) else None
-    path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
-    paths = dict(model.named_modules())
-    if path not in paths:
-        near = get_close_matches(path, paths, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise AdapterError(f"{type(model).__name__} has no module {path!r}{hint}")
-    if path not in trace:
-        raise AdapterError(
-            f"module {path!r} takes or returns no activations on the example input; "
-            "name modules that do, or give another `example`"
-        )
-    if site is not None:
-        return site
-    if isinstance(wanted, str) and wanted.endswith(":input"):
-        return Site(path, "block", trace[path].given[-1], "input")
-    return Site(path, "block", trace[path].returned[-1])
+    def _ordered(self, sites: list[Site]) -> list[Site]:
+        def when(site: Site) -> int:
+            call = self._trace[site.path]
+            return call.started if site.tap == "input" else call.ended
 
+        readable = [site for site in dict.fromkeys(sites) if site.n_units]
+        return sorted(readable, key=when)
 
-def _trunk(model: nn.Module, trace: Trace) -> list[str]:
-    """Return the paths of the blocks: the largest stack of which at least one module ran."""
-    stacks = sorted(_stacks(model, ""), key=lambda path: -_size(model.get_submodule(path)))
-    for path in stacks:
-        children = [_join(path, name) for name, _ in model.get_submodule(path).named_children()]
-        if ran := [child for child in children if child in trace]:
-            return sorted(ran, key=lambda child: trace[child].order)
-    return []
+    def _within(self, block: str) -> Iterator[Site]:
+        here = self._at(Site(block, "block", 0))
+        yield here
+        down = self._down_projection(block, here)
+        if down is not None:
+            yield self._at(Site(down, "mlp-neurons", 0, "input"))
+        if self._n:
+            yield from (self._at(Site(path, "attention", 0)) for path in self._attention(here))
 
+    def _at(self, site: Site) -> Site:
+        """Return the site with what the forward pass says of its tensor; no units if unreadable."""
+        call = self._trace[site.path]
+        shape = call.given if site.tap == "input" else call.returned
+        axis = unit_axis(shape, self._widths(site.path))
+        units = shape[axis]
+        if not self._n:
+            return replace(site, n_units=units, axis=axis)
+        if shape[0] % self._n:  # the first axis is not that of the stimuli
+            return replace(site, n_units=0)
+        positions = _size(shape) // (units * self._n)
+        led = len(shape) == 3 and positions in self._led
+        return replace(site, n_units=units, axis=axis, n_positions=positions, class_token=led)
 
-def _stacks(module: nn.Module, path: str) -> Iterator[str]:
-    """Yield the outermost stacks; what lies inside one (experts, say) is part of a block."""
-    if _is_stack(module):
-        yield path
-        return
-    for name, child in module.named_children():
-        yield from _stacks(child, _join(path, name))
+    def _widths(self, path: str) -> Widths:
+        return Widths.within(self._model.get_submodule(path), path, self._trace)
 
+    def _down_projection(self, block: str, here: Site) -> str | None:
+        """Return the widest projection back to the block's width; of equals the last."""
+        trace, width = self._trace, here.n_units
+        rows = _size(trace[block].returned) // max(width, 1)
+        inside = _projections(self._model.get_submodule(block), block)
+        leaves = [p for p in inside if p in trace and _rows(trace[p]) == rows]
+        ups = [trace[p] for p in leaves if trace[p].given[-1] == width]
 
-def _is_stack(module: nn.Module) -> bool:
-    kinds = Counter(type(child) for child in module.children())
-    if isinstance(module, nn.ModuleList):
-        return len(kinds) > 0
-    repeated = max(kinds.values(), default=0)
-    return isinstance(module, nn.Sequential) and repeated > 1 and 2 * repeated >= len(module)
+        def follows_an_up(down: Call) -> bool:
+            inner = down.given[-1]  # a fused gate and up projection returns twice as many
+            return any(u.ended < down.ended and u.returned[-1] in (inner, 2 * inner) for u in ups)
 
+        downs = [p for p in leaves if trace[p].returned[-1] == width and follows_an_up(trace[p])]
+        return max(downs, key=lambda p: (trace[p].given[-1], trace[p].ended), default=None)
 
-def _down_projection(block: nn.Module, path: str, trace: Trace) -> str | None:
-    """Return the path of the widest projection back to the block's width; of equals the last."""
-    leaves = [p for p in _projections(block, path) if p in trace]
-    width = trace[path].returned[-1]
-    ups = [trace[p] for p in leaves if trace[p].given[-1] == width]
-
-    def follows_an_up(down: Call) -> bool:
-        inner = down.given[-1]  # a fused gate and up projection returns twice as many
-        return any(u.order < down.order and u.returned[-1] in (inner, 2 * inner) for u in ups)
-
-    downs = [p for p in leaves if trace[p].returned[-1] == width and follows_an_up(trace[p])]
-    return max(downs, key=lambda p: (trace[p].given[-1], trace[p].order), default=None)
+    def _attention(self, block: Site) -> Iterator[str]:
+        """Yield the attention modules whose output has the block's own units and positions."""
+        size = _size(self._trace[block.path].returned)
+        for path in _attending(self._model.get_submodule(block.path), block.path):
+            if self._trace.once(path) and _size(self._trace[path].returned) == size:
+                yield path
 
 
 def _projections(module: nn.Module, path: str) -> Iterator[str]:
     """Yield the leaves with a 2-D weight that every position passes through on its own."""
     for name, child in module.named_children():
-        here = _join(path, name)
+        here = f"{path}.{name}"
         if _MIXES_POSITIONS.search(f"{name} {type(child).__name__}") or _is_expert(module, child):
             continue
         if next(child.children(), None) is not None:
@@ -197,9 +207,23 @@ def _is_expert(parent: nn.Module, child: nn.Module) -> bool:
     return several and next(child.children(), None) is not None
 
 
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _attending(module: nn.Module, path: str) -> Iterator[str]:
+    """Yield the outermost modules called attention that are not a whole block by that name."""
+    for name, child in module.named_children():
+        here = f"{path}.{name}"
+        has_mlp = any(re.fullmatch("mlp|ffn", inner) for inner, _ in child.named_children())
+        if _ATTENDS.search(name) and not has_mlp:
+            yield from [here] if any(p.ndim > 1 for p in child.parameters()) else []
+        else:
+            yield from _attending(child, here)
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _rows(call: Call) -> int:
+    return _size(call.given) // call.given[-1]
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

@@ -14,21 +14,26 @@ Valid = Bool[Tensor, "batch position"] | None
 Pooled = Float[Tensor, "batch unit"]
 Pool = Callable[[Activations, Valid], Pooled]
 
+TEXT = ("last", "mean", "max", "none")
+IMAGE = ("mean", "max", "cls", "none")
 
-def pooling(name: str) -> Pool:
-    """Return the pool called ``name``: ``last``, ``mean`` or ``max`` over the valid positions.
 
-    Every pool takes padding on either side and returns float32, or float64 for float64 input.
+def pooling(name: str, known: tuple[str, ...] = TEXT) -> Pool:
+    """Return the pool called ``name``, one of ``known``, over the valid positions.
+
+    ``last``, ``mean`` and ``max`` take padding on either side; ``cls`` is position 0; ``none``
+    keeps every position, so that unit ``position * n_units + unit`` is ``unit`` at ``position``.
+    All return float32, or float64 for float64 input.
 
     Raises
     ------
     AdapterError
-        If sequences cannot be pooled that way.
+        If these stimuli cannot be pooled that way.
     """
-    if name not in _POOLS:
+    if name not in known:
         raise AdapterError(
-            f"pool {name!r} does not apply to a sequence of positions; "
-            f"sequences are pooled by {', '.join(_POOLS)}; change `read.pool`"
+            f"pool {name!r} does not apply to what this model is shown; it can be "
+            f"{', '.join(known)}; change `read.pool`"
         )
     return _POOLS[name]
 
@@ -55,6 +60,14 @@ def _max(x: Activations, valid: Valid) -> Pooled:
     return _at_least_float32(seen.amax(dim=1))
 
 
+def _cls(x: Activations, _: Valid) -> Pooled:
+    return _at_least_float32(x[:, 0])
+
+
+def _none(x: Activations, _: Valid) -> Pooled:
+    return _at_least_float32(x.flatten(1))
+
+
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(_kept(x))
 
@@ -63,4 +76,10 @@ def _kept(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-_POOLS: Mapping[str, Pool] = {"last": _last, "mean": _mean, "max": _max}
+_POOLS: Mapping[str, Pool] = {
+    "last": _last,
+    "mean": _mean,
+    "max": _max,
+    "cls": _cls,
+    "none": _none,
+}

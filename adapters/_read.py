@@ -15,6 +15,7 @@ from deeploc.units import Layout, Site
 
 from ._hooks import Tapped, visiting
 from ._pool import Activations, Pool, Pooled, Valid
+from ._shape import as_sequences
 
 
 def read_batch(
@@ -33,8 +34,8 @@ def read_batch(
     pooled: dict[str, Pooled] = {}
 
     def keep(site: Site, x: Tensor) -> None:
-        sequence, where = _as_sequence(site, x, n, valid)
-        pooled[site.name] = pool(sequence, where)
+        sequence = as_sequences(site, x, n)
+        pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
 
     taps = [Tapped(model.get_submodule(s.path), s.tap, partial(keep, s)) for s in layout.sites]
     with visiting(taps), evaluating(model), torch.inference_mode():
@@ -58,23 +59,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _as_sequence(site: Site, x: Tensor, n: int, valid: Valid) -> tuple[Activations, Valid]:
-    """Return ``x`` as (batch, position, unit), and the valid positions of that."""
-    if x.ndim == 2 and len(x) == n:
-        return x.unsqueeze(1), None
-    if x.ndim == 2 and len(x) % n == 0:  # OPT hands its MLP (batch * position, unit)
-        x = x.view(n, -1, x.shape[-1])
-    if x.ndim != 3 or len(x) != n:
-        raise AdapterError(
-            f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; what can be read is "
-            "(batch, position, unit) or (batch, unit); choose other sites"
-        )
-    if valid is not None and valid.shape[1] != x.shape[1]:
+def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
+    """Return which positions of a site count; a site that has pooled them all has one."""
+    if valid is None or x.shape[1] == 1 != valid.shape[1]:
+        return None
+    if valid.shape[1] != x.shape[1]:
         raise AdapterError(
             f"site {site.name} has {x.shape[1]} positions but the attention mask has "
             f"{valid.shape[1]}; choose sites that keep the positions of the input"
         )
-    return x, None if valid is None else valid.to(x.device)
+    return valid.to(x.device)
 
 
 def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:

@@ -6,7 +6,7 @@ a statistic or a selection over the whole model is a plain vector.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
@@ -28,6 +28,8 @@ class Site:
     ``path`` is the dotted module path, ``tap`` says which side of that module is meant and
     ``kind`` groups sites that mean the same in every block (``block``, ``mlp-neurons``, ...).
     ``n_positions`` is the number of positions (pixels, patches) if it is fixed, else ``None``.
+    ``axis`` is where the units stand in the tensor: ``-1``, last, or ``1``, before rows and
+    columns. ``class_token`` says that position 0 is a token that stands for the whole stimulus.
     """
 
     path: str
@@ -35,11 +37,30 @@ class Site:
     n_units: int
     tap: Tap = "output"
     n_positions: int | None = None
+    axis: int = -1
+    class_token: bool = False
 
     @property
     def name(self) -> str:
         """The identity of the site: its module path, and ``:input`` where the input is meant."""
         return self.path if self.tap == "output" else f"{self.path}:{self.tap}"
+
+    def per_position(self) -> "Site":
+        """Return the site with every position of every unit as a unit of its own.
+
+        Unit ``position * n_units + unit`` of it is ``unit`` at ``position``.
+
+        Raises
+        ------
+        AdapterError
+            If the number of positions is not fixed.
+        """
+        if self.n_positions is None:
+            raise AdapterError(
+                f"pool 'none' needs a fixed number of positions, and site {self.name} has as many "
+                "as the stimulus is long; use last, mean or max"
+            )
+        return replace(self, n_units=self.n_units * self.n_positions)
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,16 @@ class Layout:
                 )
             chosen.update(dict.fromkeys(hits))
         return Layout(tuple(chosen))
+
+    def per_position(self) -> "Layout":
+        """Return the layout in which every position of every unit counts (pool ``none``).
+
+        Raises
+        ------
+        AdapterError
+            If a site has no fixed number of positions.
+        """
+        return Layout(tuple(site.per_position() for site in self.sites))
 
     def table(self) -> list[dict[str, str | int]]:
         """Return the site table that every artefact carries: name, kind, n_units, offset."""

@@ -1,0 +1,77 @@
+"""Which axis of a tensor holds the units, and the tensor as (stimulus, position, unit)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deeploc.errors import AdapterError
+from deeploc.units import Site
+
+from ._trace import Shape, Trace
+
+Sequences = Float[Tensor, "batch position unit"]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How many units the layers inside a module have, by the axis on which they put them."""
+
+    channels: frozenset[int]
+    features: frozenset[int]
+
+    @classmethod
+    def within(cls, module: nn.Module, path: str, trace: Trace) -> "Widths":
+        """Return the widths of the layers of ``module`` that ran."""
+        found: dict[bool, set[int]] = {True: set(), False: set()}
+        for name, layer in module.named_modules():
+            here = f"{path}.{name}" if name and path else name or path
+            weight = getattr(layer, "weight", None)
+            if here in trace and isinstance(weight, Tensor):
+                for shape in (trace[here].given, trace[here].returned):
+                    convolves = weight.ndim > 2
+                    found[convolves].add(shape[1 if convolves else -1])
+        return cls(frozenset(found[True]), frozenset(found[False]))
+
+
+def unit_axis(shape: Shape, widths: Widths) -> int:
+    """Return the axis of the units: 1 for (batch, unit, row, column), else -1, the last.
+
+    Maps are square where images are, so that the axis unlike the two others is that of the
+    units; where that does not tell, the widths of the layers nearby do.
+    """
+    if len(shape) != 4:
+        return -1
+    _, first, middle, last = shape
+    if middle == last != first:
+        return 1
+    if first == middle != last:
+        return -1
+    return -1 if last in widths.features and first not in widths.channels else 1
+
+
+def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
+    """Return ``x`` as (stimulus, position, unit), a view where its memory allows.
+
+    Raises
+    ------
+    AdapterError
+        If ``x`` does not hold the site's units at its positions for ``n`` stimuli.
+    """
+    if x.ndim < 2 or x.shape[site.axis] == 0 or len(x) % n:
+        raise _unreadable(site, x, n)
+    if site.n_positions is None and x.ndim == 3 and len(x) != n:
+        raise _unreadable(site, x, n)  # nothing says that its first axis is that of the stimuli
+    return rows(site, x).reshape(n, -1, x.shape[site.axis])
+
+
+def rows(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
+    """Return a view of ``x`` in which the units are the last axis."""
+    return x if site.axis == -1 else x.movedim(site.axis, -1)
+
+
+def _unreadable(site: Site, x: Tensor, n: int) -> AdapterError:
+    return AdapterError(
+        f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; what can be read is "
+        "(batch, position, unit), (batch, unit) or a map of them; choose other sites"
+    )

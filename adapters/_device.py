@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
+from deeploc.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
 
@@ -45,6 +47,23 @@ def resolved_dtype(name: str, device: torch.device) -> torch.dtype | None:
     return dtypes[name]
 
 
+def placed(module: nn.Module, options: ModelOptions) -> nn.Module:
+    """Return a network of images on its device, in its precision, ready to be read.
+
+    Convolutions run channels last, which is the faster order on CPUs and on tensor cores; it
+    changes no value beyond rounding.
+
+    Raises
+    ------
+    AdapterError
+        If there is no such device or precision.
+    """
+    device = resolved_device(options.device)
+    dtype = resolved_dtype(options.dtype, device)
+    module.to(device=device, dtype=dtype)
+    return module.to(memory_format=torch.channels_last).eval()
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw torch's random numbers from ``seed`` inside the context; elsewhere nothing changes."""
@@ -61,3 +80,18 @@ def _present() -> tuple[str, ...]:
 
 def _numbered(device: torch.device) -> bool:
     return device.type != "cuda" or (device.index or 0) < torch.cuda.device_count()
+
+
+def check_no_weights(address: str, options: ModelOptions) -> None:
+    """Refuse a file of weights where a model comes with its own.
+
+    Raises
+    ------
+    AdapterError
+        Saying which models take one.
+    """
+    if options.weights is not None:
+        raise AdapterError(
+            f"{address} comes with its own weights; --weights FILE is for timm:ARCHITECTURE and "
+            "torchvision:NAME"
+        )

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from deeploc.errors import AdapterError
-from deeploc.units import Layout, Site
+from deeploc.units import Layout, Site, Tap
 
 from ._convolutions import post_activations
 from ._read import evaluating
@@ -117,7 +117,7 @@ class _Finder:
         self._check(path)
         if isinstance(wanted, Site):
             return wanted
-        tap = "input" if wanted.endswith(":input") else "output"
+        tap: Tap = "input" if wanted.endswith(":input") else "output"
         return self._at(Site(path, "block", 0, tap))
 
     def _check(self, path: str) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from deeploc.errors import AdapterError
+from deeploc.units import Layout
 
 Activations = Float[Tensor, "batch position unit"]
 Valid = Bool[Tensor, "batch position"] | None
@@ -36,6 +37,22 @@ def pooling(name: str, known: tuple[str, ...] = TEXT) -> Pool:
             f"{', '.join(known)}; change `read.pool`"
         )
     return _POOLS[name]
+
+
+def check_class_tokens(layout: Layout) -> None:
+    """Refuse pool ``cls`` where a site has no class token.
+
+    Raises
+    ------
+    AdapterError
+        Naming the site.
+    """
+    for site in layout.sites:
+        if not site.class_token:
+            raise AdapterError(
+                f"pool 'cls' needs a class token, and site {site.name} has none; "
+                "use mean, max or none, or read other sites"
+            )
 
 
 def _last(x: Activations, valid: Valid) -> Pooled:

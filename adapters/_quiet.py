@@ -1,5 +1,6 @@
-"""Keep transformers from printing: a library does not talk to its user's terminal."""
+"""Keep other libraries from printing: a library does not talk to its user's terminal."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,3 +23,18 @@ def quiet() -> Iterator[None]:
         theirs.set_verbosity(level)
         if bars:
             theirs.enable_progress_bar()
+
+
+@contextmanager
+def unheard(*loggers: str) -> Iterator[None]:
+    """Silence Python warnings and the named loggers, errors included, inside the context."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

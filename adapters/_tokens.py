@@ -56,7 +56,7 @@ def encode(
     ids, read, cut = [], [], 0
     for start in range(0, len(stimuli), _CHUNK):
         chunk = stimuli[start : start + _CHUNK]
-        contents = [str(stimulus.content) for stimulus in chunk]
+        contents = [_text(stimulus) for stimulus in chunk]
         for stimulus, tokens in zip(chunk, _tokenized(tokenizer, contents, limit), strict=True):
             ids.append(tokens.ids)
             read.append(_readable(stimulus, tokens, readout))
@@ -66,6 +66,15 @@ def encode(
         _log.warning("%d texts are longer than the model's %d tokens and were cut", cut, context)
     starts = np.cumsum([0, *(len(row) for row in ids)])
     return Texts(np.concatenate(ids), np.concatenate(read), starts)
+
+
+def _text(stimulus: Stimulus) -> str:
+    if isinstance(stimulus.content, str):
+        return stimulus.content
+    raise AdapterError(
+        f"stimulus {stimulus.id} is a file to be shown, but this model reads text; "
+        "use a contrast of `modality: text`"
+    )
 
 
 def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -23,7 +23,7 @@ from ._batching import Indices, each_batch
 from ._discover import find_sites
 from ._hooks import visiting
 from ._identity import describe_module
-from ._pool import Valid, pooling
+from ._pool import IMAGE, TEXT, Valid, check_class_tokens, pooling
 from ._read import read_batch
 
 Contents = list[str | Path]
@@ -34,7 +34,7 @@ _BATCH = 32
 
 
 class ModuleAdapter:
-    """Any module whose sites hold (batch, position, unit) or (batch, unit)."""
+    """Any module and what prepares its input; maps (batch, unit, row, column) are images."""
 
     def __init__(
         self,
@@ -61,12 +61,10 @@ class ModuleAdapter:
 
     @cached_property
     def sites(self) -> Layout:
-        """The sites asked for, else the output of every block and its MLP neurons."""
-
-        def run() -> Any:
-            return self._forward(self._inputs(self._example))
-
-        return find_sites(self.module, self._wanted, run)
+        """The sites asked for, else the output of every block and what is found within it."""
+        inputs = self._inputs(self._example)
+        n_stimuli = len(self._example) if _are_maps(inputs) else None
+        return find_sites(self.module, self._wanted, lambda: self._forward(inputs), n_stimuli)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -78,7 +76,10 @@ class ModuleAdapter:
         AdapterError
             If the read-out needs a tokenizer, or a site cannot be read.
         """
-        pool = pooling(readout.pool)
+        fixed = all(site.n_positions is not None for site in layout.sites)
+        pool = pooling(readout.pool, IMAGE if fixed else TEXT)
+        if readout.pool == "cls":
+            check_class_tokens(layout)
         if readout.max_tokens is not None:
             raise AdapterError(
                 f"read.max_tokens is {readout.max_tokens}, but {self._name} has no tokenizer to "
@@ -134,6 +135,10 @@ class ModuleAdapter:
         if any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in taken):
             return self.module(**inputs)
         return self.module(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+
+
+def _are_maps(inputs: Inputs) -> bool:
+    return isinstance(inputs, Tensor) and inputs.ndim == 4
 
 
 def _valid(inputs: Inputs, stimuli: Sequence[Stimulus]) -> Valid:

@@ -17,6 +17,7 @@ from deeploc.units import Layout, Site
 from ._ablate import edits
 from ._batching import Indices, bucketed, budget, each_batch, padded
 from ._causal import CausalLM
+from ._device import check_no_weights
 from ._discover import find_sites
 from ._generate import continuation
 from ._hooks import visiting
@@ -164,6 +165,7 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> HFAd
     AdapterError
         In one line: which model, why it cannot be loaded, what to do.
     """
+    check_no_weights(f"hf:{name}", options)
     source = locate(name)
     check_loadable(name, source)
     tokenizer = load_tokenizer(name, source)

@@ -1,27 +1,37 @@
 """A torch module in hand, or one that can be imported: ``torch:package.module:attribute``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from PIL.Image import Image
+from PIL.Image import new as new_image
+from torch import Tensor, nn
 
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.errors import AdapterError
 from deeploc.units import Site
 
-from ._device import resolved_device, resolved_dtype
+from ._device import check_no_weights, resolved_device, resolved_dtype
 from ._import import imported, is_adapter
+from ._labels import class_names
+from ._pictures import Pixels, Preparation
+from ._vision import ImageAdapter
 from ._wrapped import ModuleAdapter, Preprocess
 from .hf import HFAdapter
+
+Transform = Callable[[Image], Tensor]
 
 
 def wrap(
     module: nn.Module,
     *,
     preprocess: Preprocess | None = None,
+    transform: Transform | None = None,
     tokenizer: Any = None,
+    classes: Sequence[str] = (),
     sites: Sequence[str | Site] | None = None,
     name: str | None = None,
     example: Sequence[str | Path] = ("a b c",),
@@ -35,6 +45,13 @@ def wrap(
         Turns a list of stimulus contents into what the module takes: a tensor, a tuple of tensors
         or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) says which
         positions are not padding, on either side.
+    transform
+        Instead of ``preprocess`` for a network of images: turns an RGB ``PIL.Image`` into a
+        float tensor (colour, row, column) of one size, as torchvision's and timm's transforms
+        do. Files are then decoded in threads while the network runs, and a network that
+        returns scores of classes can be given the tasks that classify.
+    classes
+        With ``transform``: the names of the classes, in the order of the scores.
     tokenizer
         Instead of ``preprocess`` for a causal language model of transformers: the adapter then
         scores and generates text too, as ``hf:`` does.
@@ -54,11 +71,13 @@ def wrap(
         If neither or both of ``preprocess`` and ``tokenizer`` are given, or they do not fit.
     """
     name = name or type(module).__name__
-    if (preprocess is None) == (tokenizer is None):
+    if sum(given is not None for given in (preprocess, transform, tokenizer)) != 1:
         raise AdapterError(
-            f"wrap({name}) needs preprocess= (stimulus contents to model inputs) or tokenizer= "
-            "(for a causal language model), and only one of them"
+            f"wrap({name}) needs preprocess= (stimulus contents to model inputs), transform= (an "
+            "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
         )
+    if transform is not None:
+        return _tried(_shown(module, transform, name, classes, sites, batch_size))
     if preprocess is not None:
         return _tried(ModuleAdapter(module, preprocess, name, sites, list(example), batch_size))
     if not hasattr(module, "base_model") or not hasattr(module, "generate"):
@@ -69,7 +88,30 @@ def wrap(
     return _tried(HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites))
 
 
-def _tried(adapter: ModuleAdapter | HFAdapter) -> Adapter:
+def _shown(
+    module: nn.Module,
+    transform: Transform,
+    name: str,
+    classes: Sequence[str],
+    sites: Sequence[str | Site] | None,
+    batch_size: int | None,
+) -> ImageAdapter:
+    """Return an adapter of images; one grey image tells which size the transform makes."""
+
+    def crop(image: Image) -> Pixels:
+        return np.moveaxis(transform(image).numpy(), 0, -1)
+
+    rows, columns, colours = crop(new_image("RGB", (256, 256), (128, 128, 128))).shape
+    described = {"transform": " ".join(repr(transform).split())}
+    prepared = Preparation(crop, (), (), described)
+    identity = {"adapter": "torch", "model": name}
+    names = class_names(0, classes)
+    size = (colours, rows, columns)
+    options = ModelOptions(batch_size=batch_size)
+    return ImageAdapter(module, prepared, size, identity, names, options, sites)
+
+
+def _tried(adapter: ModuleAdapter | ImageAdapter | HFAdapter) -> Adapter:
     """Return the adapter after one forward pass: what does not fit is to fail here, not later."""
     if not adapter.sites.sites:
         raise AdapterError("wrap was asked for no sites; leave out sites=[] to have them found")
@@ -80,14 +122,15 @@ def load(name: str, options: ModelOptions) -> Adapter:
     """Import ``package.module:attribute`` and return it as an adapter.
 
     The attribute is a module, an adapter, or a function without arguments that makes one of them
-    (with ``options.seed``). A module must carry the ``tokenizer`` or the ``preprocess`` that
-    :func:`wrap` needs as an attribute of its own.
+    (with ``options.seed``). A module must carry the ``tokenizer``, the ``transform`` (and
+    ``classes``) or the ``preprocess`` that :func:`wrap` needs as attributes of its own.
 
     Raises
     ------
     AdapterError
         In one line: what cannot be imported or used, and what would be right.
     """
+    check_no_weights(f"torch:{name}", options)
     found = imported(name, options.seed)
     if not isinstance(found, nn.Module):
         return _ready(name, found, options)
@@ -99,16 +142,18 @@ def load(name: str, options: ModelOptions) -> Adapter:
     device = resolved_device(options.device)
     dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
     found.to(device=device, dtype=dtype)
-    tokenizer, preprocess = (getattr(found, a, None) for a in ("tokenizer", "preprocess"))
-    if tokenizer is None and preprocess is None:
+    names = ("tokenizer", "transform", "preprocess")
+    ways: dict[str, Any] = {way: getattr(found, way, None) for way in names}
+    if all(way is None for way in ways.values()):
         raise AdapterError(
             f"{name} is a module, but nothing says how stimuli become its input; give it an "
-            "attribute `tokenizer` or `preprocess`, or return deeploc.wrap(module, preprocess=...)"
+            "attribute `tokenizer`, `transform` or `preprocess`, or return deeploc.wrap(module, "
+            "preprocess=...)"
         )
     return wrap(
         found,
-        tokenizer=tokenizer,
-        preprocess=preprocess,
+        **ways,
+        classes=getattr(found, "classes", ()),
         name=name,
         batch_size=options.batch_size,
     )

@@ -2,34 +2,39 @@
 
 import difflib
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.resources import as_file, files
 
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.errors import AdapterError
 
-from .hf import load as load_hf
+from ._device import check_no_weights
 
-FOLDERS: Mapping[str, tuple[str, ...]] = {"lm": ("reference", "lm")}
+LIBRARIES: Mapping[str, str] = {"lm": "hf", "cnn": "timm", "vit": "timm"}
+"""Bundled model -> the adapter that reads its folder."""
 
 
 def load(name: str, options: ModelOptions) -> Adapter:
-    """Load a bundled model, ``reference:lm`` so far, through the adapter of its library.
+    """Load a bundled model, one of ``LIBRARIES``, through the adapter of its library.
 
     Raises
     ------
     AdapterError
         If no bundled model has this name, or its files are not installed.
     """
-    if name not in FOLDERS:
-        near = difflib.get_close_matches(name, FOLDERS, n=1)
+    check_no_weights(f"reference:{name}", options)
+    if name not in LIBRARIES:
+        near = difflib.get_close_matches(name, LIBRARIES, n=1)
         hint = f"did you mean reference:{near[0]}? " if near else ""
-        there = ", ".join(f"reference:{known}" for known in FOLDERS)
+        there = ", ".join(f"reference:{known}" for known in LIBRARIES)
         raise AdapterError(f"no reference model is called {name!r}; {hint}there are: {there}")
-    folder = files("deeploc").joinpath(*FOLDERS[name])
+    folder = files("deeploc").joinpath("reference", name)
     if not folder.is_dir():
         raise AdapterError(
             f"the files of reference:{name} are missing from the installation; they belong in "
             f"{folder}; install deeploc again"
         )
     with as_file(folder) as path:
-        return load_hf(str(path), options, called=f"reference:{name}")
+        library = import_module(f".{LIBRARIES[name]}", __package__)
+        adapter: Adapter = library.load(str(path), options, called=f"reference:{name}")
+        return adapter

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +25,8 @@ class ModelOptions:
     ``device`` is ``auto`` (CUDA, then MPS, then the CPU) or a device name, ``dtype`` ``auto``
     (float32 on the CPU, the checkpoint's own elsewhere), ``batch_size`` the largest number of
     stimuli per forward pass or ``None`` for the adapter's choice. ``untrained`` asks for the
-    same architecture with random weights drawn from ``seed``.
+    same architecture with random weights drawn from ``seed``; ``weights`` is a local file to
+    load into a named architecture, where the adapter takes one.
     """
 
     device: Device = "auto"
@@ -32,6 +34,7 @@ class ModelOptions:
     batch_size: int | None = None
     untrained: bool = False
     seed: int = 0
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)

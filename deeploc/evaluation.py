@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,29 @@ from deeploc.units import StatMap, UnitMask
 
 Done = Callable[[list[Score]], None]
 """Called with the new scores of one cell as soon as they are measured."""
+
+
+Make = Callable[[], Ablation | None]
+Draw = Callable[[], UnitMask]
+
+
+class Cells(Mapping[Cell, Ablation | None]):
+    """The ablation of every cell, made when it is asked for: of millions of units, one at a time.
+
+    Equal requests give equal ablations.
+    """
+
+    def __init__(self, makers: Mapping[Cell, Make]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, cell: Cell) -> Ablation | None:
+        return self._makers[cell]()
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,7 @@ class _Dose:
 
     kind: str
     percent: float
-    masks: Mapping[str, UnitMask] = field(default_factory=dict)
+    masks: Mapping[str, Draw] = field(default_factory=dict)
 
 
 def network(stat_map: StatMap, how: Select) -> UnitMask:
@@ -59,16 +83,17 @@ def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
         size = int(mask.layout.of_kind(kind).sum())
         for percent, top in _doses(stat_map, mask, ablate, kind):
             if len(top):
-                masks = {"top": top, **_controls(stat_map, top, kind, ablate.controls, seed)}
+                masks: dict[str, Draw] = {"top": partial(_itself, top)}
+                masks |= _controls(stat_map, top, kind, ablate.controls, seed)
                 doses.append(_Dose(kind, percent, masks))
             else:
                 notices.append(f"{percent:g} % of {size:,} {kind} units is no unit: not ablated")
-    cells: dict[Cell, Ablation | None] = {Cell(): None}
+    cells: dict[Cell, Make] = {Cell(): lambda: None}
     for name in dict.fromkeys(name for dose in doses for name in dose.masks):
         for dose, mode in ((d, m) for d in doses if name in d.masks for m in ablate.mode):
             cell = Cell(dose.kind, mode, dose.percent, name)
-            cells[cell] = Ablation.of(mode, dose.masks[name], stat_map)
-    return Plan(cells, tuple(notices))
+            cells[cell] = partial(_ablation, mode, dose.masks[name], stat_map)
+    return Plan(Cells(cells), tuple(notices))
 
 
 def evaluate(
@@ -94,9 +119,9 @@ def evaluate(
     for task in tasks:
         if any((task.name, cell) not in measured for cell in cells):
             task.prepare(adapter)
-    for cell, edit in cells.items():
+    for cell in cells:
         missing = [task for task in tasks if (task.name, cell) not in measured]
-        new = _measure(adapter, missing, cell, edit, seed) if missing else []
+        new = _measure(adapter, missing, cell, cells[cell], seed) if missing else []
         scores += new
         done(new)
     return scores
@@ -139,15 +164,26 @@ def _select(stat_map: StatMap, how: Select, kind: str) -> UnitMask:
 
 def _controls(
     stat_map: StatMap, mask: UnitMask, kind: str, controls: Controls, seed: int
-) -> dict[str, UnitMask]:
+) -> dict[str, Draw]:
     among = stat_map.layout.of_kind(kind)
-    masks = {f"random-{i}": select.random_like(mask, (seed, i)) for i in range(controls.random)}
+    masks: dict[str, Draw] = {}
+    for i in range(controls.random):
+        masks[f"random-{i}"] = partial(select.random_like, mask, (seed, i))
     for i in range(controls.random_global):
-        masks[f"random-global-{i}"] = select.random_global(mask, (seed, i), among)
+        masks[f"random-global-{i}"] = partial(select.random_global, mask, (seed, i), among)
     if controls.bottom:
-        masks["bottom"] = select.bottom_k(stat_map, len(mask), among)
+        masks["bottom"] = partial(select.bottom_k, stat_map, len(mask), among)
     if controls.range is not None:
         low, high = controls.range
-        drawn = select.percentile_range(stat_map, low, high, len(mask), seed=seed, among=among)
-        masks[f"range-{low:g}-{high:g}"] = drawn
+        masks[f"range-{low:g}-{high:g}"] = partial(
+            select.percentile_range, stat_map, low, high, len(mask), seed=seed, among=among
+        )
     return masks
+
+
+def _itself(mask: UnitMask) -> UnitMask:
+    return mask
+
+
+def _ablation(mode: str, draw: Draw, stat_map: StatMap) -> Ablation:
+    return Ablation.of(mode, draw(), stat_map)

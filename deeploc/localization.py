@@ -9,7 +9,7 @@ from deeploc import stats
 from deeploc.adapter import Adapter
 from deeploc.contrast import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stats import Moments, Vector
+from deeploc.stats import Moments, Vector, slices
 from deeploc.stimuli import Stimulus, load, split_half
 from deeploc.units import Layout, StatMap
 
@@ -44,20 +44,15 @@ def localize(
             stimuli, _ = split_half(stimuli, seed)
     _check(contrast, stimuli)
     layout = adapter.sites.choose(contrast.read.sites)
+    if contrast.read.pool == "none":
+        layout = layout.per_position()
     moments, baseline = _read(adapter, contrast, stimuli, layout, progress)
     t, df, d = _compare(contrast, moments)
+    means = {name: m.mean for name, m in moments.items()}
+    sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     p = stats.two_sided_p(t, df)
-    return StatMap(
-        layout,
-        t=t,
-        df=df,
-        p=p,
-        q=_adjusted(p, layout),
-        d=d,
-        baseline=baseline,
-        means={name: m.mean for name, m in moments.items()},
-        sds={name: np.sqrt(m.variance) for name, m in moments.items()},
-    )
+    q = _adjusted(p, layout)
+    return StatMap(layout, t=t, df=df, p=p, q=q, d=d, baseline=baseline, means=means, sds=sds)
 
 
 def _check(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> None:
@@ -100,6 +95,18 @@ def _response(
 
 
 def _compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
+    """Return t, df and d of the contrast, a slice of the units at a time to save memory."""
+    n_units = len(next(iter(moments.values())).mean)
+    t, df, d = np.empty(n_units), np.empty(n_units), np.empty(n_units)
+    for here in slices(n_units):
+        part = {name: m.part(here) for name, m in moments.items()}
+        t[here], df[here], d[here] = _compare_units(contrast, part)
+    return t, df, d
+
+
+def _compare_units(
+    contrast: Contrast, moments: Mapping[str, Moments]
+) -> tuple[Vector, Vector, Vector]:
     """Return t, df and d of the contrast.
 
     With ``against: each`` a unit gets the comparison in which it does worst (the minimum t over

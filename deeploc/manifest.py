@@ -45,9 +45,10 @@ class Setup:
     def restored(cls, manifest: Mapping[str, Any], model: ModelOptions) -> "Setup":
         """Return the setup of a former run; only device and batch size come from ``model``."""
         options = manifest["options"]
+        weights = Path(options["weights"]) if options.get("weights") else None
         decided = {name: options[name] for name in ("dtype", "untrained", "seed")}
         folder = Path(options["stimuli"]) if options["stimuli"] else None
-        model = replace(model, **decided)
+        model = replace(model, **decided, weights=weights)
         return cls(manifest["address"], model, options["limit"], folder, manifest["command"])
 
 
@@ -111,8 +112,9 @@ def manifest_of(
         "contrast": contrast.resolved(),
         "options": {
             **asdict(setup.model),
+            "weights": _absolute(setup.model.weights),
             "limit": setup.limit,
-            "stimuli": str(setup.folder.absolute()) if setup.folder else None,
+            "stimuli": _absolute(setup.folder),
             "base": str(contrast.base),
         },
         "stimuli": _describe(*halves),
@@ -136,6 +138,10 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
 
 
 def _counts(stat_map: StatMap, mask: UnitMask) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Everything here is float64 NumPy on ``(stimulus, unit)`` arrays: no model, no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import numpy as np
@@ -15,6 +15,15 @@ Vector = Float64[np.ndarray, " unit"]
 # A variance below this multiple of the squared mean is rounding, not data: summing n equal
 # numbers in float64 leaves a relative error of about eps in the mean, so eps**2 in M2 / n.
 _ROUNDING = (8 * np.finfo(np.float64).eps) ** 2
+
+
+SLICE = 1 << 17
+"""Units worked on at once: the intermediate results of that many fit into a processor's cache."""
+
+
+def slices(n_units: int) -> Iterator[slice]:
+    """Yield slices of at most ``SLICE`` units that together cover all of them."""
+    yield from (slice(start, start + SLICE) for start in range(0, n_units, SLICE))
 
 
 class Moments:
@@ -41,23 +50,35 @@ class Moments:
     def add(self, batch: Float[np.ndarray, "stimulus unit"]) -> None:
         """Merge a batch of activations, accumulated in float64 whatever its own precision."""
         if len(batch):
-            mean = batch.mean(axis=0, dtype=np.float64)
-            self._merge(len(batch), mean, np.square(batch - mean).sum(axis=0))
+            for here in slices(batch.shape[1]):
+                values = batch[:, here].astype(np.float64)
+                mean = values.mean(axis=0)
+                values -= mean
+                m2 = np.einsum("su,su->u", values, values)
+                self._merge_units(here, len(batch), mean, m2)
+            self.count += len(batch)
 
     def merged(self, other: "Moments") -> "Moments":
         """Return the moments of both samples taken as one."""
         both = Moments(len(self.mean))
         for part in (self, other):
             if part.count:
-                both._merge(part.count, part.mean, part._m2)
+                both._merge_units(slice(None), part.count, part.mean, part._m2)
+                both.count += part.count
         return both
 
-    def _merge(self, count: int, mean: Vector, m2: Vector) -> None:
-        delta = mean - self.mean
+    def part(self, units: slice) -> "Moments":
+        """Return the moments of some of the units, without a copy."""
+        part = Moments(0)
+        part.count, part.mean, part._m2 = self.count, self.mean[units], self._m2[units]
+        return part
+
+    def _merge_units(self, units: slice, count: int, mean: Vector, m2: Vector) -> None:
+        """Merge a sample of ``count`` into some of the units; the caller counts it."""
+        delta = mean - self.mean[units]
         total = self.count + count
-        self._m2 = self._m2 + m2 + np.square(delta) * (self.count * count / total)
-        self.mean = self.mean + delta * (count / total)
-        self.count = total
+        self._m2[units] += m2 + np.square(delta) * (self.count * count / total)
+        self.mean[units] += delta * (count / total)
 
     @property
     def variance(self) -> Vector:
@@ -69,7 +90,15 @@ class Moments:
         if self.count < 2:
             return np.full_like(self._m2, np.nan)
         variance = self._m2 / (self.count - 1)
-        return np.where(variance <= _ROUNDING * np.square(self.mean), 0.0, variance)
+        variance[variance <= _ROUNDING * np.square(self.mean)] = 0.0
+        return variance
+
+    @property
+    def sd(self) -> Vector:
+        """The square root of the variance."""
+        variance = self.variance
+        np.sqrt(variance, out=variance)
+        return variance
 
 
 def pooled(moments: Sequence[Moments]) -> Moments:

@@ -61,8 +61,16 @@ hardware = _stack(
     ),
 )
 
+weights = click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Load this state dict into a timm or torchvision architecture.",
+)
+
 experiment = _stack(
     hardware,
+    weights,
     click.option("--untrained", is_flag=True, help="Random weights, drawn from --seed: a control."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the whole run."),
     click.option(
@@ -135,7 +143,7 @@ def _task(text: str) -> Any:
 
 
 def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
-    """Return the model options among ``options``: device, dtype, batch size, untrained, seed."""
+    """Return those of ``options`` that are model options: device, dtype, weights, seed, …"""
     from dataclasses import fields
 
     from deeploc.adapter import ModelOptions

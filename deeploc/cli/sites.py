@@ -10,13 +10,14 @@ from deeploc.cli import _options
 @click.command("sites")
 @click.argument("model", metavar="ADAPTER:NAME")
 @_options.hardware
+@_options.weights
 @_options.as_json
-def command(model: str, as_json: bool, **hardware: Any) -> None:
+def command(model: str, as_json: bool, **options: Any) -> None:
     """List the places where a model can be read and ablated."""
     from deeploc.cli._console import print_json, print_table
     from deeploc.plugins import load_model
 
-    sites = load_model(model, _options.hardware_of(hardware)).sites
+    sites = load_model(model, _options.hardware_of(options)).sites
     if as_json:
         print_json(sites.table())
         return

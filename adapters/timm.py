@@ -1,0 +1,146 @@
+"""Any image network of timm, by hooks: ``timm:NAME``, a hub name or ``timm:/path/to/folder``."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from deeploc.adapter import ModelOptions
+from deeploc.errors import AdapterError
+
+from ._device import placed, seeded
+from ._labels import class_names
+from ._pictures import Pixels, Preparation
+from ._quiet import unheard
+from ._vision import ImageAdapter
+from ._weights import load_weights, n_classes, read_weights
+
+
+def load(name: str, options: ModelOptions, *, called: str | None = None) -> ImageAdapter:
+    """Load a network by its timm name, from a folder in timm's own layout, or from the hub.
+
+    Images are prepared as the network's own configuration says (size, crop, interpolation, mean
+    and standard deviation). With ``options.weights`` the file's tensors are loaded into the
+    architecture; a ``config.json`` in timm's layout beside the file is then honoured, else the
+    architecture's default configuration is used. ``called`` is what run folders call it.
+
+    Raises
+    ------
+    AdapterError
+        In one line: which network, why it cannot be loaded, what to do.
+    """
+    with _told(name):
+        module = _from_file(name, options.weights) if options.weights else _made(name, options)
+    placed(module, options)
+    config = dict(_timm().data.resolve_model_data_config(module))
+    size = tuple(config["input_size"])
+    if size[0] != 3:
+        raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc shows images of three")
+    identity = {"adapter": "timm", "model": called or name, "untrained": options.untrained}
+    drawn = {"seed": options.seed} if options.untrained else {}
+    own = module.pretrained_cfg.get("label_names") or ()
+    classes = class_names(int(module.num_classes), own)
+    prepared = Preparation(_crop(config), config["mean"], config["std"], _described(config))
+    return ImageAdapter(module, prepared, size, {**identity, **drawn}, classes, options)
+
+
+def _made(name: str, options: ModelOptions) -> Any:
+    pretrained = not options.untrained
+    with seeded(options.seed):
+        return _timm().create_model(_source(name), pretrained=pretrained)
+
+
+def _source(name: str) -> str:
+    """Return what timm calls the network; a folder is told from a name by being there."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise AdapterError(
+                f"folder {name!r} holds no network: it has no config.json; give a folder in "
+                "timm's layout, or an architecture with --weights FILE"
+            )
+        return f"local-dir:{folder}"
+    if name.startswith((".", "/", "~")):
+        raise AdapterError(f"there is no folder {name!r}; timm: takes a folder or a timm name")
+    if ":" not in name and "/" not in name:
+        _check_known(name)
+    return f"hf-hub:{name}" if "/" in name and ":" not in name else name
+
+
+def _from_file(name: str, path: Path) -> Any:
+    state = read_weights(path)
+    _check_known(name)
+    config = _config_beside(path, name)
+    own = {k: config[k] for k in ("pretrained_cfg", "num_classes") if k in config}
+    more = {**config.get("model_args", {}), **own}
+    if "num_classes" not in more:
+        with torch.device("meta"):
+            n = n_classes(_timm().create_model(name, **more), state)
+        more |= {} if n is None else {"num_classes": n}
+    module = _timm().create_model(name, pretrained=False, **more)
+    load_weights(module, state, path, name)
+    return module
+
+
+def _config_beside(path: Path, name: str) -> Mapping[str, Any]:
+    """Return the config.json beside a weights file, if it is about the architecture ``name``."""
+    beside = path.with_name("config.json")
+    if not beside.is_file():
+        return {}
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdapterError(f"{beside}: not valid JSON ({error}); repair or remove it") from None
+    same = isinstance(config, Mapping) and config.get("architecture") == name.partition(".")[0]
+    return config if same else {}
+
+
+def _check_known(name: str) -> None:
+    architecture = name.partition(".")[0]
+    if not _timm().is_model(architecture):
+        near = get_close_matches(architecture, _timm().list_models(), n=1)
+        hint = f"did you mean timm:{near[0]}? " if near else ""
+        raise AdapterError(
+            f"timm has no architecture {architecture!r}; {hint}`timm.list_models()` lists them"
+        )
+
+
+def _crop(config: Mapping[str, Any]) -> Callable[[Image], Pixels]:
+    transform = _timm().data.create_transform(**config, is_training=False, use_prefetcher=True)
+
+    def crop(image: Image) -> Pixels:
+        # timm leaves normalization to its loader here, as deeploc does
+        return np.moveaxis(np.asarray(transform(image)), 0, -1)
+
+    return crop
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def _timm() -> Any:
+    return import_module("timm")
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn whatever timm raises into one line, and keep it from printing."""
+    try:
+        with unheard("timm", "huggingface_hub"):
+            yield
+    except AdapterError:
+        raise
+    except Exception as error:  # the list of what a hub or a foreign file can raise has no end
+        said = " ".join(str(error).split())
+        raise AdapterError(
+            f"timm:{name} cannot be loaded: {type(error).__name__}: {said[:200]}; without the hub "
+            "give a folder in timm's layout, or --weights FILE, or --untrained"
+        ) from error

@@ -1,0 +1,117 @@
+"""Any classifier of torchvision, by hooks: ``torchvision:NAME``."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from deeploc.adapter import ModelOptions
+from deeploc.errors import AdapterError
+
+from ._device import placed, seeded
+from ._labels import class_names
+from ._pictures import Pixels, Preparation
+from ._quiet import unheard
+from ._vision import ImageAdapter
+from ._weights import load_weights, n_classes, read_weights
+
+
+def load(name: str, options: ModelOptions) -> ImageAdapter:
+    """Load a classifier with torchvision's default weights, or a local file of weights.
+
+    Images are prepared as the architecture's default weights (``Weights.DEFAULT``) say, for
+    local and for random weights too.
+
+    Raises
+    ------
+    AdapterError
+        In one line: which network, why it cannot be loaded, what to do.
+    """
+    models = _models()
+    known = models.list_models(module=models)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean torchvision:{near[0]}? " if near else ""
+        raise AdapterError(
+            f"torchvision has no classifier {name!r}; {hint}"
+            "`torchvision.models.list_models()` lists them"
+        )
+    weights = models.get_model_weights(name).DEFAULT
+    with _told(name):
+        module = placed(_made(name, weights, options), options)
+    preset = weights.transforms()
+    identity = {"adapter": "torchvision", "model": name, "untrained": options.untrained}
+    drawn = {"seed": options.seed} if options.untrained else {}
+    rows = int(preset.crop_size[0])
+    classes = class_names(_n_outputs(module))
+    prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
+    return ImageAdapter(module, prepared, (3, rows, rows), {**identity, **drawn}, classes, options)
+
+
+def _made(name: str, weights: Any, options: ModelOptions) -> Any:
+    if options.weights is not None:
+        return _from_file(name, options.weights)
+    with seeded(options.seed):
+        return _models().get_model(name, weights=None if options.untrained else weights)
+
+
+def _from_file(name: str, path: Path) -> Any:
+    state = read_weights(path)
+    with torch.device("meta"):
+        n = n_classes(_models().get_model(name), state)
+    module = _models().get_model(name, **({} if n is None else {"num_classes": n}))
+    load_weights(module, state, path, name)
+    return module
+
+
+def _n_outputs(module: Any) -> int:
+    last = [parameter for parameter in module.parameters() if parameter.ndim > 1][-1]
+    return int(last.shape[0])
+
+
+def _crop(preset: Any) -> Callable[[Image], Pixels]:
+    functional = import_module("torchvision.transforms.functional")
+
+    def crop(image: Image) -> Pixels:
+        resized = functional.resize(
+            image, preset.resize_size, interpolation=preset.interpolation, antialias=True
+        )
+        return np.asarray(functional.center_crop(resized, preset.crop_size))
+
+    return crop
+
+
+def _described(preset: Any) -> Mapping[str, Any]:
+    return {
+        "resize_size": list(preset.resize_size),
+        "crop_size": list(preset.crop_size),
+        "interpolation": preset.interpolation.value,
+        "mean": list(preset.mean),
+        "std": list(preset.std),
+    }
+
+
+def _models() -> Any:
+    return import_module("torchvision.models")
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn whatever torchvision raises into one line, and keep it from printing."""
+    try:
+        with unheard("torchvision"):
+            yield
+    except AdapterError:
+        raise
+    except Exception as error:  # a download can fail in as many ways as a network
+        said = " ".join(str(error).split())
+        raise AdapterError(
+            f"torchvision:{name} cannot be loaded: {type(error).__name__}: {said[:200]}; "
+            "without a network give --weights FILE or --untrained"
+        ) from error

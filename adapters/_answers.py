@@ -86,4 +86,5 @@ def _is_layer(module: nn.Module, path: str) -> bool:
 
 def _state(module: nn.Module) -> list[tuple[int, int]]:
     """Return what changes when a weight is replaced or written to."""
-    return [(p.data_ptr(), p._version) for p in module.parameters()]
+    held = (*module.parameters(), *module.buffers())
+    return [(tensor.data_ptr(), tensor._version) for tensor in held]

@@ -164,7 +164,7 @@ class _Finder:
         return replace(site, n_units=units, axis=axis, n_positions=positions, class_token=led)
 
     def _widths(self, path: str) -> Widths:
-        return Widths.within(self._model.get_submodule(path), path, self._trace)
+        return Widths.within(self._model.get_submodule(path))
 
     def _down_projection(self, block: str, here: Site) -> str | None:
         """Return the widest projection back to the block's width; of equals the last."""

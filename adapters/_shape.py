@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from deeploc.errors import AdapterError
 from deeploc.units import Site
 
-from ._trace import Shape, Trace
+from ._trace import Shape
 
 Sequences = Float[Tensor, "batch position unit"]
 
@@ -21,17 +21,17 @@ class Widths:
     features: frozenset[int]
 
     @classmethod
-    def within(cls, module: nn.Module, path: str, trace: Trace) -> "Widths":
-        """Return the widths of the layers of ``module`` that ran."""
-        found: dict[bool, set[int]] = {True: set(), False: set()}
-        for name, layer in module.named_modules():
-            here = f"{path}.{name}" if name and path else name or path
+    def within(cls, module: nn.Module) -> "Widths":
+        """Return the widths of the layers of ``module``, whether it calls them or their weights."""
+        channels: set[int] = set()
+        features: set[int] = set()
+        for layer in module.modules():
             weight = getattr(layer, "weight", None)
-            if here in trace and isinstance(weight, Tensor):
-                for shape in (trace[here].given, trace[here].returned):
-                    convolves = weight.ndim > 2
-                    found[convolves].add(shape[1 if convolves else -1])
-        return cls(frozenset(found[True]), frozenset(found[False]))
+            if isinstance(weight, Tensor) and weight.ndim == 2:
+                features |= set(weight.shape)
+            elif isinstance(weight, Tensor) and weight.ndim > 2:
+                channels |= {weight.shape[0], weight.shape[1] * getattr(layer, "groups", 1)}
+        return cls(frozenset(channels), frozenset(features))
 
 
 def unit_axis(shape: Shape, widths: Widths) -> int:

@@ -4,17 +4,19 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from deeploc.errors import MaskError, RunError
 from deeploc.units import Layout, StatMap, UnitMask
+
+Buffer = bytes | memoryview
 
 _VECTORS = ("t", "df", "p", "q", "d", "baseline")
 
@@ -27,10 +29,15 @@ def write(path: Path, content: bytes | str) -> None:
     RunError
         If the folder cannot be written to.
     """
+    _write_parts(path, [content.encode() if isinstance(content, str) else content])
+
+
+def _write_parts(path: Path, parts: Iterable[Buffer]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    data = content.encode() if isinstance(content, str) else content
     try:
-        beside.write_bytes(data)
+        with beside.open("wb") as file:
+            for part in parts:
+                file.write(part)
         beside.replace(path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another folder") from error
@@ -93,13 +100,13 @@ def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "index", "t", "d", "q", *(f"mean.{c}" for c in stat_map.means)])
-    starts = {site.name: mask.layout.slices[site.name].start for site in mask.layout.sites}
-    owner = np.repeat(list(starts), [site.n_units for site in mask.layout.sites])
+    starts = np.array([mask.layout.slices[site.name].start for site in mask.layout.sites])
     (units,) = np.nonzero(mask.selected)
     for unit in units[np.argsort(-stat_map.t[units], kind="stable")]:
         numbers = (stat_map.t, stat_map.d, stat_map.q, *stat_map.means.values())
         values = [repr(float(vector[unit])) for vector in numbers]
-        writer.writerow([owner[unit], unit - starts[owner[unit]], *values])
+        owner = int(np.searchsorted(starts, unit, side="right")) - 1
+        writer.writerow([mask.layout.sites[owner].name, unit - starts[owner], *values])
     return text.getvalue()
 
 
@@ -146,7 +153,31 @@ def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
 
 
 def _save(path: Path, tensors: Mapping[str, np.ndarray], layout: Layout) -> None:
-    write(path, save(dict(tensors), metadata={"sites": json.dumps(layout.table())}))
+    _write_parts(path, _safetensors(tensors, {"sites": json.dumps(layout.table())}))
+
+
+def _safetensors(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> Iterator[Buffer]:
+    """Yield the parts of a safetensors file, the tensors themselves without a copy.
+
+    The library's own writer first copies everything into one piece of memory, which for millions
+    of units is as much as all the rest. Source: github.com/huggingface/safetensors, "Format".
+    """
+    names = {np.dtype(np.float64): "F64", np.dtype(np.uint8): "U8"}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.nbytes
+        described = {"dtype": names[tensor.dtype], "shape": list(tensor.shape)}
+        header[name] = {**described, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    yield struct.pack("<Q", len(text))
+    yield text
+    for tensor in tensors.values():
+        yield np.ascontiguousarray(tensor).data
 
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], Layout]:

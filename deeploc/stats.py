@@ -159,11 +159,13 @@ def benjamini_hochberg(p: Vector) -> Vector:
     array([0.03, 0.03,  nan, 0.3 ])
     """
     q = np.full_like(p, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    if tested.size:
-        order = tested[np.argsort(p[tested], kind="stable")]
-        scaled = p[order] * tested.size / np.arange(1, tested.size + 1)
-        q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # nan sorts last
+    scaled = p[order]
+    for here in slices(order.size):
+        rank = np.arange(here.start + 1, min(here.stop, order.size) + 1)
+        scaled[here] *= order.size / rank
+    np.minimum.accumulate(scaled[::-1], out=scaled[::-1])
+    q[order] = np.minimum(scaled, 1.0, out=scaled)
     return q
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     Tag,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from deeploc import contrast_file
@@ -113,6 +114,15 @@ class Contrast(StrictModel):
 
     _document: Document = PrivateAttr(default=Document({}, {}))
     _base: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pools_as_fits(cls, data: Any) -> Any:
+        """Read images, which have no last position, as means unless the file says otherwise."""
+        read = data.get("read", {}) if isinstance(data, Mapping) else None
+        if isinstance(read, Mapping) and "pool" not in read and data.get("modality") == "image":
+            return {**data, "read": {**read, "pool": "mean"}}
+        return data
 
     @field_validator("contrast")
     @classmethod

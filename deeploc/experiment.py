@@ -16,7 +16,7 @@ from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
 from deeploc.results import Score
 from deeploc.runs import RunFolder, Saving
-from deeploc.stimuli import load, split_half
+from deeploc.stimuli import Drawn, draw
 from deeploc.task import Task, TaskContext
 from deeploc.units import StatMap, UnitMask
 from deeploc.watch import Silent, Watch
@@ -36,12 +36,10 @@ class Run:
     manifest: Mapping[str, Any]
 
 
-def stimuli_of(contrast: Contrast, setup: Setup) -> tuple[Stimuli, Stimuli]:
+def stimuli_of(contrast: Contrast, setup: Setup, watch: Watch | None = None) -> Drawn:
     """Return the stimuli that localize and those that evaluate, per condition."""
-    stimuli = load(contrast, seed=setup.seed, limit=setup.limit, folder=setup.folder)
-    if contrast.split == "none":
-        return stimuli, stimuli
-    return split_half(stimuli, setup.seed)
+    limit, folder, strict = setup.limit, setup.folder, setup.strict
+    return draw(contrast, seed=setup.seed, limit=limit, folder=folder, strict=strict, watch=watch)
 
 
 def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None = None) -> Run:
@@ -52,10 +50,12 @@ def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None 
     DeeplocError
         If anything is not usable; a fault of the tasks is told before the model is loaded.
     """
-    halves = stimuli_of(contrast, setup)
-    tasks = make_tasks(contrast, setup, halves)
-    run = _localize_into(contrast, setup, folder, halves, watch or Silent(), None)
-    _evaluate(run, tasks, watch or Silent())
+    watch = watch or Silent()
+    drawn = stimuli_of(contrast, setup, watch)
+    tasks = make_tasks(contrast, setup, drawn.halves)
+    run = _localize_into(contrast, setup, folder, drawn, watch, None)
+    _evaluate(run, tasks, watch)
+    drawn.tell(watch)
     return run
 
 
@@ -77,8 +77,11 @@ def localize_run(
         If the stimuli, the model or the folder are not usable; a folder that had to be made is
         then removed again.
     """
-    halves = stimuli_of(contrast, setup)  # faults of the stimuli are told before a model loads
-    return _localize_into(contrast, setup, folder, halves, watch or Silent(), given)
+    watch = watch or Silent()
+    drawn = stimuli_of(contrast, setup, watch)  # its faults are told before a model loads
+    run = _localize_into(contrast, setup, folder, drawn, watch, given)
+    drawn.tell(watch)
+    return run
 
 
 def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
@@ -95,15 +98,15 @@ def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
     manifest = place.read_manifest()
     setup = Setup.restored(manifest, model or ModelOptions())
     contrast = Contrast.restored(manifest["contrast"], Path(manifest["options"]["base"]))
-    halves = stimuli_of(contrast, setup)
+    drawn = stimuli_of(contrast, setup)
     adapter = plugins.load_model(setup.address, setup.model)
-    if differences := changed(manifest, inputs(contrast, setup, adapter, halves[0])):
+    if differences := changed(manifest, inputs(contrast, setup, adapter, drawn.localizing)):
         raise RunError(
             f"{folder}: not what it was localized with: {', '.join(differences)} changed; "
             "`deeploc localize` again"
         )
     stat_map, mask = artefacts.load_statmap(place.statmap), artefacts.load_mask(place.mask)
-    return Run(place, contrast, setup, adapter, stat_map, mask, halves, manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, drawn.halves, manifest)
 
 
 def evaluate_run(run: Run, watch: Watch | None = None) -> None:
@@ -155,7 +158,7 @@ def _localize_into(
     contrast: Contrast,
     setup: Setup,
     folder: Path,
-    halves: tuple[Stimuli, Stimuli],
+    drawn: Drawn,
     watch: Watch,
     given: Callable[[StatMap], UnitMask] | None,
 ) -> Run:
@@ -164,7 +167,9 @@ def _localize_into(
     try:
         adapter = plugins.load_model(setup.address, setup.model)
         former = place.read_manifest() if place.manifest.exists() else {}
-        stat_map, fresh = _statistics(contrast, setup, place, adapter, halves[0], former, watch)
+        stat_map, fresh = _statistics(
+            contrast, setup, place, adapter, drawn.localizing, former, watch
+        )
         mask = given(stat_map) if given else _network(contrast, stat_map)
     except BaseException:
         if made:
@@ -175,11 +180,11 @@ def _localize_into(
         artefacts.save_statmap(place.statmap, stat_map)
     artefacts.save_mask(place.mask, mask)
     artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
-    manifest = manifest_of(contrast, setup, adapter, halves, stat_map=stat_map, mask=mask)
+    manifest = manifest_of(contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask)
     if "evaluate" in former and not fresh:
         manifest["evaluate"] = former["evaluate"]
     place.write_manifest(manifest)
-    return Run(place, contrast, setup, adapter, stat_map, mask, halves, manifest)
+    return Run(place, contrast, setup, adapter, stat_map, mask, drawn.halves, manifest)
 
 
 def _statistics(

@@ -15,7 +15,8 @@ import numpy as np
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.contrast import Contrast
 from deeploc.runs import SCHEMA
-from deeploc.stimuli import Stimulus
+from deeploc.stimuli import Drawn, Stimulus
+from deeploc.stimuli.download import sha256_of
 from deeploc.units import StatMap, UnitMask
 
 Stimuli = Mapping[str, Sequence[Stimulus]]
@@ -27,7 +28,8 @@ _PACKAGES = ("torch", "transformers", "timm", "torchvision", "tokenizers", "nump
 class Setup:
     """What an experiment is made from, apart from its contrast.
 
-    ``limit`` bounds the stimuli per condition, ``folder`` is where ``--stimuli`` reads them.
+    ``limit`` bounds the stimuli per condition, ``folder`` is where ``--stimuli`` reads them;
+    ``strict`` refuses images that cannot be read instead of leaving them out.
     """
 
     address: str
@@ -35,6 +37,7 @@ class Setup:
     limit: int | None = None
     folder: Path | None = None
     command: str = ""
+    strict: bool = False
 
     @property
     def seed(self) -> int:
@@ -49,7 +52,10 @@ class Setup:
         decided = {name: options[name] for name in ("dtype", "untrained", "seed")}
         folder = Path(options["stimuli"]) if options["stimuli"] else None
         model = replace(model, **decided, weights=weights)
-        return cls(manifest["address"], model, options["limit"], folder, manifest["command"])
+        strict = options.get("strict", False)
+        return cls(
+            manifest["address"], model, options["limit"], folder, manifest["command"], strict
+        )
 
 
 def fingerprint(value: Any) -> str:
@@ -59,11 +65,14 @@ def fingerprint(value: Any) -> str:
 
 
 def content_hash(stimuli: Iterable[Stimulus]) -> str:
-    """Return the sha256 of what the stimuli show (texts, or the bytes of image files)."""
+    """Return the sha256 of what the stimuli show (texts, or the sha256 of image files)."""
     digest = hashlib.sha256()
     for stimulus in stimuli:
         content = stimulus.content
-        data = content.read_bytes() if isinstance(content, Path) else content.encode()
+        if isinstance(content, Path):
+            data = bytes.fromhex(stimulus.sha256 or sha256_of(content))
+        else:
+            data = content.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
 
@@ -95,13 +104,13 @@ def manifest_of(
     contrast: Contrast,
     setup: Setup,
     adapter: Adapter,
-    halves: tuple[Stimuli, Stimuli],
+    drawn: Drawn,
     *,
     stat_map: StatMap,
     mask: UnitMask,
 ) -> dict[str, Any]:
-    """Return the manifest of a localization; ``halves`` are localizing and held-out stimuli."""
-    decided = inputs(contrast, setup, adapter, halves[0])
+    """Return the manifest of a localization."""
+    decided = inputs(contrast, setup, adapter, drawn.localizing)
     return {
         "schema": SCHEMA,
         "deeploc": version("deeploc"),
@@ -115,9 +124,11 @@ def manifest_of(
             "weights": _absolute(setup.model.weights),
             "limit": setup.limit,
             "stimuli": _absolute(setup.folder),
+            "strict": setup.strict,
             "base": str(contrast.base),
         },
-        "stimuli": _describe(*halves),
+        "stimuli": _describe(*drawn.halves),
+        "unreadable": [asdict(image) for image in drawn.unreadable],
         "sites": stat_map.layout.table(),
         "localize": {
             "inputs": decided,
@@ -163,6 +174,6 @@ def _describe(localizing: Stimuli, held_out: Stimuli) -> dict[str, dict[str, Any
             "evaluate": len(held_out[name]),
             "sha256": content_hash(stimuli),
             "sha256_evaluate": content_hash(held_out[name]),
-            "samples": [str(s.content) for s in stimuli[:3]],
+            "samples": [s.title for s in stimuli[:3]],
         }
     return described

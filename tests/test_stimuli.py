@@ -393,12 +393,6 @@ def test_faults_name_the_contrast_file_and_line() -> None:
         stimuli.load(contrast.load("c.yaml"), seed=0)
 
 
-def test_images_are_refused() -> None:
-    """A contrast of images is not read as texts."""
-    with pytest.raises(ContrastError, match="images cannot be read yet"):
-        stimuli.load(two({"texts": ["a", "b"]}, {"texts": ["c", "d"]}, modality="image"), seed=0)
-
-
 # Drawing: nothing lost, doubled or moved
 
 

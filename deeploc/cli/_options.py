@@ -47,6 +47,7 @@ output = click.option(
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+strict = click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
 
 hardware = _stack(
     click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps"),
@@ -82,6 +83,7 @@ experiment = _stack(
         metavar="DIR",
         help="Read the stimuli from this folder.",
     ),
+    strict,
     click.option(
         "--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."
     ),
@@ -166,6 +168,7 @@ def resolve(
     changes = ("overrides", "sites", "percent", "mode", "controls", "tasks")
     described = load(contrast, overrides_of(**{k: options[k] for k in changes if k in options}))
     command = shlex.join(["deeploc", *sys.argv[1:]])
-    setup = Setup(address, hardware_of(options), options["limit"], options["stimuli"], command)
+    drawing = (options["limit"], options["stimuli"], command, options["strict"])
+    setup = Setup(address, hardware_of(options), *drawing)
     model = re.split("[:/]", address.rstrip("/"))[-1]
     return described, setup, output or Path("runs") / f"{described.name}-{model}"

@@ -1,7 +1,23 @@
 """Stimuli: where they come from, how they are read, and how they are divided."""
 
-from deeploc.stimuli.loading import load, records, split_half
+from deeploc.stimuli.drawing import Drawn, draw
+from deeploc.stimuli.halves import split_half
+from deeploc.stimuli.images import Unreadable, readable
+from deeploc.stimuli.loading import load
+from deeploc.stimuli.reading import records
 from deeploc.stimuli.sources import Source, sample
 from deeploc.stimuli.stimulus import Record, Stimulus
 
-__all__ = ["Record", "Source", "Stimulus", "load", "records", "sample", "split_half"]
+__all__ = [
+    "Drawn",
+    "Record",
+    "Source",
+    "Stimulus",
+    "Unreadable",
+    "draw",
+    "load",
+    "readable",
+    "records",
+    "sample",
+    "split_half",
+]

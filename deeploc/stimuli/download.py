@@ -8,17 +8,22 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import platformdirs
-
 from deeploc.errors import ContrastError
 from deeploc.stimuli import tables
+from deeploc.stimuli.cache import cache_root
 from deeploc.stimuli.sources import Download
+from deeploc.stimuli.threads import threads
+from deeploc.watch import Silent, Watch
+
+CONNECTIONS = 6
+"""How many files are fetched, or checked against their hash, at a time."""
 
 MAX_BYTES = 50_000_000
 """Largest file that is fetched."""
@@ -29,8 +34,10 @@ TIMEOUT = 30.0
 _log = logging.getLogger(__name__)
 
 
-def fetch(download: Download, base: Path) -> list[Path]:
+def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Path]:
     """Return the files of a download, in the order of its manifest, from the cache or the net.
+
+    Every file is checked each time. What is fetched is kept even where another file fails.
 
     Raises
     ------
@@ -39,23 +46,39 @@ def fetch(download: Download, base: Path) -> list[Path]:
         the address and the cache folder it could be put into by hand.
     """
     cache = cache_folder(download.url)
-    return [
-        _cached_or_fetched(download.url, path, sha256, cache)
-        for path, sha256 in declared(download, base).items()
-    ]
+    hashes = declared(download, base)
+    with threads(CONNECTIONS) as pool:
+        sound = pool.map(lambda path: _is_sound(cache / path, hashes[path]), hashes)
+        missing = [path for path, cached in zip(hashes, sound, strict=True) if not cached]
+        if missing:
+            lack = _Lack(download.url, {path: hashes[path] for path in missing}, cache)
+            lack.refuse_offline()
+            with (watch or Silent()).progress("downloading", len(missing)) as tick:
+                for _ in pool.map(lack.fetch, missing):
+                    tick(1)
+    return [cache / path for path in hashes]
 
 
 def find(download: Download, base: Path, folder: Path) -> list[Path]:
     """Return the user's own copies of the files from ``folder``, by path or by base name.
 
-    A copy that differs from the published file is used, and told as a warning.
+    Copies that differ from the published files are used, and told in one warning.
 
     Raises
     ------
     ContrastError
         If one of the files is missing.
     """
-    return [_own_copy(path, sha256, folder) for path, sha256 in declared(download, base).items()]
+    hashes = declared(download, base)
+    copies = [_own_copy(path, folder) for path in hashes]
+    with threads(CONNECTIONS) as pool:
+        sound = list(pool.map(_is_sound, copies, hashes.values()))
+    rows = zip(copies, hashes, sound, strict=True)
+    if differing := [(copy, path) for copy, path, same in rows if not same]:
+        copy, path = differing[0]
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        _log.warning("%s differs from the published %s%s; it is used as it is", copy, path, more)
+    return copies
 
 
 def declared(download: Download, base: Path) -> dict[str, str]:
@@ -85,10 +108,8 @@ def declared(download: Download, base: Path) -> dict[str, str]:
 
 def cache_folder(url: str) -> Path:
     """Return where the files of ``url`` are kept; ``DEEPLOC_CACHE_DIR`` moves the whole cache."""
-    said = os.environ.get("DEEPLOC_CACHE_DIR")
-    root = Path(said) if said else platformdirs.user_cache_path("deeploc")
     host = re.sub(r"[^\w.-]", "_", urllib.parse.urlsplit(url).netloc)
-    return root / "downloads" / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    return cache_root() / "downloads" / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 def sha256_of(path: Path) -> str:
@@ -97,43 +118,64 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cached_or_fetched(url: str, path: str, sha256: str, cache: Path) -> Path:
-    target = cache / path
-    address = f"{url.rstrip('/')}/{urllib.parse.quote(path)}"
-    with _told(address, cache):
-        if target.is_file() and sha256_of(target) == sha256:
-            return target
-        if any(os.environ.get(name, "0") not in ("", "0") for name in _OFFLINE):
-            raise _Failed(f"offline mode ({' or '.join(_OFFLINE)} is set) and it is not cached")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _download(address, target, sha256)
-    return target
-
-
 _OFFLINE = ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE")
+
+
+def _is_sound(target: Path, sha256: str) -> bool:
+    try:
+        return target.is_file() and sha256_of(target) == sha256
+    except OSError:
+        return False  # why it cannot be read is told when it is to be replaced
 
 
 class _Failed(Exception):
     """Why one file could not be had."""
 
 
-@contextmanager
-def _told(address: str, cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        reason = f"HTTP {error.code} {error.reason}"
-        error.close()
-    except urllib.error.URLError as error:
-        reason = str(error.reason)
-    except (_Failed, OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-    else:
-        return
-    raise ContrastError(
-        f"cannot download {address}: {reason}; put the file into {cache} by hand (below the same "
-        "path), or name a folder that holds it with --stimuli DIR"
-    )
+@dataclass(frozen=True)
+class _Lack:
+    """The files that the cache lacks: path -> sha256."""
+
+    url: str
+    hashes: Mapping[str, str]
+    cache: Path
+
+    def refuse_offline(self) -> None:
+        if all(os.environ.get(name, "0") in ("", "0") for name in _OFFLINE):
+            return
+        first, *others = self.hashes
+        lacking = f"it and {len(others):,} more are" if others else "it is"
+        with self._told(first):
+            raise _Failed(f"offline mode ({' or '.join(_OFFLINE)} is set) and {lacking} not cached")
+
+    def fetch(self, path: str) -> None:
+        with self._told(path):
+            target = self.cache / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _download(self._address(path), target, self.hashes[path])
+
+    def _address(self, path: str) -> str:
+        return f"{self.url.rstrip('/')}/{urllib.parse.quote(path)}"
+
+    @contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except urllib.error.HTTPError as error:
+            reason = f"HTTP {error.code} {error.reason}"
+            error.close()
+        except urllib.error.URLError as error:
+            reason = str(error.reason)
+        except (_Failed, OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+        else:
+            return
+        s, it = ("s", "them") if len(self.hashes) > 1 else ("", "it")
+        raise ContrastError(
+            f"cannot download {self._address(path)}: {reason}; put the file{s} into "
+            f"{self.cache} by hand (below the same path{s}), or name a folder that holds {it} "
+            "with --stimuli DIR"
+        )
 
 
 def _download(address: str, target: Path, sha256: str) -> None:
@@ -163,13 +205,9 @@ def _copied(answer: http.client.HTTPResponse, part: IO[bytes]) -> int:
     return received
 
 
-def _own_copy(path: str, sha256: str, folder: Path) -> Path:
+def _own_copy(path: str, folder: Path) -> Path:
     for candidate in (folder / path, folder / PurePosixPath(path).name):
         if candidate.is_file():
-            if sha256_of(candidate) != sha256:
-                _log.warning(
-                    "%s differs from the published %s; it is used as it is", candidate, path
-                )
             return candidate
     raise ContrastError(
         f"{PurePosixPath(path).name} is not in {folder}; it must lie there, or below it as {path}"

@@ -22,7 +22,7 @@ from deeploc.strict import StrictModel, Text, Texts, Whole, as_list
 
 T = TypeVar("T")
 
-KINDS = ("texts", "file", "builtin", "download")
+KINDS = ("texts", "file", "images", "builtin", "download")
 
 
 def as_text(value: Any) -> str:
@@ -76,28 +76,49 @@ class Download(StrictModel):
     files: Texts = ("*",)
 
 
-class Local(StrictModel):
-    """How a condition that needs no file is read from a folder given with ``--stimuli``."""
+class _Sparse(StrictModel):
+    """A part of a contrast file that is written without the keys it does not use."""
 
-    file: Texts
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class Local(_Sparse):
+    """How a condition that is generated or downloaded is read from the folder of ``--stimuli``."""
+
+    file: Texts | None = None
+    images: Texts | None = None
     column: Texts | None = None
     where: Where | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Local":
+        if (self.file is None) == (self.images is None):
+            said = "none" if self.file is None else "file and images"
+            raise ValueError(f"exactly one of file, images; this has {said}")
+        _no_column_of_images(self)
+        return self
 
 
 def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
-class Source(StrictModel):
-    """Exactly one source of texts or items, and what of it is taken.
+class Source(_Sparse):
+    """Exactly one source of texts, images or items, and what of it is taken.
 
-    ``file`` are paths or globs of csv, tsv, jsonl or txt files, ``column`` the columns whose
-    values make a stimulus, joined by one space (default ``text``, or the only column), ``where``
-    keeps the rows whose columns hold one of the given values, ``limit`` how many at most.
+    ``images`` are folders, paths or globs of image files. ``file`` are paths or globs of csv, tsv,
+    jsonl or txt files, ``column`` the columns whose values make a stimulus: texts, joined by one
+    space (default ``text``, or the only column), or the path of an image below the table's folder
+    (default ``image``, or the only column). ``where`` keeps the rows whose columns hold one of the
+    given values (image files have the columns ``image`` and ``label``, the name of their folder),
+    ``limit`` how many at most.
     """
 
     texts: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     file: Texts | None = None
+    images: Texts | None = None
     builtin: Annotated[Builtin, BeforeValidator(_as_builtin)] | None = None
     download: Download | None = None
     column: Texts | None = None
@@ -119,21 +140,23 @@ class Source(StrictModel):
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise ValueError(f"a source is exactly one of {', '.join(KINDS)}; this has {said}")
-        if self.local is not None and given[0] in ("file", "download"):
+        _no_column_of_images(self)
+        if self.local is not None and given[0] in ("file", "images"):
             raise ValueError(
                 f"local says how a {given[0]!r} source is read with --stimuli, but that is read "
                 "from the folder as it is; leave local out"
             )
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
-
     @property
     def kind(self) -> str:
-        """Which of ``texts``, ``file``, ``builtin`` and ``download`` it is."""
+        """Which of ``texts``, ``file``, ``images``, ``builtin`` and ``download`` it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+
+def _no_column_of_images(source: Source | Local) -> None:
+    if source.images is not None and source.column is not None:
+        raise ValueError("column is the part of a table; images have none; leave it out")
 
 
 def sample(items: Sequence[T], limit: int | None, seed: int, name: str) -> list[T]:

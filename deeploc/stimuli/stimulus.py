@@ -1,7 +1,7 @@
 """What is shown to a model, and the row it comes from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -10,16 +10,33 @@ class Stimulus:
     """One input: a text, or the path of an image.
 
     ``id`` leads back to where it stands: ``sentences.csv:17`` (a line of a file), ``texts:3``
-    (the fourth text written in the contrast) or ``sentences:0`` (the first one generated).
+    (the fourth text written in the contrast), ``sentences:0`` (the first one generated) or
+    ``car/1.jpg`` (an image below the folder of the contrast, or that of ``--stimuli``).
+    ``sha256`` is that of an image's bytes when it was loaded; a text needs none.
     """
 
     id: str
     content: str | Path
+    sha256: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """What equals that of another stimulus that shows the same, under whatever name."""
+        return self.sha256 or str(self.content)
+
+    @property
+    def title(self) -> str:
+        """What a person is shown of it: the text itself, or the id of an image."""
+        return self.content if isinstance(self.content, str) else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a table, one JSON object, one line of text or one generated item."""
+    """One row of a table, one JSON object, one line of text, one image file or generated item.
+
+    ``folder`` is where relative paths in the fields of a table start.
+    """
 
     id: str
     fields: Mapping[str, str]
+    folder: Path | None = field(default=None, compare=False, repr=False)

@@ -40,10 +40,21 @@ def _matches(pattern: str, root: Path) -> list[Path]:
     exact = root / pattern
     if exact.is_file():
         return [exact]
-    start = Path(exact.anchor) if Path(pattern).is_absolute() else root
+    return sorted(hit for hit in expand(pattern, root) if hit.is_file())
+
+
+def expand(pattern: str, root: Path) -> list[Path]:
+    """Return what a glob matches, absolute or below ``root``, in no order.
+
+    Raises
+    ------
+    ContrastError
+        If it is no glob.
+    """
+    start = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else root
     relative = Path(pattern).relative_to(start) if Path(pattern).is_absolute() else Path(pattern)
     try:
-        return sorted(hit for hit in start.glob(str(relative)) if hit.is_file())
+        return list(start.glob(str(relative)))
     except ValueError as error:
         raise ContrastError(f"{pattern!r} is no glob: {error}".lower()) from None
 
@@ -79,7 +90,7 @@ def read(path: Path, label: str | None = None) -> list[Record]:
             f"{path}: cannot read {path.suffix or 'a file without ending'!r}; "
             f"there are readers for {known}"
         )
-    records = []
+    records, folder = [], path.absolute().parent
     for line, fields in reader(path):
         for column, cell in fields.items():
             if len(cell) > MAX_CELL:
@@ -87,7 +98,7 @@ def read(path: Path, label: str | None = None) -> list[Record]:
                     f"{path}:{line}: column {column!r} holds {len(cell):,} characters; at most "
                     f"{MAX_CELL:,} are allowed; is a quote never closed?"
                 )
-        records.append(Record(f"{label or path.name}:{line}", fields))
+        records.append(Record(f"{label or path.name}:{line}", fields, folder))
     if not records:
         raise ContrastError(f"{path}: no rows; a table needs at least one below its header")
     return records

@@ -1,7 +1,8 @@
-"""Texts that deeploc writes itself: every generator gives the same records on every machine.
+"""Texts and pictures that deeploc makes itself: a seed gives the same ones on every machine.
 
 A generator is a seeded stream of records; asking for fewer is reading less of it. Language
-records, arithmetic and copying are *held out*: the bundled reference model never saw them.
+records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
+never saw them. A picture is the same to the pixel where numpy and Pillow are the same.
 """
 
 import difflib
@@ -17,6 +18,7 @@ from deeploc.stimuli.builtin.english import sentences
 from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.stimuli.builtin.multiple_demand import RANGES, multiple_demand
 from deeploc.stimuli.builtin.nonwords import nonword_lists
+from deeploc.stimuli.builtin.rendered import LABELS, held_out_pictures
 
 Record = dict[str, str]
 
@@ -45,6 +47,9 @@ GENERATORS: Mapping[str, Generator] = {
     "copying": Generator(copying, 240, {}, {}),
     "multiple-demand-paper": Generator(
         multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+    ),
+    "rendered": Generator(
+        held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
     ),
 }
 

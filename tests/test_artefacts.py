@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from safetensors import safe_open
 
 from deeploc import artefacts
@@ -34,6 +35,36 @@ def test_statmap_file_is_what_the_design_says(tmp_path, layout: Layout) -> None:
         "n_units": 4,
         "offset": 4,
     }
+
+
+def test_files_are_what_the_library_would_write(tmp_path, layout: Layout) -> None:
+    """Our writer makes no copy; the library reads the same tensors, aligned to eight bytes."""
+    stat_map = full_map(layout)
+    artefacts.save_statmap(tmp_path / "statmap.safetensors", stat_map)
+    raw = (tmp_path / "statmap.safetensors").read_bytes()
+    tensors = safetensors.numpy.load(raw)
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    theirs = json.loads(safetensors.numpy.save(tensors, {"sites": "x"})[8:].split(b"}}")[0] + b"}}")
+
+    assert length % 8 == 0
+    assert len(raw) == 8 + length + sum(tensor.nbytes for tensor in tensors.values())
+    assert header["t"].keys() == theirs["t"].keys()
+    assert header["t"]["dtype"] == theirs["t"]["dtype"]
+    np.testing.assert_array_equal(tensors["sd.nonwords"], stat_map.sds["nonwords"])
+
+
+def test_units_table_names_site_and_index(layout: Layout) -> None:
+    """Units by falling t; the index counts within the site."""
+    mask = UnitMask(layout, np.isin(np.arange(20), [3, 4, 19]))
+    rows = [line.split(",") for line in artefacts.units_csv(mask, full_map(layout)).splitlines()]
+
+    names = [site.name for site in layout.sites]
+    assert [row[:2] for row in rows[1:]] == [
+        [names[-1], str(layout.sites[-1].n_units - 1)],
+        [names[1], "0"],
+        [names[0], "3"],
+    ]
 
 
 def test_statmap_and_mask_read_back(tmp_path, layout: Layout) -> None:

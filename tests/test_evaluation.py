@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
+from deeploc import select
 from deeploc.ablation import Ablation, parse_scale
 from deeploc.adapter import Adapter, ScoresText
 from deeploc.contrast import Ablate, Readout, Select
 from deeploc.errors import TaskError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.results import Cell, Measurement
+from deeploc.select import random_like
 from deeploc.stimuli import Stimulus
 from deeploc.task import require
 from deeploc.testing import ToyAdapter
@@ -63,6 +65,30 @@ def test_plan_holds_every_cell_once_and_tells_empty_doses(stat_map: StatMap) -> 
         for name in names
     }
     assert todo.notices == ("10 % of 8 mlp-neurons units is no unit: not ablated",)
+
+
+def test_masks_are_drawn_when_they_are_needed(
+    stat_map: StatMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning draws no control; asking twice for a cell gives the same units."""
+    drawn = []
+
+    def counted(mask: UnitMask, seed: object) -> UnitMask:
+        drawn.append(seed)
+        return random_like(mask, seed)
+
+    monkeypatch.setattr(select, "random_like", counted)
+    ablate = Ablate.model_validate({"percent": 25, "controls": {"random": 3}})
+    todo = plan(stat_map, network(stat_map, Select()), ablate, seed=4)
+    assert len(todo.cells) == 9
+    assert drawn == []
+
+    cell = Cell("block", "zero", 25.0, "random-1")
+    first, again = todo.cells[cell], todo.cells[cell]
+    assert drawn == [(4, 1), (4, 1)]
+    assert first is not None
+    assert again is not None
+    assert units(first.mask) == units(again.mask)
 
 
 def test_masks_of_a_plan_stay_in_their_kind_and_size(stat_map: StatMap) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
+from deeploc import stats
 from deeploc.adapter import Batch
 from deeploc.contrast import Contrast, Readout
 from deeploc.errors import AdapterError, ContrastError
@@ -54,6 +55,25 @@ def test_two_conditions_are_scipys_welch() -> None:
     np.testing.assert_allclose(stat_map.p[block(stat_map)], expected.pvalue, rtol=1e-12)
     np.testing.assert_allclose(stat_map.means["a"][block(stat_map)], counts("a").mean(0))
     np.testing.assert_allclose(stat_map.sds["c"][block(stat_map)], counts("c").std(0, ddof=1))
+
+
+@pytest.mark.parametrize("against", ["pooled", "each"])
+def test_statistics_do_not_depend_on_slices(against: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five units at a time or all 52 at once: the same StatMap, conjunctions included."""
+    said = contrast("a > b, c", against=against)
+    whole = localize(ToyAdapter(), said)
+    monkeypatch.setattr(stats, "SLICE", 5)
+    sliced = localize(ToyAdapter(), said)
+
+    for name in ("t", "df", "p", "q", "d", "baseline"):
+        np.testing.assert_array_equal(getattr(sliced, name), getattr(whole, name))
+    np.testing.assert_array_equal(sliced.sds["b"], whole.sds["b"])
+
+
+def test_every_position_as_a_unit_needs_as_many_in_each_stimulus() -> None:
+    """Texts differ in length; the message names the site and the pools that fit."""
+    with pytest.raises(AdapterError, match=r"pool 'none' needs .* site counter .* use last, mean"):
+        localize(ToyAdapter(), contrast("a > b", read={"pool": "none"}))
 
 
 def test_pooled_controls_are_one_sample() -> None:

@@ -257,6 +257,37 @@ def test_methods_are_told_from_the_manifest(text: str):
     assert "the smallest possible p is 0.048" in text
 
 
+def test_images_that_were_left_out_are_named(run: Path):
+    """How many, the first twenty of them, and why."""
+    left = [{"condition": "faces", "stimulus": f"{i}.jpg", "reason": "is cut"} for i in range(25)]
+    edit(run, lambda manifest: manifest.update(unreadable=left))
+    text = Page(render(run)).text
+
+    assert "25 stimuli could not be read and were left out" in text
+    assert "faces: 19.jpg is cut" in text
+    assert "20.jpg" not in text
+
+
+@pytest.mark.parametrize(
+    ("pool", "read", "edited"),
+    [
+        ("mean", "was read averaged over positions at every site", "at every position of every"),
+        ("none", "each a unit of its own, at every site", "each at its own position of every"),
+    ],
+)
+def test_methods_speak_of_positions_for_images(run: Path, pool: str, read: str, edited: str):
+    """An image has positions, not tokens; with pool none a unit is one of them."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["contrast"] |= {"modality": "image", "read": {"pool": pool, "sites": ["*"]}}
+
+    edit(run, change)
+    text = Page(render(run)).text
+
+    assert read in text
+    assert f"Units were ablated {edited} forward pass" in text
+
+
 def test_an_unsplit_contrast_is_said_to_be_circular(run: Path):
     """The reader learns that the same stimuli localized and are there to evaluate on."""
     edit(run, lambda manifest: manifest["contrast"].update(split="none"))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats as reference
 
+from deeploc import stats
 from deeploc.stats import (
     Moments,
     benjamini_hochberg,
@@ -51,6 +52,21 @@ def test_pooled_moments_are_those_of_one_sample(x: np.ndarray, y: np.ndarray) ->
     assert both.count == len(whole)
     np.testing.assert_allclose(both.mean, whole.mean(0), atol=1e-9)
     np.testing.assert_allclose(both.variance, whole.var(0, ddof=1), atol=1e-6)
+
+
+def test_units_are_worked_on_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of two of seven units give what all of them at once give, to the last bit."""
+    rng = np.random.default_rng(0)
+    x, y, p = rng.normal(size=(9, 7)), rng.normal(size=(5, 7)), rng.uniform(size=7)
+    whole, q = moments_of(x, y, n_units=7), benjamini_hochberg(p)
+    monkeypatch.setattr(stats, "SLICE", 2)
+    sliced = moments_of(x, y, n_units=7)
+
+    assert [s.indices(7)[:2] for s in stats.slices(7)] == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    np.testing.assert_array_equal(sliced.mean, whole.mean)
+    np.testing.assert_array_equal(sliced.variance, whole.variance)
+    np.testing.assert_array_equal(sliced.part(slice(3, 5)).sd, np.sqrt(whole.variance[3:5]))
+    np.testing.assert_array_equal(benjamini_hochberg(p), q)
 
 
 def test_half_precision_is_summed_in_float64() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -84,19 +85,20 @@ def _with(value: Any, key: Any, new: Any) -> Any:
 
 
 def _register(tapped: Tapped) -> RemovableHandle:
-    visit = tapped.visit
-
-    def after(_module: nn.Module, _args: Any, output: Any) -> Any:
-        new = replace_first(output, visit)
-        return None if new is output else new
-
-    def before(_module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if first_tensor(args) is not None:
-            new = replace_first(args, visit)
-            return None if new is args else (new, kwargs)
-        new = replace_first(kwargs, visit)
-        return None if new is kwargs else (args, new)
-
     if tapped.tap == "input":
+        before = partial(_before, tapped.visit)
         return tapped.module.register_forward_pre_hook(before, with_kwargs=True)
-    return tapped.module.register_forward_hook(after)
+    return tapped.module.register_forward_hook(partial(_after, tapped.visit))
+
+
+def _before(visit: Visit, _module: nn.Module, args: Any, kwargs: Any) -> Any:
+    if first_tensor(args) is not None:
+        new = replace_first(args, visit)
+        return None if new is args else (new, kwargs)
+    new = replace_first(kwargs, visit)
+    return None if new is kwargs else (args, new)
+
+
+def _after(visit: Visit, _module: nn.Module, _args: Any, output: Any) -> Any:
+    new = replace_first(output, visit)
+    return None if new is output else new

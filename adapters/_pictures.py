@@ -125,8 +125,9 @@ class Pictures:
             If a stimulus is no image.
         """
         numbers = indices.tolist()
+        if any(i in self._futures for i in numbers):  # else asked for again, in smaller batches
+            self._look_ahead(1)
         waiting = [self._futures.pop(i) if i in self._futures else self._begun(i) for i in numbers]
-        self._look_ahead(1)
         images = [future.result() for future in waiting]
         if self._kept is not None:
             for i, image in zip(numbers, images, strict=True):

@@ -1,5 +1,6 @@
 """A torch module in hand, or one that can be imported: ``torch:package.module:attribute``."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,16 +100,34 @@ def _shown(
     """Return an adapter of images; one grey image tells which size the transform makes."""
 
     def crop(image: Image) -> Pixels:
-        return np.moveaxis(transform(image).numpy(), 0, -1)
+        return _pixels(transform(image), name, shape)
 
-    rows, columns, colours = crop(new_image("RGB", (256, 256), (128, 128, 128))).shape
-    described = {"transform": " ".join(repr(transform).split())}
+    shape: tuple[int, ...] = ()
+    grey = new_image("RGB", (256, 256), (128, 128, 128))
+    shape = rows, columns, colours = crop(grey).shape
+    described = {"transform": re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(transform).split()))}
     prepared = Preparation(crop, (), (), described)
     identity = {"adapter": "torch", "model": name}
     names = class_names(0, classes)
     size = (colours, rows, columns)
     options = ModelOptions(batch_size=batch_size)
     return ImageAdapter(module, prepared, size, identity, names, options, sites)
+
+
+def _pixels(made: Any, name: str, shape: tuple[int, ...]) -> Pixels:
+    """Return what a transform made as (row, column, colour); ``shape`` is to be kept, if any."""
+    if not isinstance(made, Tensor) or made.ndim != 3 or not made.is_floating_point():
+        raise AdapterError(
+            f"transform of {name} returned {getattr(made, 'dtype', type(made).__name__)}; it must "
+            "return a float tensor (colour, row, column), as ToTensor of torchvision does"
+        )
+    pixels = np.moveaxis(made.numpy(), 0, -1)
+    if shape and pixels.shape != shape:
+        raise AdapterError(
+            f"transform of {name} makes (row, column, colour) = {pixels.shape} of one image and "
+            f"{shape} of another; let it crop all of them to one size"
+        )
+    return pixels
 
 
 def _tried(adapter: ModuleAdapter | ImageAdapter | HFAdapter) -> Adapter:

@@ -133,6 +133,7 @@ def _timm() -> Any:
 @contextmanager
 def _told(name: str) -> Iterator[None]:
     """Turn whatever timm raises into one line, and keep it from printing."""
+    _timm()  # before anything is silenced: what it imports sets the level of its loggers anew
     try:
         with unheard("timm", "huggingface_hub"):
             yield

@@ -45,7 +45,7 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
     weights = models.get_model_weights(name).DEFAULT
     with _told(name):
         module = placed(_made(name, weights, options), options)
-    preset = weights.transforms()
+    preset = _preset(weights, module)
     identity = {"adapter": "torchvision", "model": name, "untrained": options.untrained}
     drawn = {"seed": options.seed} if options.untrained else {}
     rows = int(preset.crop_size[0])
@@ -68,6 +68,15 @@ def _from_file(name: str, path: Path) -> Any:
     module = _models().get_model(name, **({} if n is None else {"num_classes": n}))
     load_weights(module, state, path, name)
     return module
+
+
+def _preset(weights: Any, module: Any) -> Any:
+    """Return how images are prepared; a network of a fixed size may be of another than that."""
+    preset = weights.transforms()
+    side = getattr(module, "image_size", preset.crop_size[0])
+    if side == preset.crop_size[0]:
+        return preset
+    return weights.transforms(crop_size=side, resize_size=side)
 
 
 def _n_outputs(module: Any) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from statistics import median
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from deeploc.demonstrate import Guess
     from deeploc.results import Effect
     from deeploc.runs import RunFolder
 
@@ -119,11 +120,35 @@ def _row(effect: "Effect") -> list[str]:
 
 def print_columns(texts: dict[str, str]) -> None:
     """Print named texts side by side, as wide as the terminal allows."""
+    width = _column_width(len(texts))
+    _print_beside({name: _wrapped(text, width) for name, text in texts.items()}, width)
+
+
+def print_guesses(guesses: "Mapping[str, Sequence[Guess]]") -> None:
+    """Print named lists of guesses side by side; labels are cut off where the terminal ends."""
+    width = _column_width(len(guesses))
+    broken = _wrapped("no answer: the logits are not finite", width)
+    columns = {name: [_guess(g, width) for g in best] or broken for name, best in guesses.items()}
+    _print_beside(columns, width)
+
+
+def _guess(guess: "Guess", width: int) -> str:
+    line = f"{guess.probability:6.1%}  {guess.label}"
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _column_width(n: int) -> int:
     import shutil
 
-    width = shutil.get_terminal_size((100, 24)).columns // len(texts) - 2
-    for part in ([*texts], ["─" * width] * len(texts), [*texts.values()]):
-        for row in zip_longest(*(_wrapped(text, width) for text in part), fillvalue=""):
+    return shutil.get_terminal_size((100, 24)).columns // n - 2
+
+
+def _print_beside(columns: Mapping[str, Sequence[str]], width: int) -> None:
+    """Print columns of lines that fit ``width``, each below its name."""
+    heads = [_wrapped(name, width) for name in columns]
+    parts: list[Iterable[Sequence[str]]] = [heads, [["─" * width]] * len(heads), columns.values()]
+    for part in parts:
+        for row in zip_longest(*part, fillvalue=""):
             click.echo("  ".join(cell.ljust(width) for cell in row).rstrip())
 
 

@@ -1,40 +1,94 @@
 """``deeploc ablate``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from deeploc.cli import _options
+
+if TYPE_CHECKING:
+    from deeploc.demonstrate import Dose
+    from deeploc.experiment import Run
 
 
 @click.command("ablate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--prompt", required=True, help="The text to be continued.")
+@click.option("--prompt", help="The text to be continued.")
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The image to be named.",
+)
 @click.option("--mode", default="zero", help="zero, mean or scale:G")
 @click.option("--percent", type=click.FloatRange(0, 100), help="Dose in %; the run's selection.")
 @click.option("--sites", metavar="KIND", help="Kind of site, where the run has several.")
-@click.option("--max-tokens", type=click.IntRange(min=1), default=40, help="Length.")
+@click.option("--max-tokens", type=click.IntRange(min=1), default=40, help="Length, with --prompt.")
 @click.option(
-    "--temperature", type=click.FloatRange(min=0), default=0.0, help="0: always the likeliest."
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="0: always the likeliest; with --prompt.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of sampling and the control.")
 @_options.hardware
 @_options.as_json
-def command(run: Path, prompt: str, as_json: bool, **options: Any) -> None:
-    """Continue a prompt intact, ablated and under a control.
+def command(
+    run: Path, prompt: str | None, image: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Continue a prompt, or name an image, intact, ablated and under a control.
 
     Side by side, from one seed; the control holds as many random units in each site.
     """
-    from deeploc.cli._console import print_columns, print_json
-    from deeploc.demonstrate import Dose, continuations
+    _check(prompt, image)
+    from deeploc.demonstrate import Dose
     from deeploc.experiment import open_run
 
     opened = open_run(run, _options.hardware_of({**options, "seed": 0}))
     dose = Dose(options["mode"], options["percent"], options["sites"])
-    sampling = {name: options[name] for name in ("max_tokens", "temperature", "seed")}
-    texts = continuations(opened, prompt, dose, **sampling)
+    if image is not None:
+        _name(opened, image, dose, options["seed"], as_json)
+    elif prompt is not None:
+        sampling = {name: options[name] for name in ("max_tokens", "temperature", "seed")}
+        _continue(opened, prompt, dose, sampling, as_json)
+
+
+def _check(prompt: str | None, image: Path | None) -> None:
+    if (prompt is None) == (image is None):
+        raise click.UsageError("give exactly one of --prompt TEXT and --image FILE")
+    source_of = click.get_current_context().get_parameter_source
+    for option in ("max_tokens", "temperature"):
+        if image is not None and source_of(option) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"--{option.replace('_', '-')} is for --prompt; an image is named, not continued"
+            )
+
+
+def _continue(
+    run: "Run", prompt: str, dose: "Dose", sampling: dict[str, Any], as_json: bool
+) -> None:
+    from deeploc.cli._console import print_columns, print_json
+    from deeploc.demonstrate import continuations
+
+    texts = continuations(run, prompt, dose, **sampling)
     if as_json:
         print_json({"prompt": prompt, "continuations": texts})
     else:
         print_columns(texts)
+
+
+def _name(run: "Run", image: Path, dose: "Dose", seed: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from deeploc.cli._console import print_guesses, print_json
+    from deeploc.demonstrate import guesses
+    from deeploc.stimuli import Stimulus
+
+    found = guesses(run, Stimulus(image.name, image.absolute()), dose, seed=seed)
+    if as_json:
+        told = {name: [asdict(guess) for guess in best] for name, best in found.items()}
+        print_json({"image": str(image), "guesses": told})
+    else:
+        print_guesses(found)

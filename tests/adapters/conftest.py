@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of many families, with tokenizers that differ in what they add."""
+"""Tiny random language models of many families, their tokenizers, and images for other networks."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -157,3 +158,49 @@ def adapter_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HFAdap
         return load(str(folders[key]), ModelOptions(**options))
 
     return load_family
+
+
+# images
+
+SHAPES = {"wide.jpg": (97, 61), "tall.png": (40, 130), "square.jpg": (80, 80), "small.png": (9, 5)}
+"""File name -> width and height."""
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Stimulus]:
+    """Return image files of unequal shapes: noise, every one at a scale of its own."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number, (name, size) in enumerate(SHAPES.items()):
+        noise = rng.integers(0, 256, (3 * 2**number, 3 * 2**number, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(folder / name)
+    return [Stimulus(name, folder / name) for name in SHAPES]
+
+
+class Shrunk:
+    """A transform as users write them: an image squeezed to a square, colours from -1 to 1."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        pixels = np.asarray(image.resize((self.size, self.size)), np.float32)
+        return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
+
+    def __repr__(self) -> str:
+        return f"Shrunk({self.size})"
+
+
+def inputs_of(stimuli: Sequence[Stimulus], transform: Callable[..., Any]) -> torch.Tensor:
+    """Return the images as a network takes them, prepared by ``transform`` one after the other."""
+    opened = [Image.open(stimulus.content).convert("RGB") for stimulus in stimuli]
+    return torch.stack([transform(image) for image in opened])
+
+
+def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Add noise to every weight: what begins as 0 or 1 would hide mistakes."""
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=noise)
+    return module.eval()

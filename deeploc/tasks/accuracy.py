@@ -1,0 +1,171 @@
+"""Accuracy: whether a classifier names stimuli as their labels say."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import BeforeValidator, Field
+
+from deeploc.adapter import Adapter, Classifies
+from deeploc.errors import TaskError
+from deeploc.results import Better, Measurement
+from deeploc.stimuli.sources import as_text
+from deeploc.strict import StrictModel, Text, as_list
+from deeploc.task import TaskContext, require
+
+from ._classes import Names
+from ._items import fingerprint, labelled
+from ._shown import Shown, prepared
+
+NAME = "accuracy"
+
+TOP = 5
+"""How many guesses ``top5`` allows; it is measured where the model has more classes than that."""
+
+Labels = tuple[str, ...]
+"""Names of classes any of which is right."""
+
+Rows = Int[np.ndarray, " row"]
+
+Groups = Mapping[str, Mapping[Labels, Rows]]
+"""Condition -> labels -> the stimuli that have them, counted within the condition."""
+
+Ranks = Int[np.ndarray, " stimulus"]
+"""How many classes come before the right one."""
+
+
+class Accuracy:
+    """``top1`` and ``top5`` (0-1): the right class is the most probable one, or among five.
+
+    Where several classes are right, the most probable of them counts; of equally probable classes
+    the one with the lower number comes first. top5 is left out for models of five classes or
+    fewer, which always have it. A condition whose stimuli have different labels is also reported
+    per label, as ``CONDITION/LABEL``. A stimulus without a finite answer is wrong.
+    """
+
+    name = NAME
+    metrics: Mapping[str, Better] = {"top1": "higher", "top5": "higher"}
+
+    def __init__(self, sets: Sequence[tuple[Shown, Groups]]) -> None:
+        self._sets = sets
+        self._right: Mapping[Labels, list[int]] | None = None
+        self.identity = {"items": [_identity(shown, groups) for shown, groups in sets]}
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Find the class that each label means.
+
+        Raises
+        ------
+        TaskError
+            If a label means no class of the model, or several.
+        """
+        classes = require(adapter, Classifies, NAME).classes
+        n_classes = len(classes) or self._sets[0][0].answers(adapter, NAME).logits.shape[1]
+        names = Names(classes, n_classes)
+        self._right = {
+            labels: sorted({names.number(label, place) for label in labels})
+            for shown, groups in self._sets
+            for labels, place in _places(shown, groups)
+        }
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return top1 and top5 per condition, and per label within it."""
+        right = prepared(self._right, NAME)
+        measurements = []
+        for shown, groups in self._sets:
+            logits = shown.answers(adapter, NAME).logits
+            for condition, by_label in groups.items():
+                ranks = np.empty(len(shown.rows[condition]), dtype=np.int64)
+                parts = {condition: ranks}
+                for labels, rows in by_label.items():
+                    ranks[rows] = _ranks(logits[shown.rows[condition][rows]], right[labels])
+                    if len(by_label) > 1:
+                        parts[f"{condition}/{labels[0]}"] = ranks[rows]
+                for name, chosen in parts.items():
+                    measurements += _hits(name, chosen, logits.shape[1])
+        return measurements
+
+
+def _as_labels(value: Any) -> Any:
+    listed = as_list(value)  # YAML reads a class number as a number
+    return [as_text(label) for label in listed] if isinstance(listed, list) else listed
+
+
+class _Classes(StrictModel):
+    """Condition of the contrast -> the class, or classes, of the model that its stimuli show."""
+
+    classes: Mapping[Text, Annotated[Labels, Field(min_length=1), BeforeValidator(_as_labels)]] = (
+        Field(min_length=1)
+    )
+
+
+def make(options: Mapping[str, Any], context: TaskContext) -> Accuracy:
+    """Return the task over the held-out half, over labelled sources, or over both.
+
+    ``classes`` in ``options`` maps conditions of the contrast to their class; any other key is a
+    condition with the source of its stimuli and labels.
+    """
+    if not options:
+        raise TaskError(
+            f"task {NAME!r} has no labels; give the classes of the conditions, "
+            f"`{NAME}: {{classes: {{CONDITION: CLASS}}}}`, or labelled images, "
+            f"`{NAME}: {{NAME: {{images: 'FOLDER/*/*.jpg'}}}}` or --task {NAME}=LABELS.csv"
+        )
+    rest = {name: source for name, source in options.items() if name != "classes"}
+    sets: list[tuple[Shown, Groups]] = []
+    if "classes" in options:
+        classes = _Classes.model_validate({"classes": options["classes"]}).classes
+        shown = Shown.of(context.held_out).only(NAME, list(classes))
+        sets.append((shown, {c: {classes[c]: np.arange(len(shown.rows[c]))} for c in classes}))
+        if twice := [name for name in rest if name in classes]:
+            raise TaskError(f"task {NAME!r} has {twice[0]!r} twice; call the source something else")
+    if rest:
+        sets.append(_of_sources(rest, context))
+    return Accuracy(sets)
+
+
+def _of_sources(options: Mapping[str, Any], context: TaskContext) -> tuple[Shown, Groups]:
+    found = labelled(NAME, options, context)
+    shown = Shown.of({name: [stimulus for stimulus, _ in pairs] for name, pairs in found.items()})
+    groups: dict[str, dict[Labels, Rows]] = {}
+    for name, pairs in found.items():
+        said = np.array([label for _, label in pairs])
+        groups[name] = {(str(one),): np.flatnonzero(said == one) for one in np.unique(said)}
+    return shown, groups
+
+
+def _identity(shown: Shown, groups: Groups) -> dict[str, Any]:
+    said = {
+        name: [(labels, rows.tolist()) for labels, rows in by_label.items()]
+        for name, by_label in groups.items()
+    }
+    return {"shown": shown.identity(), "labels": fingerprint(said)}
+
+
+def _places(shown: Shown, groups: Groups) -> Iterator[tuple[Labels, str]]:
+    """Yield all labels with the place of the first stimulus that has them."""
+    for condition, by_label in groups.items():
+        for labels, rows in by_label.items():
+            stimulus = shown.stimuli[shown.rows[condition][rows[0]]]
+            yield labels, f"task {NAME!r}, {condition} ({stimulus.id})"
+
+
+def _ranks(logits: Float[np.ndarray, "stimulus class"], right: Sequence[int]) -> Ranks:
+    """Return how many classes come before the best of the ``right`` ones: all, if not finite."""
+    best = np.asarray(right)[logits[:, right].argmax(axis=1)][:, None]
+    value = np.take_along_axis(logits, best, axis=1)
+    n_classes = logits.shape[1]
+    before = (logits > value) | ((logits == value) & (np.arange(n_classes) < best))
+    finite = np.isfinite(logits).all(axis=1)
+    ranks: Ranks = np.where(finite, before.sum(axis=1), n_classes)
+    return ranks
+
+
+def _hits(condition: str, ranks: Ranks, n_classes: int) -> list[Measurement]:
+    each = np.ones(len(ranks))
+    tops = {"top1": 1, "top5": TOP} if n_classes > TOP else {"top1": 1}
+    return [
+        Measurement(metric, condition, (ranks < top).astype(np.float64), each)
+        for metric, top in tops.items()
+    ]

@@ -1,0 +1,88 @@
+"""Label stability: whether the model still sees in a stimulus what it saw when intact."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from scipy.special import log_softmax
+
+from deeploc.adapter import Adapter
+from deeploc.errors import TaskError
+from deeploc.results import Better, Measurement
+from deeploc.task import TaskContext
+
+from ._shown import Shown, held_out, prepared
+
+NAME = "label-stability"
+
+Logits = Float[np.ndarray, "stimulus class"]
+
+
+class LabelStability:
+    """``unchanged`` (share, 0-1) and ``kl`` (nats) of predictions against the intact model's.
+
+    A prediction is unchanged if its most probable class is still the same; kl is the divergence
+    KL(intact ‖ now) of the probabilities of all classes. It needs no labels, and the intact model
+    has 1 and 0. Where a broken model gives no finite answer, it is changed and kl is infinite.
+
+    Source: Kullback & Leibler (1951), Ann. Math. Stat. 22, 79-86.
+    """
+
+    name = NAME
+    metrics: Mapping[str, Better] = {"unchanged": "higher", "kl": "lower"}
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._intact: Logits | None = None
+        self.identity = {"items": shown.identity()}
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Keep the logits of the intact model, which must be finite and of several classes."""
+        intact = self._shown.answers(adapter, NAME).logits
+        if intact.shape[1] < 2:
+            raise TaskError(
+                f"task {NAME!r} needs a model with at least two classes; "
+                f"{adapter.identity.get('model', 'this model')} has one; leave the task out"
+            )
+        if bad := int((~_finite(intact)).sum()):
+            raise TaskError(
+                f"task {NAME!r}: the intact model's logits are not finite for {bad} of "
+                f"{len(intact)} stimuli, so that nothing can be held against them; "
+                "try --dtype float32"
+            )
+        self._intact = intact
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return unchanged and kl per condition."""
+        intact = prepared(self._intact, NAME)
+        now = self._shown.answers(adapter, NAME).logits
+        unchanged = (_finite(now) & (now.argmax(axis=1) == intact.argmax(axis=1))).astype(float)
+        kl = _divergence(intact, now)
+        measurements = []
+        for condition, rows in self._shown.rows.items():
+            each = np.ones(len(rows))
+            measurements += [
+                Measurement("unchanged", condition, unchanged[rows], each),
+                Measurement("kl", condition, kl[rows], each),
+            ]
+        return measurements
+
+
+def make(options: Mapping[str, Any], context: TaskContext) -> LabelStability:
+    """Return the task over the held-out half, or over its ``conditions`` in ``options``."""
+    return LabelStability(held_out(NAME, options, context.held_out))
+
+
+def _finite(logits: Logits) -> Bool[np.ndarray, " stimulus"]:
+    finite: Bool[np.ndarray, " stimulus"] = np.isfinite(logits).all(axis=1)
+    return finite
+
+
+def _divergence(intact: Logits, now: Logits) -> Float64[np.ndarray, " stimulus"]:
+    known = np.where(_finite(now)[:, None], now, 0.0)
+    log_p = log_softmax(intact.astype(np.float64), axis=1)
+    log_q = log_softmax(known.astype(np.float64), axis=1)
+    kl = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+    # rounding may leave -1e-17, which no divergence is
+    return np.where(_finite(now), np.maximum(kl, 0.0), np.inf)

@@ -1,0 +1,96 @@
+"""A classifier whose every number can be worked out by hand: it sees the mean colour."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from deeploc.ablation import Ablation
+from deeploc.adapter import Answers, Batch
+from deeploc.contrast import Readout
+from deeploc.stimuli import Stimulus
+from deeploc.stimuli.pictures import decode
+from deeploc.units import Layout, Site
+
+CLASSES = (
+    ("red thing", "crimson"),
+    ("green thing", "n00000002"),
+    ("blue thing",),
+    ("crane", "bird"),
+    ("crane", "machine"),
+    ("night", "red_thing"),
+    ("bird",),
+)
+
+WEIGHTS = np.array(
+    [
+        [8.0, 1.0, 0.0, 3.0, 3.0, -1.0, 0.5],
+        [0.0, 8.0, 1.0, 2.0, 2.0, -1.0, 0.5],
+        [1.0, 0.0, 8.0, 1.0, 1.0, -1.0, 0.5],
+    ],
+    dtype=np.float32,
+)
+"""What red, green and blue (0-1) say for each class."""
+
+CONDITIONS = {"reds": (200, 30, 20), "greens": (30, 190, 40), "blues": (10, 40, 210)}
+
+
+class ColourAdapter:
+    """Three units, the mean red, green and blue of an image; ``asked`` is what was classified."""
+
+    identity: Mapping[str, Any] = {"adapter": "colours", "model": "colours", "weights": "none"}
+    sites = Layout((Site("retina", "block", 3),))
+
+    def __init__(
+        self, weights: np.ndarray = WEIGHTS, classes: Sequence[Sequence[str]] = CLASSES
+    ) -> None:
+        self.classes = classes
+        self.asked: list[tuple[Stimulus, ...]] = []
+        self._weights = weights
+        self._ablations: list[Ablation] = []
+
+    def activations(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[Batch]:
+        del layout, readout  # there is one site without positions
+        yield Batch(np.arange(len(stimuli)), self._colours(stimuli))
+
+    @contextmanager
+    def ablated(self, ablation: Ablation) -> Iterator[None]:
+        self._ablations.append(ablation)
+        try:
+            yield
+        finally:
+            self._ablations.pop()
+
+    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
+        self.asked.append(tuple(stimuli))
+        features = self._colours(stimuli)
+        return Answers(features @ self._weights, features)
+
+    def _colours(self, stimuli: Sequence[Stimulus]) -> Float32[np.ndarray, "stimulus 3"]:
+        images = [np.asarray(decode(Path(stimulus.content))) for stimulus in stimuli]
+        x = np.array([image.mean(axis=(0, 1)) / 255 for image in images])
+        for ablation in self._ablations:
+            held = 0.0 if ablation.offset is None else ablation.offset
+            x = np.where(ablation.mask.selected, ablation.gain * x + held, x)
+        return x.astype(np.float32)
+
+
+def paint(path: Path, colour: Sequence[int]) -> Stimulus:
+    """Write a picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3), tuple(colour)).save(path)
+    return Stimulus(path.name, path)
+
+
+def paint_all(folder: Path, n: int) -> dict[str, list[Stimulus]]:
+    """Write ``n`` pictures of each of the `CONDITIONS`, no two of them alike."""
+    return {
+        name: [paint(folder / name / f"{i}.png", (r + i, g + 2 * i, b + i)) for i in range(n)]
+        for name, (r, g, b) in CONDITIONS.items()
+    }

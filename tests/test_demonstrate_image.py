@@ -1,0 +1,212 @@
+"""Vision on the command line: a run whose tasks classify, and `deeploc ablate --image`."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from scipy.special import softmax
+
+from deeploc.cli import main
+from deeploc.cli._console import print_guesses
+from deeploc.demonstrate import Dose, Guess, continuations, guesses
+from deeploc.errors import TaskError
+from deeploc.experiment import open_run
+from deeploc.stimuli import Stimulus
+
+from . import colours
+from .colours import CLASSES, WEIGHTS, paint, paint_all
+
+CONTRAST = """\
+name: redness
+title: Reds > greens, blues
+modality: image
+source: painted for the tests
+conditions:
+  reds: {images: reds}
+  greens: {images: greens}
+  blues: {images: blues}
+contrast: reds > greens, blues
+read: {sites: [block], pool: mean}
+select: {k: 1}
+ablate: {mode: zero, controls: {random: 3}}
+evaluate:
+  - label-stability
+  - accuracy: {classes: {reds: red thing, greens: green thing}}
+  - category-probe
+"""
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run, its contrast and pictures beside it; no test changes it."""
+    folder = tmp_path_factory.mktemp("redness")
+    paint_all(folder, 8)
+    (folder / "redness.yaml").write_text(CONTRAST)
+    model = f"torch:{colours.__name__}:ColourAdapter"
+    result = run("run", folder / "redness.yaml", "-m", model, "-o", folder / "run", "-q")
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+def expected(colour: tuple[int, int, int], gone: int | None) -> list[dict[str, object]]:
+    """Return the five likeliest classes for a colour, worked out apart from the code."""
+    seen = np.array(colour) / 255 * (np.arange(3) != gone)
+    probabilities = softmax(seen @ WEIGHTS)
+    best = sorted(range(7), key=lambda i: (-round(probabilities[i], 9), i))[:5]
+    return [
+        {"label": CLASSES[i][0], "probability": pytest.approx(probabilities[i], rel=1e-5)}
+        for i in best
+    ]
+
+
+def test_image_is_named_intact_ablated_and_under_a_control(finished: Path, tmp_path: Path) -> None:
+    """Five labels with their probabilities each time; the control silences another colour."""
+    paint(tmp_path / "some.png", (250, 100, 20))
+    result = run("ablate", finished, "--image", tmp_path / "some.png", "--json")
+    told = json.loads(result.stdout)
+
+    assert list(told["guesses"]) == [
+        "intact",
+        "ablated: 1 units of block, zero",
+        "control: random",
+    ]
+    intact, ablated, control = told["guesses"].values()
+    assert told["image"] == str(tmp_path / "some.png")
+    assert intact == expected((250, 100, 20), None)
+    assert ablated == expected((250, 100, 20), 0)
+    assert control in [expected((250, 100, 20), other) for other in (1, 2)]
+
+
+def test_the_seed_draws_the_control(finished: Path, tmp_path: Path) -> None:
+    """Some of ten seeds silence green, others blue; the rest stays the same."""
+    path = paint(tmp_path / "some.png", (250, 100, 20)).content
+    opened = open_run(finished)
+    found = [
+        guesses(opened, Stimulus("", path), Dose(), seed=s)["control: random"][0].probability
+        for s in range(10)
+    ]
+
+    assert len(set(found)) == 2
+
+
+def test_guesses_are_printed_side_by_side(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As wide as the terminal: three columns, probabilities before labels."""
+    monkeypatch.setenv("COLUMNS", "90")
+    paint(tmp_path / "some.png", (250, 100, 20))
+    lines = run("ablate", finished, "--image", tmp_path / "some.png").stdout.splitlines()
+    first = expected((250, 100, 20), None)[0]
+
+    assert lines[0].split()[0] == "intact"
+    assert lines[-5].startswith(" 9")
+    assert "%  red thing " in lines[-5]
+    assert first["label"] == "red thing"
+    assert len(lines) == 2 + 1 + 5
+    assert max(map(len, lines)) <= 90
+
+
+def test_long_labels_are_cut_and_no_answer_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is longer than its column."""
+    monkeypatch.setenv("COLUMNS", "40")
+    print_guesses({"intact": [Guess("three-toed sloth, ai", 0.5), Guess("3", 1)], "ablated: x": []})
+
+    assert capsys.readouterr().out.splitlines() == [
+        "intact              ablated: x",
+        "──────────────────  ──────────────────",
+        " 50.0%  three-toe…  no answer: the",
+        "100.0%  3           logits are not",
+        "                    finite",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "give exactly one of --prompt TEXT and --image FILE"),
+        (["--prompt", "a", "--image", "{}"], "give exactly one of --prompt TEXT and --image FILE"),
+        (["--image", "{}", "--max-tokens", "40"], "--max-tokens is for --prompt; an image is"),
+        (["--image", "{}", "--temperature", "0"], "--temperature is for --prompt; an image is"),
+        (["--image", "{}/no.png"], "does not exist"),
+    ],
+)
+def test_usage_is_checked_first(args: list[str], message: str, tmp_path: Path) -> None:
+    """Before the run is even opened: there is none here."""
+    paint(tmp_path / "a.png", (1, 2, 3))
+    result = run("ablate", tmp_path, *(arg.format(tmp_path / "a.png") for arg in args))
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_broken_image_is_one_line(finished: Path, tmp_path: Path) -> None:
+    """Named with its path, without a traceback."""
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand nothing more")
+    result = run("ablate", finished, "--image", tmp_path / "broken.png")
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith(f"Error: {tmp_path / 'broken.png'}: is truncated or damaged")
+    assert result.stderr.count("\n") == 1
+
+
+def test_mode_that_does_not_exist_is_one_line(finished: Path, tmp_path: Path) -> None:
+    """The message quotes it and lists the modes."""
+    path = paint(tmp_path / "a.png", (1, 2, 3)).content
+    result = run("ablate", finished, "--image", path, "--mode", "zeros")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: no ablation mode 'zeros'; there are 'zero', 'mean'")
+
+
+def test_classifier_has_no_words(finished: Path) -> None:
+    """What the model lacks, and what it is for."""
+    opened = open_run(finished)
+    with pytest.raises(TaskError, match="colours cannot continue a prompt: it lacks the ability"):
+        continuations(opened, "the", Dose(), max_tokens=1, temperature=0, seed=0)
+
+
+def rows_of(folder: Path) -> list[str]:
+    return (folder / "scores.csv").read_text().splitlines()
+
+
+def test_run_with_every_task(finished: Path) -> None:
+    """Scores of all three, intact and ablated, and a report that tells of them."""
+    rows = [row.split(",") for row in rows_of(finished)]
+    intact = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "none"}
+    top = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "top"}
+
+    assert intact["label-stability", "kl", "reds"] == 0
+    assert intact["accuracy", "top1", "greens"] == intact["category-probe", "accuracy", "reds"] == 1
+    assert top["accuracy", "top1", "reds"] == top["label-stability", "unchanged", "reds"] == 0
+    assert "label-stability unchanged (reds)" in (finished / "report.html").read_text()
+
+
+def test_scores_of_other_pictures_are_not_reused(finished: Path, tmp_path: Path) -> None:
+    """A held-out picture that shows something else is measured anew; otherwise nothing is."""
+    own = tmp_path / "own"
+    shutil.copytree(finished.parent, own)
+    manifest = (own / "run" / "manifest.json").read_text()
+    (own / "run" / "manifest.json").write_text(manifest.replace(str(finished.parent), str(own)))
+    doctored = [re.sub(r"^(([^,]*,){6})0\.0,", r"\g<1>0.125,", row) for row in rows_of(own / "run")]
+    (own / "run" / "scores.csv").write_text("\n".join(doctored) + "\n")
+
+    assert run("evaluate", own / "run", "-q").exit_code == 0
+    assert rows_of(own / "run") == doctored != rows_of(finished)
+
+    held_out = open_run(own / "run").halves[1]["blues"][0]
+    paint(Path(held_out.content), (0, 0, 99))
+    assert run("evaluate", own / "run", "-q").exit_code == 0
+    kept = [row for row in rows_of(own / "run") if ",0.125," in row]
+    assert kept == [row for row in doctored if ",0.125," in row and row.startswith("accuracy")]
+    assert len(kept) > 0

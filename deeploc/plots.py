@@ -151,7 +151,8 @@ def _draw_dose(
 def _control_points(effect: Effect) -> Iterator[tuple[float, Sequence[float], dict[str, Any]]]:
     """Yield (where beside the dose, values, how to draw them) of each sort of control."""
     random = {"color": CONTROL, "marker": "o", "alpha": 0.6, "label": "matched random"}
-    yield 0.0, effect.controls, random
+    if effect.controls:  # matplotlib cannot lay out a row of which a part is empty
+        yield 0.0, effect.controls, random
     for n, (name, values) in enumerate(further_controls(effect).items()):
         colour, marker = _OTHERS[n % len(_OTHERS)]
         yield 0.2, values, {"color": colour, "marker": marker, "label": name}

@@ -145,7 +145,7 @@ def _task(text: str) -> Any:
 
 
 def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
-    """Return those of ``options`` that are model options: device, dtype, weights, seed, …"""
+    """Return those of ``options`` that are model options: device, dtype, weights and so on."""
     from dataclasses import fields
 
     from deeploc.adapter import ModelOptions

@@ -12,7 +12,7 @@ from deeploc.units import Layout
 Activations = Float[Tensor, "batch position unit"]
 Valid = Bool[Tensor, "batch position"] | None
 """Which positions count; ``None`` where all of them do."""
-Pooled = Float[Tensor, "batch unit"]
+Pooled = Float[Tensor, "batch pooled"]
 Pool = Callable[[Activations, Valid], Pooled]
 
 TEXT = ("last", "mean", "max", "none")

@@ -46,8 +46,8 @@ class Readout(StrictModel):
     ``sites`` are kinds or globs over site names (``"*"``: every site of every kind). ``pool`` is
     ``last`` for texts and ``mean`` for images unless said otherwise. ``tokens: content`` never
     reads special tokens, and its ``last`` is the last token that ends a word; ``all`` reads every
-    attended token. ``max_tokens`` truncates (``None``: at the model's own context length); ``lowercase`` is
-    applied when the stimuli are loaded.
+    attended token. ``max_tokens`` truncates (``None``: at the model's own context length);
+    ``lowercase`` is applied when the stimuli are loaded.
     """
 
     sites: Texts = ("block",)

@@ -99,12 +99,18 @@ def _shown(
 ) -> ImageAdapter:
     """Return an adapter of images; one grey image tells which size the transform makes."""
 
-    def crop(image: Image) -> Pixels:
-        return _pixels(transform(image), name, shape)
-
-    shape: tuple[int, ...] = ()
     grey = new_image("RGB", (256, 256), (128, 128, 128))
-    shape = rows, columns, colours = crop(grey).shape
+    rows, columns, colours = shape = _pixels(transform(grey), name).shape
+
+    def crop(image: Image) -> Pixels:
+        pixels = _pixels(transform(image), name)
+        if pixels.shape != shape:
+            raise AdapterError(
+                f"transform of {name} makes (row, column, colour) = {pixels.shape} of one image "
+                f"and {shape} of another; let it crop all of them to one size"
+            )
+        return pixels
+
     described = {"transform": re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(transform).split()))}
     prepared = Preparation(crop, (), (), described)
     identity = {"adapter": "torch", "model": name}
@@ -114,20 +120,16 @@ def _shown(
     return ImageAdapter(module, prepared, size, identity, names, options, sites)
 
 
-def _pixels(made: Any, name: str, shape: tuple[int, ...]) -> Pixels:
-    """Return what a transform made as (row, column, colour); ``shape`` is to be kept, if any."""
-    if not isinstance(made, Tensor) or made.ndim != 3 or not made.is_floating_point():
-        raise AdapterError(
-            f"transform of {name} returned {getattr(made, 'dtype', type(made).__name__)}; it must "
-            "return a float tensor (colour, row, column), as ToTensor of torchvision does"
-        )
-    pixels = np.moveaxis(made.numpy(), 0, -1)
-    if shape and pixels.shape != shape:
-        raise AdapterError(
-            f"transform of {name} makes (row, column, colour) = {pixels.shape} of one image and "
-            f"{shape} of another; let it crop all of them to one size"
-        )
-    return pixels
+def _pixels(made: Any, name: str) -> Pixels:
+    """Return what a transform made as (row, column, colour)."""
+    if isinstance(made, Tensor) and made.ndim == 3 and made.is_floating_point():
+        return np.moveaxis(made.numpy(), 0, -1)
+    tensor = isinstance(made, Tensor)
+    told = f"{made.dtype} {tuple(made.shape)}" if tensor else type(made).__name__
+    raise AdapterError(
+        f"transform of {name} returned {told}; it must return a float tensor (colour, row, "
+        "column), as ToTensor of torchvision does"
+    )
 
 
 def _tried(adapter: ModuleAdapter | ImageAdapter | HFAdapter) -> Adapter:

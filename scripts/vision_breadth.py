@@ -5,8 +5,9 @@
 Random weights, the smallest network of each module of timm at the smallest input it takes; every
 classifier of torchvision. A network passes if its sites are found; if the activations of a batch
 are those of its images one by one (so that no site mixes up images); if a silenced unit of every
-kind of site reads zero, is zero at every position, and changes the network's last features (not its
-answers: some heads begin at zero); and if nothing is left behind. The rest is told in one line.
+kind of site reads zero, is zero at every position, and changes the network's last features; and if
+nothing is left behind. The rest is told in one line. A little noise is added to all weights, since
+many begin at zero and would hide what lies before them.
 """
 
 import argparse
@@ -120,9 +121,13 @@ def told(library: str, module: str, name: str, stimuli: list[Stimulus]) -> dict[
 
 def made(library: str, name: str) -> ImageAdapter:
     options = ModelOptions(untrained=True, batch_size=N_IMAGES, device="cpu")
-    if library == "torchvision":
-        return torchvision_adapter.load(name, options)
-    return timm_adapter.load(name, options)
+    load = torchvision_adapter.load if library == "torchvision" else timm_adapter.load
+    adapter = load(name, options)
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in adapter.module.parameters():  # a gain of 0 would hide all before it
+            parameter += 0.02 * torch.randn(parameter.shape, generator=noise)
+    return adapter
 
 
 def check(adapter: ImageAdapter, stimuli: list[Stimulus]) -> None:

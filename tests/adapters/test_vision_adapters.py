@@ -1,8 +1,9 @@
-"""Networks of images as adapters: pools, preparation, answers, order, errors, modules in hand."""
+"""Adapters of image networks: preparation, answers, pools that need positions, and loading."""
 
-import copy
+import json
+import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,343 +12,476 @@ import numpy as np
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 from scipy import stats as reference
-from timm.data import create_transform, resolve_model_data_config
-from torch import Tensor, nn
-from torchvision import models, transforms
 
 from deeploc.ablation import Ablation
-from deeploc.adapter import Classifies, ModelOptions
-from deeploc.adapters import _pictures, _vision
+from deeploc.adapter import ModelOptions
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
-from deeploc.adapters._pictures import Kept, Pictures, Preparation
+from deeploc.adapters._pictures import Kept
+from deeploc.adapters._vision import ImageAdapter
+from deeploc.adapters.hf import load as load_hf
 from deeploc.adapters.module import wrap
+from deeploc.adapters.reference import load as load_reference
 from deeploc.contrast import Contrast, Readout
 from deeploc.errors import AdapterError, ContrastError
 from deeploc.localization import localize
 from deeploc.stimuli import Stimulus
-from deeploc.testing import check_adapter
-from deeploc.units import Layout, Site, UnitMask
+from deeploc.units import Layout, UnitMask
 
-from .conftest import Shrunk, hooks_of, inputs_of, shaken, texts, values_of
+from .conftest import Shrunk, inputs_of, shaken
 
-UNTRAINED = ModelOptions(untrained=True)
-
-
-def small_vit(**options: Any) -> nn.Module:
-    size = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-    return timm.create_model("vit_tiny_patch16_224", num_classes=5, **{**size, **options})
-
-
-def wrapped(module: nn.Module, size: int = 32, **options: Any) -> Any:
-    return wrap(shaken(module), transform=Shrunk(size), **options)
+UNTRAINED = ModelOptions(untrained=True, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def resnet() -> Any:
-    return wrapped(timm.create_model("test_resnet", num_classes=5))
+def resnet() -> ImageAdapter:
+    adapter = timm_adapter.load("test_resnet", UNTRAINED)
+    shaken(adapter.module)
+    return adapter
 
 
 @pytest.fixture(scope="module")
-def vit() -> Any:
-    return wrapped(small_vit())
+def vit() -> ImageAdapter:
+    adapter = timm_adapter.load("test_vit", UNTRAINED)
+    shaken(adapter.module)
+    return adapter
+
+
+@pytest.fixture
+def passes(resnet: ImageAdapter) -> Iterator[list[int]]:
+    """Return a list that grows with the size of every forward pass of ``resnet``."""
+    seen: list[int] = []
+    hook = resnet.module.register_forward_hook(lambda _m, args, _o: seen.append(len(args[0])))
+    yield seen
+    hook.remove()
+
+
+def transform_of(module: torch.nn.Module) -> Any:
+    return timm.data.create_transform(**timm.data.resolve_model_data_config(module))
+
+
+def values(adapter: ImageAdapter, stimuli: list[Stimulus], layout: Layout, pool: str) -> np.ndarray:
+    readout = Readout.model_validate({"pool": pool})
+    return np.concatenate([b.values for b in adapter.activations(stimuli, layout, readout)])
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_images_are_prepared_as_timm_does(name: str, pictures: list[Stimulus]) -> None:
+    """Crop, interpolation and normalization are timm's, on images of any shape."""
+    adapter = timm_adapter.load(name, UNTRAINED)
+    logits = adapter.classify(pictures).logits
+    with torch.inference_mode():
+        plain = adapter.module(inputs_of(pictures, transform_of(adapter.module)))
+
+    np.testing.assert_allclose(logits, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_images_are_prepared_as_torchvision_does(pictures: list[Stimulus]) -> None:
+    """So are those of the default weights, whatever weights are loaded."""
+    adapter = torchvision_adapter.load("squeezenet1_1", UNTRAINED)
+    preset = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.transforms()
+    with torch.inference_mode():
+        plain = adapter.module(inputs_of(pictures, preset))
+
+    np.testing.assert_allclose(adapter.classify(pictures).logits, plain, rtol=1e-4, atol=1e-5)
+    assert adapter.classes[281] == ("tabby", "tabby cat", "n02123045")
+
+
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_features_are_what_the_classifier_is_given(
+    network: str, pictures: list[Stimulus], request: pytest.FixtureRequest
+) -> None:
+    """The penultimate features are timm's own ``pre_logits``."""
+    adapter = request.getfixturevalue(network)
+    module = adapter.module
+    with torch.inference_mode():
+        maps = module.forward_features(inputs_of(pictures, transform_of(module)))
+        plain = module.forward_head(maps, pre_logits=True)
+
+    np.testing.assert_allclose(adapter.classify(pictures).features, plain, rtol=1e-3, atol=1e-5)
+
+
+def test_answers_are_computed_once_per_state(
+    resnet: ImageAdapter, pictures: list[Stimulus], passes: list[int]
+) -> None:
+    """The same question is answered from memory, until ablation, stimuli or a weight change."""
+    resnet.classify(pictures[:2])
+    intact = resnet.classify(pictures)
+    assert resnet.classify(list(pictures)) is intact
+    assert passes == [2, 4]
+
+    mask = UnitMask(resnet.sites, np.ones(resnet.sites.n_units, dtype=bool))
+    with resnet.ablated(Ablation(mask)):
+        ablated = resnet.classify(pictures)
+        assert resnet.classify(pictures) is ablated
+    assert not np.array_equal(ablated.logits, intact.logits)
+    assert resnet.classify(pictures) is intact
+
+    with torch.no_grad():
+        resnet.module.fc.bias.add_(1.0)
+    changed = resnet.classify(pictures)
+    np.testing.assert_allclose(changed.logits, intact.logits + 1, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        resnet.module.fc.bias.sub_(1.0)
+
+
+def test_kept_images_stay_within_their_limit() -> None:
+    """The longest unused image goes first."""
+    kept = Kept(limit=250)
+    stimuli = [Stimulus(str(i), Path(str(i))) for i in range(3)]
+    image = np.zeros((10, 10, 1), dtype=np.uint8)
+    kept.put(stimuli[0], image)
+    kept.put(stimuli[1], image)
+    assert kept.get(stimuli[0]) is image
+    kept.put(stimuli[2], image)
+
+    assert kept.get(stimuli[1]) is None
+    assert kept.get(stimuli[0]) is image
+    assert kept.size == 200
+
+
+def test_class_token_is_position_zero(vit: ImageAdapter, pictures: list[Stimulus]) -> None:
+    """Pool `cls` is what a plain hook sees at token 0."""
+    site = vit.sites.choose(["block"]).sites[-1]
+    seen: list[torch.Tensor] = []
+    module = vit.module.get_submodule(site.path)
+    hook = module.register_forward_hook(lambda _m, _a, out: seen.append(out[:, 0]))
+    with torch.inference_mode():
+        vit.module(inputs_of(pictures, transform_of(vit.module)))
+    hook.remove()
+
+    read = values(vit, pictures, Layout((site,)), "cls")
+    np.testing.assert_allclose(read, seen[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit_relpos", "cait_xxs24_224"])
+def test_networks_without_class_token_refuse_cls(name: str, pictures: list[Stimulus]) -> None:
+    """Maps have none, nor have patches that are averaged, nor CaiT's before its last blocks."""
+    adapter = timm_adapter.load(name, UNTRAINED)
+
+    with pytest.raises(
+        AdapterError, match=r"pool 'cls' needs a class token, and site \S+ has none"
+    ):
+        values(adapter, pictures, adapter.sites, "cls")
+
+
+@pytest.mark.parametrize("pool", ["last"])
+def test_images_have_no_last_position(pool: str, resnet: ImageAdapter) -> None:
+    """The message lists the pools of images."""
+    with pytest.raises(AdapterError, match=r"'last' does not apply .* mean, max, cls, none"):
+        values(resnet, [], resnet.sites, pool)
 
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Stimulus]]:
-    """Return two conditions of small images, the first redder than the second."""
+    """Return two conditions of twelve images of unlike noise."""
     folder = tmp_path_factory.mktemp("noise")
-    rng = np.random.default_rng(0)
-    conditions: dict[str, list[Stimulus]] = {"red": [], "blue": []}
-    for number in range(11):
-        name, path = ("red", "blue")[number % 2], folder / f"{number}.png"
-        pixels = rng.integers(0, 200, (12, 10, 3), dtype=np.uint8)
-        pixels[..., 0 if name == "red" else 2] += 50
-        Image.fromarray(pixels).save(path)
-        conditions[name].append(Stimulus(path.name, path))
-    return conditions
+    rng = np.random.default_rng(1)
+    found: dict[str, list[Stimulus]] = {"a": [], "b": []}
+    for number in range(24):
+        name = "ab"[number % 2]
+        grain = 4 if name == "a" else 16
+        pixels = rng.integers(0, 256, (grain, grain, 3), dtype=np.uint8)
+        path = folder / f"{name}{number}.png"
+        Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+        found[name].append(Stimulus(path.name, path))
+    return found
 
 
-def contrast(**read: Any) -> Contrast:
+def contrast_of(pool: str) -> Contrast:
+    images = {"images": "unused"}
     return Contrast.model_validate(
         {
-            "name": "red",
-            "title": "Red > blue",
+            "name": "x",
+            "title": "x",
             "modality": "image",
-            "source": "made up for the tests",
-            "conditions": {"red": {"images": ["r/*"]}, "blue": {"images": ["b/*"]}},
-            "contrast": "red > blue",
-            "read": read,
+            "source": "x",
+            "conditions": {"a": images, "b": images},
+            "contrast": "a > b",
+            "read": {"sites": "block", "pool": pool},
         }
     )
 
 
-@torch.inference_mode()
-def seen(adapter: Any, path: str, stimuli: Sequence[Stimulus], size: int = 32) -> Tensor:
-    """Return what a plain hook sees a module return."""
-    tensors: list[Tensor] = []
-    module = adapter.module.get_submodule(path)
-    handle = module.register_forward_hook(lambda *called: tensors.append(called[-1].clone()))
-    images = inputs_of(stimuli, Shrunk(size)).contiguous(memory_format=torch.channels_last)
-    adapter.module.eval()(images)
-    handle.remove()
-    return tensors[0]
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_every_position_equals_brute_force(name: str, noise: dict[str, list[Stimulus]]) -> None:
+    """Statistics of pool `none` are those of all activations stored, to 1e-5."""
+    adapter = timm_adapter.load(name, replace(UNTRAINED, batch_size=5))
+    stat_map = localize(adapter, contrast_of("none"), noise)
+    stored = {c: stored_maps(adapter, stimuli) for c, stimuli in noise.items()}
+    welch = reference.ttest_ind(stored["a"], stored["b"], equal_var=False)
+
+    assert stat_map.layout.n_units == stored["a"].shape[1] > 10_000
+    for condition, x in stored.items():
+        np.testing.assert_allclose(stat_map.means[condition], x.mean(0), rtol=1e-5, atol=1e-5)
+        sd = x.std(0, ddof=1)
+        np.testing.assert_allclose(stat_map.sds[condition], sd, rtol=1e-4, atol=1e-5)
+    alive = np.isfinite(welch.statistic) & (stored["a"].std(0) > 1e-4)
+    np.testing.assert_allclose(stat_map.t[alive], welch.statistic[alive], rtol=1e-3, atol=1e-3)
 
 
-# pool none
+def stored_maps(adapter: ImageAdapter, stimuli: list[Stimulus]) -> np.ndarray:
+    """Return every block's output by plain hooks, (stimulus, position * unit), as float64."""
+    seen: list[np.ndarray] = []
 
-EVERYWHERE: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-    "resnet": ("layer2.0", lambda x: x.permute(0, 2, 3, 1)),
-    "vit": ("blocks.1", lambda x: x),
-}
-"""Network -> a block, and its activations as (image, positions..., unit)."""
+    def keep(_module: Any, _args: Any, x: torch.Tensor) -> None:
+        last = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+        seen.append(last.flatten(1).double().numpy())
+
+    paths = [site.path for site in adapter.sites.choose(["block"]).sites]
+    hooks = [adapter.module.get_submodule(p).register_forward_hook(keep) for p in paths]
+    inputs = inputs_of(stimuli, transform_of(adapter.module))
+    with torch.inference_mode():
+        adapter.module(inputs.to(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
+    return np.concatenate(seen, axis=1)
 
 
-@pytest.mark.parametrize("network", EVERYWHERE)
-def test_every_position_equals_brute_force(
-    network: str, noise: dict[str, list[Stimulus]], request: pytest.FixtureRequest
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_one_position_of_one_unit_can_be_held(
+    network: str, pictures: list[Stimulus], request: pytest.FixtureRequest
 ) -> None:
-    """t, df, p, means and sds of every unit at every position, as SciPy has them."""
+    """An edit under pool `none` changes exactly that scalar at its site."""
     adapter = request.getfixturevalue(network)
-    site, ordered = EVERYWHERE[network]
-    found = localize(adapter, contrast(sites=[site], pool="none"), noise)
-    stored = {
-        name: ordered(seen(adapter, site, stimuli)).flatten(1).double().numpy()
-        for name, stimuli in noise.items()
-    }
-    expected = reference.ttest_ind(stored["red"], stored["blue"], equal_var=False)
-    varies = np.isfinite(expected.statistic)
+    layout = Layout(adapter.sites.choose(["block"]).sites[:1]).per_position()
+    intact = values(adapter, pictures, layout, "none")
+    chosen = np.zeros(layout.n_units, dtype=bool)
+    chosen[layout.n_units // 2 + 3] = True
+    held = Ablation(UnitMask(layout, chosen), offset=np.full(layout.n_units, 2.5))
+    with adapter.ablated(held):
+        edited = values(adapter, pictures, layout, "none")
 
-    assert varies.mean() > 0.5
-    assert len(found.t) == stored["red"].shape[1]
-    for ours, theirs in (
-        (found.t, expected.statistic),
-        (found.df, expected.df),
-        (found.p, expected.pvalue),
+    np.testing.assert_array_equal(edited[:, chosen], 2.5)
+    np.testing.assert_array_equal(edited[:, ~chosen], intact[:, ~chosen])
+
+
+def test_order_does_not_depend_on_the_batch(resnet: ImageAdapter, noise: Any) -> None:
+    """Every image once, in order, whatever the batch size."""
+    stimuli = noise["a"]
+    expected = values(resnet, stimuli, resnet.sites, "mean")
+    for size in (1, 5, 100):
+        adapter = timm_adapter.load("test_resnet", replace(UNTRAINED, batch_size=size))
+        adapter.module.load_state_dict(resnet.module.state_dict())
+        read = values(adapter, stimuli, adapter.sites, "mean")
+        np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_no_image_is_named(resnet: ImageAdapter, tmp_path: Path) -> None:
+    """A broken file, a text; the threads are gone either way."""
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    with pytest.raises(ContrastError, match=r"bad\.jpg"):
+        values(resnet, [Stimulus("bad", tmp_path / "bad.jpg")], resnet.sites, "mean")
+    with pytest.raises(
+        AdapterError, match="stimulus t:1 is a text, but this model is shown images"
     ):
-        np.testing.assert_allclose(ours[varies], theirs[varies], rtol=1e-5, atol=1e-5)
-    for name, values in stored.items():
-        np.testing.assert_allclose(found.means[name], values.mean(0), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(found.sds[name], values.std(0, ddof=1), rtol=1e-5, atol=1e-5)
+        values(resnet, [Stimulus("t:1", "words")], resnet.sites, "mean")
+
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
 
 
-@pytest.mark.parametrize("mode", ["zero", "mean"])
-@pytest.mark.parametrize("network", EVERYWHERE)
-def test_one_position_of_one_unit_is_ablated(
-    network: str, mode: str, noise: dict[str, list[Stimulus]], request: pytest.FixtureRequest
-) -> None:
-    """Exactly that scalar becomes exactly its own mean, or zero."""
-    adapter = request.getfixturevalue(network)
-    site, ordered = EVERYWHERE[network]
-    found = localize(adapter, contrast(sites=[site], pool="none"), noise)
-    intact = ordered(seen(adapter, site, noise["red"]))
-    n_units, position, unit = intact.shape[-1], 7, 3
-    chosen = np.arange(len(found.t)) == position * n_units + unit
-    with adapter.ablated(Ablation.of(mode, UnitMask(found.layout, chosen), found)):
-        ablated = ordered(seen(adapter, site, noise["red"]))
+def test_text_models_refuse_files(pictures: list[Stimulus]) -> None:
+    """The reference LM says that it reads text."""
+    adapter = load_reference("lm", ModelOptions(device="cpu"))
 
-    expected = intact.flatten(1, -2).clone()
-    value = np.float32(found.baseline[chosen][0]) if mode == "mean" else np.float32(0)
-    assert (expected[:, position, unit] != value.item()).any()
-    expected[:, position, unit] = value.item()
-    assert torch.equal(ablated.flatten(1, -2), expected)
+    with pytest.raises(AdapterError, match=r"wide\.jpg is a file to be shown, but this model"):
+        list(adapter.activations(pictures, adapter.sites, Readout()))
 
 
-def test_every_position_is_read_in_bounded_batches(
-    resnet: Any, noise: dict[str, list[Stimulus]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many images fit a forward pass, no more activations than the limit are held."""
-    layout = resnet.sites.choose(["layer1.0"]).per_position()
-    monkeypatch.setattr(_vision, "_VALUES", 2 * layout.n_units + 1)
-    batches = list(resnet.activations(noise["red"], layout, Readout(pool="none")))
+class Tight(torch.nn.Module):
+    """Runs out of memory above two images."""
 
-    assert [len(batch.indices) for batch in batches] == [2, 2, 2]
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = timm.create_model("test_resnet")
 
-
-def test_texts_have_no_fixed_positions(adapter_of: Callable[..., Any]) -> None:
-    """Pool none is refused by a language model, in one line."""
-    stimuli = {"red": texts(["a b", "c d"]), "blue": texts(["e f", "g h"])}
-    with pytest.raises(AdapterError, match=r"^pool 'none' needs a fixed number .* mean or max$"):
-        localize(adapter_of("gpt2"), contrast(pool="none"), stimuli)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("too many")
+        return self.net(x)
 
 
-# pool cls
+def test_batches_are_halved_until_they_fit(noise: Any) -> None:
+    """Every image is read once, in order, after the memory was exhausted."""
+    torch.manual_seed(0)
+    tight = wrap(Tight().eval(), transform=Shrunk(64), batch_size=7)
+    plain = wrap(tight.module.net, transform=Shrunk(64), batch_size=2)
+    read = values(tight, noise["a"], tight.sites, "mean")
+    expected = values(plain, noise["a"], plain.sites, "mean")
+
+    # float32 sums of up to 1 carry errors of some 1e-8, whatever they come to
+    np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_class_token_is_the_first(vit: Any, pictures: list[Stimulus]) -> None:
-    """Token 0 of every kind of site."""
-    sites = vit.sites.choose(["blocks.0", "blocks.1", "blocks.1.attn"])
-    values = values_of(vit, pictures, sites, pool="cls")
-    for site in sites.sites:
-        expected = seen(vit, site.path, pictures)[:, 0]
-        np.testing.assert_allclose(values[:, sites.slices[site.name]], expected, atol=1e-5)
+def test_wrapped_network_classifies(pictures: list[Stimulus]) -> None:
+    """A module in hand with a transform of its own; its classes keep their names."""
+    torch.manual_seed(0)
+    module = shaken(timm.create_model("test_resnet", num_classes=2))
+    adapter = wrap(module, transform=Shrunk(96), classes=["cat", "dog"], name="mine")
+    with torch.inference_mode():
+        plain = module(inputs_of(pictures, Shrunk(96)))
+
+    assert adapter.classes == (("cat",), ("dog",))
+    assert adapter.identity["preparation"] == {"transform": "Shrunk(96)"}
+    np.testing.assert_allclose(adapter.classify(pictures).logits, plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("make", "site"),
-    [
-        (lambda: timm.create_model("test_resnet"), "layer1.0"),
-        (lambda: small_vit(class_token=False, global_pool="avg"), "blocks.0"),
-        (
-            lambda: timm.create_model(
-                "cait_xxs24_224", img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2
-            ),
-            "blocks.0",
-        ),
-    ],
-    ids=["cnn", "vit-without", "cait-patches"],
-)
-def test_class_token_is_missed(
-    make: Callable[[], nn.Module], site: str, pictures: list[Stimulus]
-) -> None:
-    """Maps, patches without one, and patches that meet theirs only later: refused by name."""
-    adapter = wrapped(make())
-    message = rf"^pool 'cls' needs a class token, and site {site} has none; .* other sites$"
-    with pytest.raises(AdapterError, match=message):
-        values_of(adapter, pictures, adapter.sites.choose([site]), pool="cls")
-
-
-def test_images_have_no_last_position(resnet: Any, pictures: list[Stimulus]) -> None:
-    """The default pool of texts is refused, not silently taken for another."""
-    with pytest.raises(AdapterError, match=r"^pool 'last' does not apply .* mean, max, cls, none"):
-        values_of(resnet, pictures, resnet.sites)
-
-
-# preparation
+# loading
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory, pictures: list[Stimulus]) -> list[Stimulus]:
-    """Return the pictures, a single pixel and a photograph's worth of them."""
-    folder = tmp_path_factory.mktemp("odd")
-    rng = np.random.default_rng(1)
-    for name, shape in (("pixel.png", (1, 1, 3)), ("large.jpg", (451, 300, 3))):
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
-    return [*pictures, *(Stimulus(p.name, p) for p in sorted(folder.iterdir()))]
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    return timm.create_model("test_resnet", num_classes=7).state_dict()
 
 
-class Stopped(Exception):
-    pass
+def from_file(path: Path, name: str = "test_resnet") -> ImageAdapter:
+    return timm_adapter.load(name, ModelOptions(weights=path, device="cpu"))
 
 
-def shown(adapter: Any, stimuli: Sequence[Stimulus]) -> Tensor:
-    """Return what the network is given for some stimuli, without running it."""
-    given: list[Tensor] = []
+@pytest.mark.parametrize("form", ["safetensors", "float16", "pth", "nested"])
+def test_weights_from_a_file(form: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """safetensors in either precision, a plain or nested pickle; classes are counted."""
+    path = tmp_path / ("w.safetensors" if form in ("safetensors", "float16") else "w.pth")
+    if form == "float16":
+        halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        save_file(halves, path)
+    elif form == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if form == "nested" else state, path)
+    loaded = from_file(path).module.state_dict()
 
-    def stop(_: nn.Module, args: tuple[Tensor]) -> None:
-        given.append(args[0].clone())
-        raise Stopped
-
-    handle = adapter.module.register_forward_pre_hook(stop)
-    with pytest.raises(Stopped):
-        list(adapter.activations(stimuli, Layout(()), Readout(pool="mean")))
-    handle.remove()
-    return given[0]
-
-
-CONFIGURED = {
-    "default": {},
-    "squashed": {"crop_mode": "squash", "interpolation": "bilinear", "crop_pct": 1.0},
-    "bordered": {"crop_mode": "border", "crop_pct": 0.9},
-    "wide": {"input_size": [3, 40, 56], "crop_pct": 0.8, "interpolation": "lanczos"},
-    "scaled": {"mean": [0.1, 0.2, 0.3], "std": [0.9, 1.0, 1.1], "input_size": [3, 33, 33]},
-}
+    assert loaded["fc.weight"].shape[0] == 7
+    tolerance = 1e-3 if form == "float16" else 0
+    for name, tensor in state.items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=tolerance, atol=tolerance)
 
 
-@pytest.fixture
-def configured(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a folder in timm's layout, for test_resnet."""
-    import json
-
-    def write(**config: Any) -> Path:
-        own = {"input_size": [3, 64, 64], "num_classes": 5, "classifier": "fc", **config}
-        told = {"architecture": "test_resnet", "num_classes": 5, "pretrained_cfg": own}
-        (tmp_path / "config.json").write_text(json.dumps(told))
-        return tmp_path
-
-    return write
+class Evil:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("touched"),))
 
 
-@pytest.mark.parametrize("config", CONFIGURED)
-def test_prepares_as_timm_does(
-    config: str, configured: Callable[..., Path], odd: list[Stimulus]
-) -> None:
-    """What timm's own evaluation transform makes of the same files."""
-    adapter = timm_adapter.load(str(configured(**CONFIGURED[config])), UNTRAINED)
-    transform: Any = create_transform(**resolve_model_data_config(adapter.module))
-    expected = inputs_of(odd, transform)
+def test_pickles_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle with code in it is refused in one line, and the code does not run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"fc.weight": Evil()}))
 
-    assert tuple(expected.shape[1:]) == tuple(CONFIGURED[config].get("input_size", (3, 64, 64)))
-    np.testing.assert_allclose(shown(adapter, odd), expected, rtol=0, atol=1e-6)
+    with pytest.raises(AdapterError, match=r"w\.pth: .*safetensors") as told:
+        from_file(tmp_path / "w.pth")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "touched").exists()
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "test_vit"])
-def test_prepares_as_the_architecture_says(name: str, odd: list[Stimulus]) -> None:
-    """Without a file of its own, the default configuration of the architecture."""
-    adapter = timm_adapter.load(name, UNTRAINED)
-    config = resolve_model_data_config(timm.create_model(name))
-
-    expected = inputs_of(odd, create_transform(**config))
-    np.testing.assert_allclose(shown(adapter, odd), expected, rtol=0, atol=1e-6)
-    assert adapter.identity["preparation"]["input_size"] == list(config["input_size"])
-
-
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf"])
-def test_prepares_as_torchvision_does(name: str, odd: list[Stimulus]) -> None:
-    """What the transforms that come with the default weights make of the same files."""
-    adapter = torchvision_adapter.load(name, UNTRAINED)
-    transform = models.get_model_weights(name).DEFAULT.transforms()
-
-    expected = inputs_of(odd, transform)
-    np.testing.assert_allclose(shown(adapter, odd), expected, rtol=0, atol=1e-6)
+def test_weights_that_do_not_fit(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """Missing, unknown and differently shaped weights, the first by name."""
+    path = tmp_path / "w.safetensors"
+    cases = [
+        ({k: v for k, v in state.items() if k != "layer1.0.conv1.weight"}, "lacks 'layer1.0.conv1"),
+        ({**state, "extra": torch.ones(1)}, "has the unknown 'extra'"),
+        ({**state, "bn1.bias": torch.ones(3)}, "has another shape of 'bn1.bias'"),
+    ]
+    for broken, fault in cases:
+        save_file(broken, path)
+        with pytest.raises(AdapterError, match=rf"does not fit test_resnet: it {fault}"):
+            from_file(path)
+    path.write_bytes(b"\x00" * 30)
+    with pytest.raises(AdapterError, match="not readable as weights"):
+        from_file(path)
+    with pytest.raises(AdapterError, match="there is no such file"):
+        from_file(tmp_path / "nowhere.safetensors")
 
 
-# answers
+def test_config_beside_the_file_is_honoured(tmp_path: Path) -> None:
+    """Arguments and preparation are taken from it, if it is about the same architecture."""
+    module = timm.create_model("test_resnet", num_classes=3, channels=[16, 16, 32, 32])
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    config = {
+        "architecture": "test_resnet",
+        "num_classes": 3,
+        "model_args": {"channels": [16, 16, 32, 32]},
+        "pretrained_cfg": {
+            "input_size": [3, 96, 96],
+            "mean": [0.1] * 3,
+            "label_names": list("abc"),
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    adapter = from_file(tmp_path / "w.safetensors")
+    assert adapter.classes == (("a",), ("b",), ("c",))
+    assert adapter.identity["preparation"]["input_size"] == [3, 96, 96]
+    assert adapter.identity["preparation"]["mean"] == [0.1] * 3
+
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architecture": "other"}))
+    with pytest.raises(AdapterError, match="does not fit test_resnet"):
+        from_file(tmp_path / "w.safetensors")
+
+
+def test_torchvision_weights_from_a_file(tmp_path: Path) -> None:
+    """Auxiliary heads may be missing, classes are counted."""
+    torch.manual_seed(1)
+    module = torchvision.models.shufflenet_v2_x0_5(num_classes=4)
+    torch.save(module.state_dict(), tmp_path / "w.pth")
+    options = ModelOptions(weights=tmp_path / "w.pth", device="cpu")
+    adapter = torchvision_adapter.load("shufflenet_v2_x0_5", options)
+
+    assert adapter.classes == ()
+    torch.testing.assert_close(adapter.module.fc.weight, module.fc.weight)
 
 
 @pytest.mark.parametrize(
-    "name", ["test_resnet", "test_vit", "test_convnext", "test_nfnet", "mobilenetv3_small_050"]
+    ("load", "name", "told"),
+    [
+        (timm_adapter.load, "resnet81", r"no architecture 'resnet81'; did you mean timm:resnet"),
+        (timm_adapter.load, "./nowhere", r"there is no folder './nowhere'"),
+        (torchvision_adapter.load, "resnet19", r"no classifier 'resnet19'; did you mean torchvis"),
+        (torchvision_adapter.load, "fcn_resnet50", r"no classifier 'fcn_resnet50'"),
+    ],
 )
-def test_answers_are_those_of_the_plain_model(name: str, pictures: list[Stimulus]) -> None:
-    """Logits of the model itself, features of timm's own `pre_logits`."""
-    adapter = timm_adapter.load(name, UNTRAINED)
-    module: Any = shaken(adapter.module)
-    images = inputs_of(pictures, create_transform(**resolve_model_data_config(module)))
-    answers = adapter.classify(pictures)
-    with torch.inference_mode():
-        logits = module(images)
-        features = module.forward_head(module.forward_features(images), pre_logits=True)
-
-    assert isinstance(adapter, Classifies)
-    assert len(adapter.classes) == answers.logits.shape[1] == 1000
-    np.testing.assert_allclose(answers.logits, logits, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(answers.features, features, rtol=1e-4, atol=1e-4)
-    assert np.ptp(answers.logits, axis=0).max() > 1e-3
+def test_unknown_names_are_one_line(load: Any, name: str, told: str) -> None:
+    """With the nearest name there is."""
+    with pytest.raises(AdapterError, match=told):
+        load(name, UNTRAINED)
 
 
-def test_features_before_a_classifier_that_is_a_convolution(pictures: list[Stimulus]) -> None:
-    """SqueezeNet scores every position; its features are the mean over them."""
-    adapter = wrapped(models.SqueezeNet("1_1", num_classes=5))
-    with torch.inference_mode():
-        images = inputs_of(pictures, Shrunk(32))
-        features = adapter.module.features(images).mean((2, 3))
-        logits = adapter.module(images)
-    answers = adapter.classify(pictures)
-
-    np.testing.assert_allclose(answers.features, features, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(answers.logits, logits, rtol=1e-4, atol=1e-5)
+def test_folder_without_config(tmp_path: Path) -> None:
+    """The remedy names both ways in."""
+    with pytest.raises(AdapterError, match=r"it has no config\.json; give a folder in timm's"):
+        timm_adapter.load(str(tmp_path), UNTRAINED)
 
 
-@pytest.fixture
-def counted(resnet: Any) -> Iterator[tuple[Any, list[int]]]:
-    """Return an adapter, and a list that gets the size of every batch its network runs."""
-    adapter = wrap(copy.deepcopy(resnet.module), transform=Shrunk(32))
-    sizes: list[int] = []
-    adapter.module.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    adapter.classify([])
-    sizes.clear()
-    return adapter, sizes
+@pytest.mark.parametrize("load", [load_hf, load_reference])
+def test_models_with_weights_of_their_own_take_no_file(load: Any, tmp_path: Path) -> None:
+    """The message says which models take one."""
+    with pytest.raises(
+        AdapterError, match="--weights FILE is for timm:ARCHITECTURE and torchvision"
+    ):
+        load("lm", ModelOptions(weights=tmp_path / "w"))
+
+
+def test_random_weights_are_seeded() -> None:
+    """Equal seeds, equal networks; the global stream of random numbers is left alone."""
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    same = [timm_adapter.load("test_resnet", UNTRAINED).identity["weights"] for _ in range(2)]
+    other = timm_adapter.load("test_resnet", replace(UNTRAINED, seed=1)).identity["weights"]
+
+    assert same[0] == same[1] != other
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["cnn", "vit"])
+def test_reference_networks_load(name: str, pictures: list[Stimulus]) -> None:
+    """They are called by their own names and know their six classes."""
+    adapter = load_reference(name, ModelOptions(device="cpu"))
+
+    assert adapter.identity["model"] == f"reference:{name}"
+    assert [names[0] for names in adapter.classes] == [
+        *("face", "body", "house", "tool", "car", "letter")
+    ]
+    assert adapter.classify(pictures).logits.shape == (4, 6)

@@ -98,7 +98,6 @@ def _shown(
     batch_size: int | None,
 ) -> ImageAdapter:
     """Return an adapter of images; one grey image tells which size the transform makes."""
-
     grey = new_image("RGB", (256, 256), (128, 128, 128))
     rows, columns, colours = shape = _pixels(transform(grey), name).shape
 

@@ -31,6 +31,11 @@ def budget(device: torch.device) -> int:
     return _BUDGET.get(device.type, _BUDGET_ELSEWHERE)
 
 
+def in_order(n: int, size: int) -> list[Indices]:
+    """Return batches of at most ``size`` of ``n`` stimuli, in their order."""
+    return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 def bucketed(
     lengths: Int[np.ndarray, " stimulus"],
     positions: int,

@@ -50,8 +50,8 @@ def resolved_dtype(name: str, device: torch.device) -> torch.dtype | None:
 def placed(module: nn.Module, options: ModelOptions) -> nn.Module:
     """Return a network of images on its device, in its precision, ready to be read.
 
-    Convolutions run channels last, which is the faster order on CPUs and on tensor cores; it
-    changes no value beyond rounding.
+    Convolutions run channels last, the faster order on CPUs (`benchmarks/images.py`); it changes
+    no value beyond rounding.
 
     Raises
     ------

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -18,7 +19,7 @@ from deeploc.units import Layout, Site, Tap
 from ._convolutions import post_activations
 from ._read import evaluating
 from ._shape import Widths, unit_axis
-from ._trace import Call, Shape, Trace, observe
+from ._trace import Call, Trace, observe
 from ._trunk import blocks, largest_stack
 
 # Modules that mix positions also map hidden -> inner -> hidden; only their names tell them apart
@@ -116,7 +117,7 @@ class _Finder:
         path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
         self._check(path)
         if isinstance(wanted, Site):
-            return wanted
+            return self._at(wanted)
         tap: Tap = "input" if wanted.endswith(":input") else "output"
         return self._at(Site(path, "block", 0, tap))
 
@@ -153,23 +154,20 @@ class _Finder:
         """Return the site with what the forward pass says of its tensor; no units if unreadable."""
         call = self._trace[site.path]
         shape = call.given if site.tap == "input" else call.returned
-        axis = unit_axis(shape, self._widths(site.path))
+        axis = unit_axis(shape, Widths.within(self._model.get_submodule(site.path)))
         units = shape[axis]
         if not self._n:
             return replace(site, n_units=units, axis=axis)
         if shape[0] % self._n:  # the first axis is not that of the stimuli
             return replace(site, n_units=0)
-        positions = _size(shape) // (units * self._n)
+        positions = prod(shape) // (units * self._n)
         led = len(shape) == 3 and positions in self._led
         return replace(site, n_units=units, axis=axis, n_positions=positions, class_token=led)
-
-    def _widths(self, path: str) -> Widths:
-        return Widths.within(self._model.get_submodule(path))
 
     def _down_projection(self, block: str, here: Site) -> str | None:
         """Return the widest projection back to the block's width; of equals the last."""
         trace, width = self._trace, here.n_units
-        rows = _size(trace[block].returned) // max(width, 1)
+        rows = prod(trace[block].returned) // max(width, 1)
         inside = _projections(self._model.get_submodule(block), block)
         leaves = [p for p in inside if p in trace and _rows(trace[p]) == rows]
         ups = [trace[p] for p in leaves if trace[p].given[-1] == width]
@@ -183,9 +181,9 @@ class _Finder:
 
     def _attention(self, block: Site) -> Iterator[str]:
         """Yield the attention modules whose output has the block's own units and positions."""
-        size = _size(self._trace[block.path].returned)
+        size = prod(self._trace[block.path].returned)
         for path in _attending(self._model.get_submodule(block.path), block.path):
-            if self._trace.once(path) and _size(self._trace[path].returned) == size:
+            if self._trace.once(path) and prod(self._trace[path].returned) == size:
                 yield path
 
 
@@ -219,11 +217,4 @@ def _attending(module: nn.Module, path: str) -> Iterator[str]:
 
 
 def _rows(call: Call) -> int:
-    return _size(call.given) // call.given[-1]
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+    return prod(call.given) // call.given[-1]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from xxhash import xxh3_128
 
+from deeploc.adapter import ModelOptions
+
 from ._tokens import Tokenizer, rule
 
 _TRIVIAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "_commit_hash"}
@@ -34,6 +36,11 @@ def describe_module(model: nn.Module) -> dict[str, Any]:
         "dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
         "parameters": sum(parameter.numel() for parameter in parameters),
     }
+
+
+def describe_origin(options: ModelOptions) -> dict[str, Any]:
+    """Return whether the weights were drawn at random, and from which seed."""
+    return {"untrained": options.untrained, **({"seed": options.seed} if options.untrained else {})}
 
 
 def describe_causal_lm(model: Any, tokenizer: Tokenizer) -> dict[str, Any]:

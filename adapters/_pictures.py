@@ -1,13 +1,11 @@
 """Image files into the tensor a network takes, decoded in threads while the network runs."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -82,10 +80,10 @@ class Kept:
 
 
 class Pictures:
-    """The images of some stimuli, handed out in the order of ``batches``.
+    """The images of some stimuli, prepared by ``threads`` ahead in the order of ``batches``.
 
-    A context: its threads end with it. Batches may also be asked for in another order or size,
-    only then nothing is ready when it is asked for.
+    Batches may also be asked for in another order or size, only then nothing is ready when it is
+    asked for.
     """
 
     def __init__(
@@ -93,6 +91,7 @@ class Pictures:
         stimuli: Sequence[Stimulus],
         preparation: Preparation,
         batches: Iterable[Indices],
+        threads: Executor,
         kept: Kept | None = None,
     ) -> None:
         self._stimuli = stimuli
@@ -100,19 +99,8 @@ class Pictures:
         self._coming = iter(batches)
         self._kept = kept
         self._futures: dict[int, Future[Pixels]] = {}
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
-
-    def __enter__(self) -> "Pictures":
+        self._threads = threads
         self._look_ahead(_AHEAD)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def take(self, indices: Indices) -> Shaped[Tensor, "image row column colour"]:
         """Return the images of the stimuli with these numbers, and start on the next batch.

@@ -15,44 +15,38 @@ Valid = Bool[Tensor, "batch position"] | None
 Pooled = Float[Tensor, "batch pooled"]
 Pool = Callable[[Activations, Valid], Pooled]
 
-TEXT = ("last", "mean", "max", "none")
-IMAGE = ("mean", "max", "cls", "none")
+_TEXT = ("last", "mean", "max")
+_IMAGE = ("mean", "max", "cls", "none")
 
 
-def pooling(name: str, known: tuple[str, ...] = TEXT) -> Pool:
-    """Return the pool called ``name``, one of ``known``, over the valid positions.
+def pooling(name: str, layout: Layout) -> Pool:
+    """Return the pool called ``name`` over the valid positions of the sites of ``layout``.
 
     ``last``, ``mean`` and ``max`` take padding on either side; ``cls`` is position 0; ``none``
     keeps every position, so that unit ``position * n_units + unit`` is ``unit`` at ``position``.
-    All return float32, or float64 for float64 input.
+    Where the number of positions is fixed (images) there is no last one, where it is not (texts)
+    they can neither be told apart nor begin with a class token. All return float32, or float64
+    for float64 input.
 
     Raises
     ------
     AdapterError
-        If these stimuli cannot be pooled that way.
+        If the sites cannot be pooled that way.
     """
+    fixed = all(site.n_positions is not None for site in layout.sites)
+    known = _IMAGE if layout.sites and fixed else _TEXT
     if name not in known:
         raise AdapterError(
             f"pool {name!r} does not apply to what this model is shown; it can be "
             f"{', '.join(known)}; change `read.pool`"
         )
+    without = [site.name for site in layout.sites if not site.class_token]
+    if name == "cls" and without:
+        raise AdapterError(
+            f"pool 'cls' needs a class token, and site {without[0]} has none; "
+            "use mean, max or none, or read other sites"
+        )
     return _POOLS[name]
-
-
-def check_class_tokens(layout: Layout) -> None:
-    """Refuse pool ``cls`` where a site has no class token.
-
-    Raises
-    ------
-    AdapterError
-        Naming the site.
-    """
-    for site in layout.sites:
-        if not site.class_token:
-            raise AdapterError(
-                f"pool 'cls' needs a class token, and site {site.name} has none; "
-                "use mean, max or none, or read other sites"
-            )
 
 
 def _last(x: Activations, valid: Valid) -> Pooled:

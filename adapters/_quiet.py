@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from deeploc.errors import AdapterError
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -26,7 +28,28 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def unheard(*loggers: str) -> Iterator[None]:
+def told(address: str, remedy: str, *loggers: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads a network into one line; let nothing print.
+
+    Raises
+    ------
+    AdapterError
+        Naming the network, the library's own words and the ``remedy``.
+    """
+    try:
+        with _unheard(*loggers):
+            yield
+    except AdapterError:
+        raise
+    except Exception as error:  # the list of what a hub or a foreign file can raise has no end
+        said = " ".join(str(error).split())[:200]
+        raise AdapterError(
+            f"{address} cannot be loaded: {type(error).__name__}: {said}; {remedy}"
+        ) from error
+
+
+@contextmanager
+def _unheard(*loggers: str) -> Iterator[None]:
     """Silence Python warnings and the named loggers, errors included, inside the context."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:

@@ -14,16 +14,17 @@ from deeploc.ablation import Ablation
 from deeploc.adapter import Answers, Batch, ModelOptions
 from deeploc.contrast import Readout
 from deeploc.stimuli import Stimulus
+from deeploc.stimuli.threads import threads
 from deeploc.units import Layout, Site
 
 from ._ablate import edits
 from ._answers import Remembered, classifier_input, read_answers
-from ._batching import Indices, each_batch
+from ._batching import Indices, each_batch, in_order
 from ._discover import find_sites
 from ._hooks import visiting
-from ._identity import describe_module
+from ._identity import describe_module, describe_origin
 from ._pictures import Kept, Pictures, Preparation
-from ._pool import IMAGE, check_class_tokens, pooling
+from ._pool import pooling
 from ._read import evaluating, read_batch
 
 _BATCH = {"cpu": 16}
@@ -56,17 +57,20 @@ class ImageAdapter:
         self._wanted = sites
         self._kept = Kept()
         self._remembered = Remembered(module)
-        self._edits = 0
         first = next(module.parameters(), torch.zeros(()))
         self._device, self._dtype = first.device, first.dtype
-        limit = (options or ModelOptions()).batch_size
-        self._batch = limit or _BATCH.get(self._device.type, _BATCH_ELSEWHERE)
+        self._options = options or ModelOptions()
+        self._batch = self._options.batch_size or _BATCH.get(self._device.type, _BATCH_ELSEWHERE)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Library, name, content hash of the weights, dtype and how images are prepared."""
-        prepared = dict(self._preparation.described)
-        return {**self._identity, **describe_module(self.module), "preparation": prepared}
+        return {
+            **self._identity,
+            **describe_module(self.module),
+            **describe_origin(self._options),
+            "preparation": dict(self._preparation.described),
+        }
 
     @cached_property
     def sites(self) -> Layout:
@@ -85,13 +89,12 @@ class ImageAdapter:
         ContrastError
             Naming the file of an image that cannot be read.
         """
-        pool = pooling(readout.pool, IMAGE)
-        if readout.pool == "cls":
-            check_class_tokens(layout)
+        pool = pooling(readout.pool, layout)
         every = readout.pool == "none"
         largest = max(_VALUES // max(layout.n_units, 1), 1) if every else self._batch
-        batches = _batches(len(stimuli), min(largest, self._batch))
-        with Pictures(stimuli, self._preparation, batches) as pictures:
+        batches = in_order(len(stimuli), min(largest, self._batch))
+        with threads() as decoding:
+            pictures = Pictures(stimuli, self._preparation, batches, decoding)
 
             def run(indices: Indices) -> np.ndarray:
                 images = self._input(pictures.take(indices))
@@ -132,11 +135,9 @@ class ImageAdapter:
         return self._remembered.answers(stimuli, self._classified)
 
     def _classified(self, stimuli: Sequence[Stimulus]) -> Answers:
-        batches = _batches(len(stimuli), self._batch)
-        with (
-            Pictures(stimuli, self._preparation, batches, self._kept) as pictures,
-            evaluating(self.module),
-        ):
+        batches = in_order(len(stimuli), self._batch)
+        with threads() as decoding, evaluating(self.module):
+            pictures = Pictures(stimuli, self._preparation, batches, decoding, self._kept)
 
             def run(indices: Indices) -> tuple[np.ndarray, np.ndarray]:
                 images = self._input(pictures.take(indices))
@@ -159,8 +160,3 @@ class ImageAdapter:
 
     def _input(self, pixels: Tensor) -> Float[Tensor, "image colour row column"]:
         return self._preparation.normalized(pixels, self._device).to(self._dtype)
-
-
-def _batches(n: int, size: int) -> list[Indices]:
-    order = np.arange(n)
-    return [batch for batch in np.split(order, range(size, n, size)) if batch.size]

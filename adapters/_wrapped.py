@@ -19,11 +19,11 @@ from deeploc.stimuli import Stimulus
 from deeploc.units import Layout, Site
 
 from ._ablate import edits
-from ._batching import Indices, each_batch
+from ._batching import Indices, each_batch, in_order
 from ._discover import find_sites
 from ._hooks import visiting
 from ._identity import describe_module
-from ._pool import IMAGE, TEXT, Valid, check_class_tokens, pooling
+from ._pool import Valid, pooling
 from ._read import read_batch
 
 Contents = list[str | Path]
@@ -76,10 +76,7 @@ class ModuleAdapter:
         AdapterError
             If the read-out needs a tokenizer, or a site cannot be read.
         """
-        fixed = all(site.n_positions is not None for site in layout.sites)
-        pool = pooling(readout.pool, IMAGE if fixed else TEXT)
-        if readout.pool == "cls":
-            check_class_tokens(layout)
+        pool = pooling(readout.pool, layout)
         if readout.max_tokens is not None:
             raise AdapterError(
                 f"read.max_tokens is {readout.max_tokens}, but {self._name} has no tokenizer to "
@@ -97,9 +94,8 @@ class ModuleAdapter:
                 _valid(inputs, [stimuli[i] for i in indices]),
             )
 
-        order = np.arange(len(stimuli))
-        batches = np.split(order, range(self._batch_size, len(order), self._batch_size))
-        for indices, values in each_batch([b for b in batches if b.size], run):
+        batches = in_order(len(stimuli), self._batch_size)
+        for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
     def ablated(self, ablation: Ablation) -> AbstractContextManager[None]:

@@ -21,7 +21,7 @@ from ._device import check_no_weights
 from ._discover import find_sites
 from ._generate import continuation
 from ._hooks import visiting
-from ._identity import describe_causal_lm
+from ._identity import describe_causal_lm, describe_origin
 from ._load import check_loadable, load_model, load_tokenizer
 from ._pool import Pool, pooling
 from ._read import read_batch
@@ -55,13 +55,11 @@ class HFAdapter:
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Model, content hash of the weights, dtype, tokenizer and what it adds, as JSON."""
-        drawn = {"seed": self._options.seed} if self._options.untrained else {}
         return {
             "adapter": "hf",
             "model": self._name,
             **describe_causal_lm(self.model, self.tokenizer),
-            "untrained": self._options.untrained,
-            **drawn,
+            **describe_origin(self._options),
         }
 
     @cached_property
@@ -84,7 +82,7 @@ class HFAdapter:
         AdapterError
             If a text has no token to read, or text cannot be pooled as asked.
         """
-        pool = pooling(readout.pool)
+        pool = pooling(readout.pool, layout)
         if not stimuli:
             return
         texts = encode(self.tokenizer, stimuli, readout, self._lm.context)

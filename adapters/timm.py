@@ -1,8 +1,7 @@
 """Any image network of timm, by hooks: ``timm:NAME``, a hub name or ``timm:/path/to/folder``."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +17,11 @@ from deeploc.errors import AdapterError
 from ._device import placed, seeded
 from ._labels import class_names
 from ._pictures import Pixels, Preparation
-from ._quiet import unheard
+from ._quiet import told
 from ._vision import ImageAdapter
 from ._weights import load_weights, n_classes, read_weights
+
+_REMEDY = "without the hub give a folder in timm's layout, or --weights FILE, or --untrained"
 
 
 def load(name: str, options: ModelOptions, *, called: str | None = None) -> ImageAdapter:
@@ -36,19 +37,19 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     AdapterError
         In one line: which network, why it cannot be loaded, what to do.
     """
-    with _told(name):
+    library = _timm()  # before it is silenced: what it imports sets the level of its loggers anew
+    with told(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
         module = _from_file(name, options.weights) if options.weights else _made(name, options)
     placed(module, options)
-    config = dict(_timm().data.resolve_model_data_config(module))
+    config = dict(library.data.resolve_model_data_config(module))
     size = tuple(config["input_size"])
     if size[0] != 3:
         raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc shows images of three")
-    identity = {"adapter": "timm", "model": called or name, "untrained": options.untrained}
-    drawn = {"seed": options.seed} if options.untrained else {}
+    identity = {"adapter": "timm", "model": called or name}
     own = module.pretrained_cfg.get("label_names") or ()
     classes = class_names(int(module.num_classes), own)
     prepared = Preparation(_crop(config), config["mean"], config["std"], _described(config))
-    return ImageAdapter(module, prepared, size, {**identity, **drawn}, classes, options)
+    return ImageAdapter(module, prepared, size, identity, classes, options)
 
 
 def _made(name: str, options: ModelOptions) -> Any:
@@ -128,20 +129,3 @@ def _described(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _timm() -> Any:
     return import_module("timm")
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Turn whatever timm raises into one line, and keep it from printing."""
-    _timm()  # before anything is silenced: what it imports sets the level of its loggers anew
-    try:
-        with unheard("timm", "huggingface_hub"):
-            yield
-    except AdapterError:
-        raise
-    except Exception as error:  # the list of what a hub or a foreign file can raise has no end
-        said = " ".join(str(error).split())
-        raise AdapterError(
-            f"timm:{name} cannot be loaded: {type(error).__name__}: {said[:200]}; without the hub "
-            "give a folder in timm's layout, or --weights FILE, or --untrained"
-        ) from error

@@ -1,7 +1,6 @@
 """Any classifier of torchvision, by hooks: ``torchvision:NAME``."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +16,11 @@ from deeploc.errors import AdapterError
 from ._device import placed, seeded
 from ._labels import class_names
 from ._pictures import Pixels, Preparation
-from ._quiet import unheard
+from ._quiet import told
 from ._vision import ImageAdapter
 from ._weights import load_weights, n_classes, read_weights
+
+_REMEDY = "without a network give --weights FILE or --untrained"
 
 
 def load(name: str, options: ModelOptions) -> ImageAdapter:
@@ -43,15 +44,14 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
             "`torchvision.models.list_models()` lists them"
         )
     weights = models.get_model_weights(name).DEFAULT
-    with _told(name):
+    with told(f"torchvision:{name}", _REMEDY, "torchvision"):
         module = placed(_made(name, weights, options), options)
     preset = _preset(weights, module)
-    identity = {"adapter": "torchvision", "model": name, "untrained": options.untrained}
-    drawn = {"seed": options.seed} if options.untrained else {}
+    identity = {"adapter": "torchvision", "model": name}
     rows = int(preset.crop_size[0])
-    classes = class_names(_n_outputs(module))
+    classes = class_names(n_classes(module, module.state_dict()) or 0)
     prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
-    return ImageAdapter(module, prepared, (3, rows, rows), {**identity, **drawn}, classes, options)
+    return ImageAdapter(module, prepared, (3, rows, rows), identity, classes, options)
 
 
 def _made(name: str, weights: Any, options: ModelOptions) -> Any:
@@ -79,11 +79,6 @@ def _preset(weights: Any, module: Any) -> Any:
     return weights.transforms(crop_size=side, resize_size=side)
 
 
-def _n_outputs(module: Any) -> int:
-    last = [parameter for parameter in module.parameters() if parameter.ndim > 1][-1]
-    return int(last.shape[0])
-
-
 def _crop(preset: Any) -> Callable[[Image], Pixels]:
     functional = import_module("torchvision.transforms.functional")
 
@@ -108,19 +103,3 @@ def _described(preset: Any) -> Mapping[str, Any]:
 
 def _models() -> Any:
     return import_module("torchvision.models")
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Turn whatever torchvision raises into one line, and keep it from printing."""
-    try:
-        with unheard("torchvision"):
-            yield
-    except AdapterError:
-        raise
-    except Exception as error:  # a download can fail in as many ways as a network
-        said = " ".join(str(error).split())
-        raise AdapterError(
-            f"torchvision:{name} cannot be loaded: {type(error).__name__}: {said[:200]}; "
-            "without a network give --weights FILE or --untrained"
-        ) from error

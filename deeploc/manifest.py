@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ from deeploc.adapter import Adapter, ModelOptions
 from deeploc.contrast import Contrast
 from deeploc.runs import SCHEMA
 from deeploc.stimuli import Drawn, Stimulus
-from deeploc.stimuli.download import sha256_of
+from deeploc.stimuli.hashes import content_hash
 from deeploc.units import StatMap, UnitMask
 
 Stimuli = Mapping[str, Sequence[Stimulus]]
@@ -62,19 +62,6 @@ def fingerprint(value: Any) -> str:
     """Return the sha256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def content_hash(stimuli: Iterable[Stimulus]) -> str:
-    """Return the sha256 of what the stimuli show (texts, or the sha256 of image files)."""
-    digest = hashlib.sha256()
-    for stimulus in stimuli:
-        content = stimulus.content
-        if isinstance(content, Path):
-            data = bytes.fromhex(stimulus.sha256 or sha256_of(content))
-        else:
-            data = content.encode()
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
 
 
 def inputs(

@@ -21,8 +21,8 @@ from deeploc import contrast, stimuli
 from deeploc.cli import main
 from deeploc.contrast import Contrast
 from deeploc.errors import ContrastError
-from deeploc.manifest import content_hash
 from deeploc.stimuli import Source, Stimulus, Unreadable, download
+from deeploc.stimuli.hashes import content_hash
 
 ROOT = Path(__file__).parents[1]
 FLOC = ROOT.parent / "shared" / "assets" / "floc224"

@@ -18,6 +18,7 @@ from typing import IO
 from deeploc.errors import ContrastError
 from deeploc.stimuli import tables
 from deeploc.stimuli.cache import cache_root
+from deeploc.stimuli.hashes import sha256_of
 from deeploc.stimuli.sources import Download
 from deeploc.stimuli.threads import threads
 from deeploc.watch import Silent, Watch
@@ -110,12 +111,6 @@ def cache_folder(url: str) -> Path:
     """Return where the files of ``url`` are kept; ``DEEPLOC_CACHE_DIR`` moves the whole cache."""
     host = re.sub(r"[^\w.-]", "_", urllib.parse.urlsplit(url).netloc)
     return cache_root() / "downloads" / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _OFFLINE = ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli import pictures, tables
-from deeploc.stimuli.download import sha256_of
+from deeploc.stimuli.hashes import sha256_of
 from deeploc.stimuli.stimulus import Record, Stimulus
 from deeploc.stimuli.threads import threads
 from deeploc.watch import Silent, Watch
@@ -56,6 +56,14 @@ def records(paths: Iterable[Path], root: Path) -> list[Record]:
         Record(_below(path, root.absolute()), {"image": str(path), "label": path.parent.name})
         for path in paths
     ]
+
+
+def shown(row: Record, column: str) -> Stimulus:
+    """Return the image that a record names in ``column``; a table's paths start at its folder."""
+    name = row.fields[column].strip()
+    if row.folder is None:  # an image file or a generated item
+        return Stimulus(row.id, Path(name))
+    return Stimulus(f"{row.id} ({name})", row.folder / name)
 
 
 def readable(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli.images import Unreadable, readable
+from deeploc.stimuli.images import Unreadable, readable, shown
 from deeploc.stimuli.reading import cell, rooted, rows
 from deeploc.stimuli.sources import Source, sample
 from deeploc.stimuli.stimulus import Record, Stimulus
@@ -140,12 +140,9 @@ def _image(row: Record, source: Source) -> Stimulus:
     columns = source.column or (_default_column(row, "image") if from_table else "image",)
     if len(columns) > 1:
         raise ContrastError(f"column names {', '.join(columns)}; an image stands in one column")
-    name = cell(row, columns[0]).strip()
-    if not name:
+    if not cell(row, columns[0]).strip():
         raise ContrastError(f"{row.id}: no image in {columns[0]}; fill the row, or leave it out")
-    if row.folder is None:  # an image file or a generated item
-        return Stimulus(row.id, Path(name))
-    return Stimulus(f"{row.id} ({name})", row.folder / name)
+    return shown(row, columns[0])
 
 
 def _default_column(row: Record, what: str) -> str:

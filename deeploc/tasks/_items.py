@@ -4,13 +4,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from deeploc.errors import TaskError
 from deeploc.stimuli import Record, Source, Stimulus, readable, records, sample
+from deeploc.stimuli.images import shown
 from deeploc.task import TaskContext
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def labelled(
     for name, source in _SOURCES.validate_python(options).items():
         columns = [*(source.column or ("image",)), "label"]
         rows = _drawn(task, name, source, columns, context)
-        stimuli = [_image(row, columns[0]) for row in rows]
+        stimuli = [shown(row, columns[0]) for row in rows]
         kept, left_out = readable(name, stimuli)
         if not kept:
             raise TaskError(
@@ -89,13 +89,6 @@ def _drawn(
     rows = records(source, base=context.base, seed=context.seed, name=condition)
     _check(task, rows, columns)
     return sample(rows, context.limit, context.seed, condition)
-
-
-def _image(row: Record, column: str) -> Stimulus:
-    if row.folder is None:  # an image file or a generated item
-        return Stimulus(row.id, Path(row.fields[column]))
-    path = row.folder / row.fields[column]
-    return Stimulus(f"{row.id} ({path})", path)
 
 
 def _check(task: str, rows: Sequence[Record], columns: Sequence[str]) -> None:

@@ -1,10 +1,8 @@
 """What tasks of a classifier show it: all their stimuli at once, and which are whose."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +11,7 @@ from jaxtyping import Int
 from deeploc.adapter import Adapter, Answers, Classifies
 from deeploc.errors import TaskError
 from deeploc.stimuli import Stimulus, split_half
-from deeploc.stimuli.download import sha256_of
+from deeploc.stimuli.hashes import content_hash
 from deeploc.strict import StrictModel, Texts, nearest
 from deeploc.task import require
 
@@ -90,7 +88,7 @@ class Shown:
 
     def identity(self) -> dict[str, str]:
         """Return the hash of what the stimuli of every condition show."""
-        return {name: _content_hash(group) for name, group in self.groups().items()}
+        return {name: content_hash(group) for name, group in self.groups().items()}
 
 
 class Options(StrictModel):
@@ -126,13 +124,3 @@ def prepared(learned: T | None, task: str) -> T:
     if learned is None:
         raise TaskError(f"task {task!r} was not prepared; call prepare() on the intact model first")
     return learned
-
-
-def _content_hash(stimuli: Iterable[Stimulus]) -> str:
-    digest = hashlib.sha256()
-    for stimulus in stimuli:
-        content = stimulus.content
-        is_file = isinstance(content, Path) and stimulus.sha256 is None
-        shown = sha256_of(Path(content)) if is_file else stimulus.shown
-        digest.update(hashlib.sha256(shown.encode()).digest())
-    return digest.hexdigest()

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from deeploc.adapters._batching import bucketed, each_batch, padded
 from deeploc.adapters._pool import pooling
 from deeploc.errors import AdapterError
+from deeploc.units import Layout, Site
+
+LAYOUT = Layout((Site("block", "block", 2),))
 
 
 @given(
@@ -87,16 +90,16 @@ def test_pools_see_valid_positions_only(
     """Padding on either side is left out, also where it holds nan."""
     spoilt = X.masked_fill(~VALID.unsqueeze(-1), torch.nan)
 
-    assert pooling(name)(X, VALID).flatten().tolist() == expected
-    assert pooling(name)(spoilt, VALID).flatten().tolist() == expected
-    assert pooling(name)(X, None).flatten().tolist() == pytest.approx(unmasked)
+    assert pooling(name, LAYOUT)(X, VALID).flatten().tolist() == expected
+    assert pooling(name, LAYOUT)(spoilt, VALID).flatten().tolist() == expected
+    assert pooling(name, LAYOUT)(X, None).flatten().tolist() == pytest.approx(unmasked)
 
 
 @pytest.mark.parametrize("name", ["last", "mean", "max"])
 def test_half_precision_leaves_as_float32(name: str) -> None:
     """256 + 1 is lost in bfloat16; a mean over positions accumulates in float32."""
     x = torch.full((1, 512, 1), 1.0, dtype=torch.bfloat16)
-    pooled = pooling(name)(x, torch.ones(1, 512, dtype=torch.bool))
+    pooled = pooling(name, LAYOUT)(x, torch.ones(1, 512, dtype=torch.bool))
 
     assert pooled.dtype == torch.float32
     assert pooled.item() == 1.0
@@ -105,4 +108,4 @@ def test_half_precision_leaves_as_float32(name: str) -> None:
 def test_unknown_pool_is_refused() -> None:
     """The pools of image models do not apply to text."""
     with pytest.raises(AdapterError, match=r"pool 'cls' does not apply .* last, mean, max"):
-        pooling("cls")
+        pooling("cls", LAYOUT)

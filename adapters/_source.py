@@ -1,6 +1,7 @@
 """Where a checkpoint is: a local folder, the hub, or the hub's cache when the hub is away."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,31 @@ def locate(name: str) -> Mapping[str, Any]:
         return {"pretrained_model_name_or_path": str(folder), "local_files_only": True, **common}
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise AdapterError(f"model {name!r} cannot be loaded: there is no such folder; {REMEDY}")
-    here = {"pretrained_model_name_or_path": name, "local_files_only": not _on_hub(name)}
+    here = {"pretrained_model_name_or_path": name, "local_files_only": not _on_hub(name, REMEDY)}
     return {**here, **common}
 
 
-def _on_hub(name: str) -> bool:
+@contextmanager
+def cache_if_away(name: str, remedy: str) -> Iterator[None]:
+    """Inside the context look only into the hub's cache, where the hub itself cannot be asked.
+
+    Left alone its library asks for the better part of a minute before it says so.
+
+    Raises
+    ------
+    AdapterError
+        If the hub answers that it has no model of that name.
+    """
+    constants: Any = import_module("huggingface_hub.constants")
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _on_hub(name, remedy)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _on_hub(name: str, remedy: str) -> bool:
     """Return whether the hub has this model; False if it cannot be asked."""
     from huggingface_hub import HfApi, constants
 
@@ -46,11 +67,11 @@ def _on_hub(name: str) -> bool:
     try:
         HfApi().model_info(name, timeout=_TIMEOUT)
     except errors.HFValidationError as error:
-        raise AdapterError(f"model {name!r} is no name of the hub's; {REMEDY}") from error
+        raise AdapterError(f"model {name!r} is no name of the hub's; {remedy}") from error
     except errors.RepositoryNotFoundError as error:
         raise AdapterError(
             f"model {name!r} cannot be loaded: the hub has no public model of that name; check "
-            f"the spelling, log in with `hf auth login` if it is private, or {REMEDY}"
+            f"the spelling, log in with `hf auth login` if it is private, or {remedy}"
         ) from error
     except (errors.HTTPError, OSError):  # away, refused or broken: the cache may still have it
         return False

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ from ._device import placed, seeded
 from ._labels import class_names
 from ._pictures import Pixels, Preparation
 from ._quiet import told
+from ._source import cache_if_away
 from ._vision import ImageAdapter
 from ._weights import load_weights, n_classes, read_weights
 
@@ -53,9 +55,20 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
 
 
 def _made(name: str, options: ModelOptions) -> Any:
-    pretrained = not options.untrained
-    with seeded(options.seed):
-        return _timm().create_model(_source(name), pretrained=pretrained)
+    source = _source(name)
+    with seeded(options.seed), _hub(source, options):
+        return _timm().create_model(source, pretrained=not options.untrained)
+
+
+def _hub(source: str, options: ModelOptions) -> AbstractContextManager[None]:
+    """Return a context in which weights are fetched, at once or not at all."""
+    if options.untrained or source.startswith("local-dir:"):
+        return nullcontext()
+    if source.startswith("hf-hub:"):
+        return cache_if_away(source.removeprefix("hf-hub:"), _REMEDY)
+    config = _timm().get_pretrained_cfg(source)
+    known = config.hf_hub_id if config else None
+    return cache_if_away(known, _REMEDY) if known else nullcontext()
 
 
 def _source(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
@@ -451,6 +452,36 @@ def test_unknown_names_are_one_line(load: Any, name: str, told: str) -> None:
     """With the nearest name there is."""
     with pytest.raises(AdapterError, match=told):
         load(name, UNTRAINED)
+
+
+def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline and not cached: one line with what to do, and the flag is what it was before."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        AdapterError, match=r"timm:resnet18 cannot be loaded: .*--untrained$"
+    ) as told:
+        timm_adapter.load("resnet18", ModelOptions(device="cpu"))
+
+    assert "\n" not in str(told.value)
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is True
+
+
+def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not answer, its cache alone is looked into."""
+    asked = []
+
+    class Away:
+        def model_info(self, name: str, **_: float) -> None:
+            asked.append(name)
+            raise OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Away)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(AdapterError, match="timm:resnet18 cannot be loaded"):
+        timm_adapter.load("resnet18", ModelOptions(device="cpu"))
+
+    assert asked == ["timm/resnet18.a1_in1k"]
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is False
 
 
 def test_folder_without_config(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
     python scripts/vision_breadth.py [timm|torchvision] [MODULE ...] [--csv FILE]
 
-Random weights, the smallest network of each module of timm at the smallest input it takes; every
-classifier of torchvision. A network passes if its sites are found; if the activations of a batch
-are those of its images one by one (so that no site mixes up images); if a silenced unit of every
-kind of site reads zero, is zero at every position, and changes the network's last features; and if
-nothing is left behind. The rest is told in one line. A little noise is added to all weights, since
-many begin at zero and would hide what lies before them.
+Random weights, the smallest network of each module of timm and every classifier of torchvision,
+each at its own input size (a few take 768 pixels, and minutes). A network passes if its sites are
+found; if the activations of a batch are those of its images one by one (so that no site mixes up
+images); if a silenced unit of every kind of site reads zero at every position and changes the
+network's last features; and if nothing is left behind. The rest is told in one line. A little
+noise is added to all weights, since many begin at zero and would hide what lies before them.
 """
 
 import argparse

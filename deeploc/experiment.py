@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from deeploc import artefacts, plugins, report
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.contrast import Contrast
-from deeploc.errors import RunError
+from deeploc.errors import ContrastError, RunError, TaskError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
@@ -139,7 +139,13 @@ def make_tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]
     positive = contrast.comparison.positive
     localizing, held_out = halves
     context = TaskContext(
-        held_out, positive, contrast.base, setup.seed, setup.limit, localizing=localizing
+        held_out,
+        positive,
+        contrast.base,
+        setup.seed,
+        setup.limit,
+        localizing=localizing,
+        read=contrast.read,
     )
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):
@@ -151,6 +157,8 @@ def make_tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]
             made[name] = make(options, context)
         except ValidationError as error:
             raise contrast.faults(error, ("evaluate", number, name)) from None
+        except (TaskError, ContrastError) as error:
+            raise contrast.fault(("evaluate", number, name), str(error)) from error
     return list(made.values())
 
 

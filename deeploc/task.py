@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from deeploc.adapter import Adapter
+from deeploc.contrast import Readout
 from deeploc.errors import TaskError
 from deeploc.results import Better, Measurement
 from deeploc.stimuli import Stimulus
@@ -19,7 +20,8 @@ class TaskContext:
 
     ``held_out`` maps each condition of the contrast to the stimuli that did not localize and
     ``localizing`` to those that did, for tasks that learn something before they measure (with
-    ``split: none`` both are all of them). ``positive`` names the conditions the contrast prefers.
+    ``split: none`` both are all of them). ``positive`` names the conditions the contrast prefers,
+    ``read`` is how it reads a model, for tasks that read it too.
     Relative paths in the options are relative to ``base``; ``limit`` bounds the items
     per condition (``None``: all), drawn with ``seed``.
     """
@@ -30,6 +32,7 @@ class TaskContext:
     seed: int = 0
     limit: int | None = None
     localizing: Mapping[str, Sequence[Stimulus]] = field(default_factory=dict)
+    read: Readout = field(default_factory=Readout)
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""What tasks of a classifier show it: all their stimuli at once, and which are whose."""
+"""What tasks show a model of a contrast: all stimuli at once, and which are whose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shown:
-    """Stimuli that are classified together; ``rows`` says which of them belong to a condition.
+    """Stimuli that are shown together; ``rows`` says which of them belong to a condition.
 
     Tasks over the held-out half show all of it in one order, whichever conditions they measure:
     an adapter that remembers its answers then needs one forward pass for all of these tasks.
@@ -58,7 +58,7 @@ class Shown:
             if not len(self.rows[name]):
                 raise TaskError(
                     f"task {task!r}: a half of condition {name!r} is empty; add stimuli that "
-                    "differ, or name the other conditions with `conditions: [...]`"
+                    "differ, or leave the condition out by naming the others"
                 )
         return Shown(self.stimuli, {name: self.rows[name] for name in conditions})
 

@@ -1,0 +1,129 @@
+"""Choice: which of several options the model finds the likeliest to come after a prompt."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from deeploc.adapter import Adapter, ScoresText, TextRequest
+from deeploc.errors import TaskError
+from deeploc.results import Better, Measurement
+from deeploc.task import TaskContext, require
+
+from ._items import fingerprint
+from ._questions import KEYS, Asked, Question, Words, over_contrast, over_items
+
+NAME = "choice"
+
+_log = logging.getLogger(__name__)
+
+
+class Choice:
+    """``accuracy`` (0-1) and ``logprob`` (nats) of the right option after a prompt.
+
+    An option's log-probability is the sum over its tokens, given the prompt: prompt, a space and
+    option are tokenized together, and scored is every token that the prompt on its own does not
+    have. An item is right if the right option is strictly the most probable; a tie is wrong, and
+    so is a model that gives nan. ``logprob`` is that of the right option, among all texts and not
+    among the options only. Guessing has an accuracy of 1 / options.
+
+    The sum is not divided by length, so options of fewer tokens are favoured: choose words of
+    equally many tokens, or compare ablations, which leave that preference as it is.
+    """
+
+    name = NAME
+    metrics: Mapping[str, Better] = {"accuracy": "higher", "logprob": "higher"}
+
+    def __init__(self, questions: Mapping[str, Sequence[Question]], prompt: str) -> None:
+        self._questions = questions
+        self.identity = {"prompt": prompt, "items": fingerprint(questions)}
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Refuse an adapter that cannot score text; tell of options that it cannot tell apart."""
+        scorer = require(adapter, ScoresText, NAME)
+        first = [group[0] for group in self._questions.values()]
+        scores = _scored(scorer, first)
+        for question in first:
+            values = [scores[request] for request in question.requests]
+            if len(set(values)) == 1:
+                _log.warning(
+                    "task %r: to this model the options %s are equally probable after %r; if its "
+                    "tokenizer knows none of them, use other words: a tie is never right",
+                    NAME,
+                    ", ".join(question.options),
+                    question.prompt[-60:],
+                )
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return accuracy and logprob per condition; equal requests are scored once."""
+        scorer = require(adapter, ScoresText, NAME)
+        scores = _scored(scorer, chain.from_iterable(self._questions.values()))
+        measurements = []
+        for condition, group in self._questions.items():
+            logprobs = [[scores[request] for request in q.requests] for q in group]
+            pairs = list(zip(logprobs, (q.right for q in group), strict=True))
+            right = np.array([float(_is_largest(values, at)) for values, at in pairs])
+            chosen = np.array([values[at] for values, at in pairs])
+            each = np.ones(len(group))
+            measurements += [
+                Measurement("accuracy", condition, right, each),
+                # nan is no probability at all, as ScoresText has it
+                Measurement("logprob", condition, np.nan_to_num(chosen, nan=-np.inf), each),
+            ]
+        return measurements
+
+
+def make(options: Mapping[str, Any], context: TaskContext) -> Choice:
+    """Return the task over the contrast's held-out half, or over items of its own.
+
+    Where ``options`` in the task's options maps conditions of the contrast to label words, the
+    stimuli of these conditions are asked about, column ``text``, and the word of a stimulus' own
+    condition is right. Else every key but ``prompt`` and ``options`` is a condition with the
+    source of its items; an item has a column ``answer``, one of its options, and where no list
+    ``options`` is given for all of them a column ``options``, a JSON list of texts.
+
+    Raises
+    ------
+    TaskError
+        If there is nothing to choose from, or an item's options or answer are not usable.
+    pydantic.ValidationError
+        If the options are not as they must be; told with file and line by the caller.
+    """
+    sources = {name: source for name, source in options.items() if name not in KEYS}
+    said = {name: value for name, value in options.items() if name in KEYS}
+    if isinstance(said.get("options"), Mapping):
+        if sources:
+            raise TaskError(
+                f"task {NAME!r} has words for conditions of the contrast and items of its own, "
+                f"{next(iter(sources))!r}; leave these out, or write options as a list"
+            )
+        words = Words.model_validate(said)
+        return Choice(over_contrast(NAME, words, context), words.prompt)
+    if not sources:
+        raise TaskError(
+            f"task {NAME!r} has nothing to choose from; give a word for each condition, "
+            f"`{NAME}: {{options: {{CONDITION: WORD, OTHER: WORD}}}}`, or items with a column "
+            f"answer, `{NAME}: {{NAME: {{file: ITEMS.jsonl}}}}` or --task {NAME}=ITEMS.jsonl"
+        )
+    asked = Asked.model_validate(said)
+    return Choice(over_items(NAME, asked, sources, context), asked.prompt)
+
+
+def _scored(scorer: ScoresText, questions: Iterable[Question]) -> dict[TextRequest, float]:
+    """Return the log-probability (nats) of every option, each distinct request scored once."""
+    requests = list(dict.fromkeys(r for question in questions for r in question.requests))
+    scores = scorer.score(requests)
+    for request, score in zip(requests, scores, strict=True):
+        if not score.n_tokens:
+            raise TaskError(
+                f"task {NAME!r}: after {request.prompt[-60:]!r} the option "
+                f"{request.completion.strip()!r} is no token of this model; use words that it knows"
+            )
+    return {request: score.logprob for request, score in zip(requests, scores, strict=True)}
+
+
+def _is_largest(values: Sequence[float], at: int) -> bool:
+    """Return whether a value is larger than each of the others; nan is larger than none."""
+    return all(values[at] > value for number, value in enumerate(values) if number != at)

@@ -1,0 +1,46 @@
+"""Text probe: whether the last site of the model still tells conditions apart."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from deeploc.adapter import Adapter
+from deeploc.contrast import Readout
+from deeploc.stimuli import Stimulus
+from deeploc.task import TaskContext
+from deeploc.units import Layout
+
+from ._conditions import ConditionProbe, halves
+from ._shown import Shown
+
+NAME = "text-probe"
+
+
+def make(options: Mapping[str, Any], context: TaskContext) -> ConditionProbe:
+    """Return the probe over all conditions of the contrast, or over ``conditions`` in ``options``.
+
+    Its features are the signed activations at the last block (where the model has no site of
+    that kind, at its last site), read as the contrast reads: pool, tokens, max_tokens. That an
+    adapter reads is all that it needs. Units that are ablated at this very site are read as they
+    are after ablation, which `deeploc.testing.check_adapter` checks of every adapter.
+    """
+    training, testing = (Shown.of(half.groups()) for half in halves(NAME, options, context))
+    how = context.read.model_dump(mode="json", include={"pool", "tokens", "max_tokens"})
+    read = partial(_activations, readout=context.read)
+    return ConditionProbe(NAME, read, training, testing, {"read": how})
+
+
+def _activations(
+    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout
+) -> Float64[np.ndarray, "stimulus unit"]:
+    blocks = [site for site in adapter.sites.sites if site.kind == "block"]
+    layout = Layout(((blocks or adapter.sites.sites)[-1],))
+    if readout.pool == "none":
+        layout = layout.per_position()
+    values = np.full((len(stimuli), layout.n_units), np.nan)
+    for batch in adapter.activations(stimuli, layout, readout):
+        values[batch.indices] = batch.values
+    return values

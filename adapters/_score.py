@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -61,35 +62,49 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
 
 @torch.inference_mode()
 def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -> list[TextScore]:
-    """Return the score of every encoded request, in order."""
+    """Return the score of every encoded request, in order.
+
+    Requests that differ in their last token only (options of one token after one prompt) share
+    one row of a forward pass, so that equal tokens have equal scores, to the last bit.
+    """
     scores = [TextScore(0.0, 0, True)] * len(encoded)  # right where there is nothing to predict
-    scored = np.array([i for i, e in enumerate(encoded) if len(e.ids) > e.start], dtype=np.int64)
-    lengths = np.array([len(encoded[i].ids) - 1 for i in scored], dtype=np.int64)
+    sharing: dict[bytes, list[int]] = {}
+    for index, request in enumerate(encoded):
+        if len(request.ids) > request.start:
+            sharing.setdefault(request.ids[:-1].tobytes(), []).append(index)
+    rows = list(sharing.values())
+    lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
     positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
 
     def run(indices: Indices) -> list[TextScore]:
-        return _score_batch(lm, [encoded[i] for i in scored[indices]])
+        return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
     with evaluating(lm.model):
         for indices, found in each_batch(bucketed(lengths, positions, bound, _PADDING), run):
-            for index, score in zip(scored[indices], found, strict=True):
+            for index, score in zip(
+                chain.from_iterable(rows[r] for r in indices), found, strict=True
+            ):
                 scores[index] = score
     return scores
 
 
-def _score_batch(lm: CausalLM, batch: Sequence[Encoded]) -> list[TextScore]:
-    ids, attended = padded([e.ids[:-1] for e in batch])
-    first = min(e.start for e in batch) - 1  # the position that predicts the first scored token
+def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextScore]:
+    """Return the scores of the requests in every row, which all read the same tokens."""
+    requests = list(chain.from_iterable(rows))
+    owner = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row) for row in rows]))
+    ids, attended = padded([row[0].ids[:-1] for row in rows])
+    first = min(e.start for e in requests) - 1  # the position that predicts the first scored token
     logits = lm.logits(ids.to(lm.device), attended, keep=ids.shape[1] - first).float()
-    targets, counted = _targets(batch, first, ids.shape[1])
-    logprobs, hits = _judged(logits, targets.to(logits.device))
-    zero = torch.zeros((), device=logprobs.device, dtype=logprobs.dtype)
-    here = counted.to(logits.device)
+    targets, counted = _targets(requests, first, ids.shape[1])
+    there = logits.device
+    logprobs, hits = _judged(logits, owner.to(there), targets.to(there))
+    zero = torch.zeros((), device=there, dtype=logprobs.dtype)
+    here = counted.to(there)
     sums = torch.where(here, logprobs, zero).sum(dim=1).tolist()
     greedy = (hits | ~here).all(dim=1).tolist()
     return [
         TextScore(float(total), len(e.ids) - e.start, bool(all_hit))
-        for total, all_hit, e in zip(sums, greedy, batch, strict=True)
+        for total, all_hit, e in zip(sums, greedy, requests, strict=True)
     ]
 
 
@@ -103,14 +118,16 @@ def _targets(batch: Sequence[Encoded], first: int, end: int) -> tuple[Tensor, Te
     return torch.from_numpy(targets), torch.from_numpy(counted)
 
 
-def _judged(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _judged(logits: Tensor, owner: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return log-probability (nats) of every target, and whether it is the most probable token.
 
-    A model broken enough to give nan gives its targets no probability at all.
+    ``logits`` are ``(row, position, token)``, ``targets`` ``(request, position)``; ``owner`` is
+    the row of each request. A model broken enough to give nan gives its targets no probability
+    at all.
     """
-    chosen = logits.gather(2, targets.unsqueeze(-1)).squeeze(-1)
-    logprobs = chosen - logits.logsumexp(dim=-1)
+    here = torch.arange(logits.shape[1], device=logits.device)
+    logprobs = logits[owner[:, None], here, targets] - logits.logsumexp(dim=-1)[owner]
     broken = logprobs.isnan()
-    hits = (logits.argmax(dim=-1) == targets) & ~broken
+    hits = (logits.argmax(dim=-1)[owner] == targets) & ~broken
     wide = logprobs if logprobs.device.type == "mps" else logprobs.double()
     return wide.masked_fill(broken, -torch.inf), hits

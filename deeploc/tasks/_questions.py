@@ -31,9 +31,16 @@ class Question:
 
     @property
     def requests(self) -> list[TextRequest]:
-        """What is scored: every option, after one space unless the prompt ends in white space."""
-        space = "" if self.prompt[-1:].isspace() else " "
-        return [TextRequest(self.prompt, space + option) for option in self.options]
+        """What is scored: each option, behind one space or the white space the prompt ends in.
+
+        That space goes with the option whoever wrote it: most tokenizers join it to some words
+        and not to others, so that options would start at different tokens if it were the prompt's.
+
+        Source: ``_encode_pair`` in ``lm_eval/api/model.py`` of lm-evaluation-harness.
+        """
+        prompt = self.prompt.rstrip()
+        space = self.prompt[len(prompt) :] or " "
+        return [TextRequest(prompt, space + option) for option in self.options]
 
 
 def _usable(options: Sequence[str]) -> tuple[str, ...]:
@@ -42,7 +49,7 @@ def _usable(options: Sequence[str]) -> tuple[str, ...]:
         if option != option.strip() or not option:
             raise ValueError(
                 f"{option!r} is empty, or begins or ends with white space; write the words alone, "
-                "a space is put before them"
+                "the space before them is the prompt's"
             )
         if options.count(option) > 1:
             raise ValueError(f"{option!r} is there twice; options must differ")

@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 class Choice:
     """``accuracy`` (0-1) and ``logprob`` (nats) of the right option after a prompt.
 
-    An option's log-probability is the sum over its tokens, given the prompt: prompt, a space and
+    An option's log-probability is the sum over its tokens, given the prompt. Between them is one
+    space, or the white space that the prompt ends in, which is scored with the option; prompt and
     option are tokenized together, and scored is every token that the prompt on its own does not
     have. An item is right if the right option is strictly the most probable; a tie is wrong, and
     so is a model that gives nan. ``logprob`` is that of the right option, among all texts and not
@@ -69,8 +70,10 @@ class Choice:
             each = np.ones(len(group))
             measurements += [
                 Measurement("accuracy", condition, right, each),
-                # nan is no probability at all, as ScoresText has it
-                Measurement("logprob", condition, np.nan_to_num(chosen, nan=-np.inf), each),
+                # nan is no probability at all, as the shipped adapters have it
+                Measurement(
+                    "logprob", condition, np.where(np.isnan(chosen), -np.inf, chosen), each
+                ),
             ]
         return measurements
 

@@ -146,6 +146,7 @@ def make_tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]
         setup.limit,
         localizing=localizing,
         read=contrast.read,
+        strict=setup.strict,
     )
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):

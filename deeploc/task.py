@@ -23,7 +23,8 @@ class TaskContext:
     ``split: none`` both are all of them). ``positive`` names the conditions the contrast prefers,
     ``read`` is how it reads a model, for tasks that read it too.
     Relative paths in the options are relative to ``base``; ``limit`` bounds the items
-    per condition (``None``: all), drawn with ``seed``.
+    per condition (``None``: all), drawn with ``seed``; with ``strict`` an image that cannot be read
+    is an error, else it is left out.
     """
 
     held_out: Mapping[str, Sequence[Stimulus]]
@@ -33,6 +34,7 @@ class TaskContext:
     limit: int | None = None
     localizing: Mapping[str, Sequence[Stimulus]] = field(default_factory=dict)
     read: Readout = field(default_factory=Readout)
+    strict: bool = False
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.stats import entropy
 from deeploc.ablation import Ablation
 from deeploc.adapter import Answers
 from deeploc.contrast import Ablate
-from deeploc.errors import TaskError
+from deeploc.errors import ContrastError, TaskError
 from deeploc.evaluation import evaluate, plan
 from deeploc.results import Measurement, effects
 from deeploc.stimuli import Stimulus
@@ -277,6 +278,13 @@ def test_accuracy_of_folders(context: TaskContext, caplog: pytest.LogCaptureFixt
     assert found["top1", "val/blue_thing"] == found["top1", "val/crimson"] == [1, 1, 1]
     with adapter.ablated(silenced(2)):
         assert values(task.measure(adapter))["top1", "val"] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.usefixtures("val")
+def test_strict_accuracy_stops_at_a_broken_image(context: TaskContext) -> None:
+    """The first image that cannot be read is an error, as it is among the contrast's own."""
+    with pytest.raises(ContrastError, match=r"9\.png is empty \(0 bytes\); repair or remove"):
+        accuracy.make({"val": {"images": "val/*/*.png"}}, replace(context, strict=True))
 
 
 def test_accuracy_of_a_table(context: TaskContext, val: Path) -> None:

@@ -48,7 +48,7 @@ def labelled(
 
     Sources are image files, labelled by their folder, or tables with a column ``label`` and one
     for the image, a path below the table's folder: ``image``, or what ``column`` says. Images
-    that cannot be read are left out and told in a warning.
+    that cannot be read are left out and told in a warning, or an error if the context is strict.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def labelled(
         columns = [*(source.column or ("image",)), "label"]
         rows = _drawn(task, name, source, columns, context)
         stimuli = [shown(row, columns[0]) for row in rows]
-        kept, left_out = readable(name, stimuli)
+        kept, left_out = readable(name, stimuli, strict=context.strict)
         if not kept:
             raise TaskError(
                 f"task {task!r}: none of {len(left_out)} images can be read, the first: "

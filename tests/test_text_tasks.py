@@ -679,7 +679,9 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
 
 def test_reference_lm_tells_sentences_from_nonwords() -> None:
     """Intact it does so all but always; without its blocks' whole output it cannot."""
-    contrast, setup = load("language", ["evaluate=[text-probe]"]), Setup("reference:lm", limit=60)
+    limits = [f"conditions.{name}.limit=60" for name in ("sentences", "nonwords")]
+    contrast = load("language", ["evaluate=[text-probe]", *limits])
+    setup = Setup("reference:lm")
     (task,) = make_tasks(contrast, setup, stimuli_of(contrast, setup).halves)
     adapter = load_model("reference:lm")
     intact = measured(task, adapter)

@@ -28,10 +28,12 @@ class Choice:
     option are tokenized together, and scored is every token that the prompt on its own does not
     have. An item is right if the right option is strictly the most probable; a tie is wrong, and
     so is a model that gives nan. ``logprob`` is that of the right option, among all texts and not
-    among the options only. Guessing has an accuracy of 1 / options.
+    among the options only.
 
-    The sum is not divided by length, so options of fewer tokens are favoured: choose words of
-    equally many tokens, or compare ablations, which leave that preference as it is.
+    Guessing has an accuracy of 1 / options, and so has, over all conditions, a model that prefers
+    one word whatever the prompt: it has 1 where that word is right and 0 elsewhere, so conditions
+    with a word each are to be read together. The sum is not divided by length, which favours
+    options of fewer tokens; choose words of equally many.
     """
 
     name = NAME

@@ -31,7 +31,7 @@ from deeploc.contrast_parts import (
 from deeploc.errors import ContrastError
 from deeploc.faults import tell
 from deeploc.stimuli.sources import Source
-from deeploc.strict import Number, StrictModel, Text, as_list, nearest
+from deeploc.strict import Number, StrictModel, Text, Whole, as_list, nearest
 from deeploc.strict_yaml import Place
 
 __all__ = [
@@ -94,7 +94,9 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    beat every condition on the right, not their pool.
+    beat every condition on the right, not their pool. ``evaluate_limit`` bounds the held-out
+    stimuli of each condition that are evaluated: localizing reads every stimulus once, evaluating
+    once for every ablation and control.
     """
 
     name: Name
@@ -111,6 +113,7 @@ class Contrast(StrictModel):
     select: Select = Select()
     ablate: Ablate = Ablate()
     evaluate: Annotated[tuple[Entry, ...], BeforeValidator(as_list)] = ()
+    evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
 
     _document: Document = PrivateAttr(default=Document({}, {}))
     _base: Path = PrivateAttr(default_factory=Path.cwd)
@@ -137,6 +140,16 @@ class Contrast(StrictModel):
         if against == "each" and isinstance(info.data.get("contrast"), Mapping):
             raise ValueError("'each' needs a contrast of the form `a > b, c`, not weights")
         return against
+
+    @field_validator("evaluate_limit")
+    @classmethod
+    def _bounds_a_half(cls, limit: int | None, info: Any) -> int | None:
+        if limit is not None and info.data.get("split") == "none":
+            raise ValueError(
+                "with `split: none` the same stimuli localize and evaluate; write `split: half`, "
+                "or give the conditions a limit"
+            )
+        return limit
 
     @property
     def comparison(self) -> Comparison:

@@ -410,7 +410,7 @@ def test_unknown_name_lists_what_exists() -> None:
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
             "modality, source, licence, notes, conditions, contrast, against, read, split, "
-            "select, ablate, evaluate",
+            "select, ablate, evaluate, evaluate_limit",
         ),
         (
             "{texts: [a b, a c]}",

@@ -469,6 +469,29 @@ def test_halves_of_different_stimuli_are_even(n: int, seed: int) -> None:
     assert (len(first["a"]), len(second["a"])) == ((n + 1) // 2, n // 2)
 
 
+def test_evaluate_limit_bounds_the_held_out_half_only() -> None:
+    """All of the other half still localizes; a smaller limit is part of a larger one."""
+    words = {c: {"texts": [f"{c}{i}" for i in range(20)]} for c in "ab"}
+    drawn = {
+        limit: stimuli.draw(two(*words.values()).changed([f"evaluate_limit={limit}"]), seed=3)
+        for limit in ("null", 4, 7)
+    }
+
+    for name in drawn["null"].held_out:
+        whole, four, seven = (drawn[limit].held_out[name] for limit in ("null", 4, 7))
+        assert (len(whole), len(four), len(seven)) == (10, 4, 7)
+        assert set(four) < set(seven) < set(whole)
+        assert drawn[4].localizing[name] == drawn["null"].localizing[name]
+
+
+def test_evaluate_limit_needs_halves() -> None:
+    """Without halves the limit would divide what localizes from what is evaluated."""
+    words = {"texts": ["a", "b"]}
+
+    with pytest.raises(ContrastError, match="evaluate_limit: with `split: none` the same stimuli"):
+        two(words, words).changed(["split=none", "evaluate_limit=1"])
+
+
 def test_halves_depend_on_the_seed() -> None:
     """Another seed is another division."""
     group = {"a": [Stimulus(str(i), str(i)) for i in range(40)]}

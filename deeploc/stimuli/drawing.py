@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from deeploc.stimuli.halves import split_half
 from deeploc.stimuli.images import Unreadable
 from deeploc.stimuli.loading import HasConditions, load
+from deeploc.stimuli.sources import sample
 from deeploc.stimuli.stimulus import Stimulus
 from deeploc.watch import Watch
 
@@ -22,6 +23,11 @@ class Divides(HasConditions, Protocol):
     @property
     def split(self) -> str:
         """``half``, or ``none``: all stimuli localize and evaluate."""
+        ...
+
+    @property
+    def evaluate_limit(self) -> int | None:
+        """How many held-out stimuli of a condition are evaluated at most."""
         ...
 
 
@@ -72,4 +78,7 @@ def draw(
     )
     if contrast.split == "none":
         return Drawn(stimuli, stimuli, unreadable)
-    return Drawn(*split_half(stimuli, seed), unreadable)
+    localizing, held_out = split_half(stimuli, seed)
+    most = contrast.evaluate_limit
+    evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
+    return Drawn(localizing, evaluated, unreadable)

@@ -14,6 +14,7 @@ from pydantic import (
     PrivateAttr,
     Tag,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -50,7 +51,14 @@ Condition = Source
 """A condition is a named source of stimuli."""
 
 
-def _is_name(name: str) -> str:
+def is_name(name: str) -> str:
+    """Return ``name`` if it may be that of a contrast or a condition.
+
+    Raises
+    ------
+    ValueError
+        If it has other characters than letters, digits, ``_`` and ``-``.
+    """
     if not re.fullmatch(r"\w[\w-]*", name):
         raise ValueError(
             f"{name!r} is no name; use letters, digits, '_' and '-', "
@@ -77,16 +85,31 @@ def _form(value: Any) -> str:
     return "(mapping)" if isinstance(value, Mapping) else "(text)"
 
 
-Name = Annotated[str, AfterValidator(_is_name)]
+Name = Annotated[
+    str, AfterValidator(is_name), WithJsonSchema({"type": "string", "pattern": r"^\w[\w-]*$"})
+]
+_Sides = Annotated[Text, WithJsonSchema({"type": "string", "pattern": "^[^>]+>[^>]+$"})]
 Said = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Mapping[str, Number], Tag("(mapping)")],
+    Annotated[_Sides, Tag("(text)")] | Annotated[Mapping[str, Number], Tag("(mapping)")],
     Discriminator(_form),
 ]
+_Options = Annotated[
+    Mapping[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": ["object", "null"]},
+            "minProperties": 1,
+            "maxProperties": 1,
+        }
+    ),
+]
 Entry = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[Mapping[str, Any], Tag("(mapping)")],
+    Annotated[Text, Tag("(text)")] | Annotated[_Options, Tag("(mapping)")],
     Discriminator(_form),
     AfterValidator(_is_task),
 ]
+_Entries = tuple[Entry, ...]
 
 
 class Contrast(StrictModel):
@@ -100,20 +123,37 @@ class Contrast(StrictModel):
     """
 
     name: Name
+    """What the contrast is called; also names its run folders."""
     title: Text
+    """One line that says what is compared."""
     modality: Literal["text", "image"]
+    """What the stimuli are."""
     source: Text
+    """Where the stimuli and the idea come from."""
     licence: Text | None = None
+    """Under which terms the stimuli may be used."""
     notes: Text | None = None
+    """What else differs between the conditions, and whatever a reader of the results must know."""
     conditions: Annotated[Mapping[Name, Condition], Field(min_length=1)]
+    """Condition name -> where its stimuli come from."""
     contrast: Said
+    """``a > b``, ``a, b > c, d``, or weights that sum to 0: ``{a: 1, b: -0.5, c: -0.5}``."""
     against: Literal["pooled", "each"] = "pooled"
+    """Whether a unit must prefer the left side to the others together, or to each of them."""
     read: Readout = Readout()
+    """How a stimulus becomes one number per unit."""
     split: Literal["half", "none"] = "half"
+    """Localize on one half of each condition and evaluate on the other, or use all for both."""
     select: Select = Select()
+    """Which units are the network."""
     ablate: Ablate = Ablate()
-    evaluate: Annotated[tuple[Entry, ...], BeforeValidator(as_list)] = ()
+    """What is done to them, at which doses, against which controls."""
+    evaluate: Annotated[
+        _Entries, BeforeValidator(as_list, json_schema_input_type=Text | _Entries)
+    ] = ()
+    """Tasks: names, or a name with its options below it."""
     evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
+    """At most so many held-out stimuli of each condition are evaluated; null: all."""
 
     _document: Document = PrivateAttr(default=Document({}, {}))
     _base: Path = PrivateAttr(default_factory=Path.cwd)

@@ -6,15 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from deeploc.strict import Flag, Number, Percent, StrictModel, Texts, Whole, as_list, nearest
+
+_NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 
 
 def _is_mode(mode: str) -> str:
     name, _, gain = mode.partition(":")
-    number = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
-    if mode in ("zero", "mean") or (name == "scale" and re.fullmatch(number, gain)):
+    if mode in ("zero", "mean") or (name == "scale" and re.fullmatch(_NUMBER, gain)):
         return mode
     raise ValueError(
         f"{mode!r} is no way to ablate; {nearest(mode, ['zero', 'mean', 'scale:0.5'])}"
@@ -30,10 +38,21 @@ def _rises(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
-Mode = Annotated[str, AfterValidator(_is_mode)]
-Modes = Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(as_list)]
-Percents = Annotated[tuple[Percent, ...], Field(min_length=1), BeforeValidator(as_list)]
+Share = Annotated[Number, Field(ge=0, le=100)]
+Range = Annotated[tuple[Share, Share], AfterValidator(_rises)]
+Mode = Annotated[
+    str,
+    AfterValidator(_is_mode),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["zero", "mean"]}, {"type": "string", "pattern": f"^scale:{_NUMBER}$"}]}
+    ),
+]
+_Modes = Annotated[tuple[Mode, ...], Field(min_length=1)]
+Modes = Annotated[_Modes, BeforeValidator(as_list, json_schema_input_type=Mode | _Modes)]
+_Percents = Annotated[tuple[Percent, ...], Field(min_length=1)]
+Percents = Annotated[
+    _Percents, BeforeValidator(as_list, json_schema_input_type=Percent | _Percents)
+]
 Count = Annotated[Whole, Field(ge=0)]
 
 PAPER_SEED = 42
@@ -51,11 +70,30 @@ class Readout(StrictModel):
     """
 
     sites: Texts = ("block",)
+    """Kinds of site (block, mlp-neurons, attention, conv) or globs over their names."""
     pool: Literal["last", "mean", "max", "cls", "none"] = "last"
+    """How positions become one number: last token, mean, max, class token, or none of it."""
     response: Literal["abs", "signed"] = "signed"
+    """Whether activations count as they are, or by their absolute value as in the paper."""
     tokens: Literal["content", "all"] = "content"
+    """``content`` never reads special tokens and ends at a word's end; ``all`` takes every one."""
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    """Cut texts off after so many tokens; null: at the model's own context length."""
     lowercase: Flag = False
+    """Lower-case texts when they are loaded."""
+
+
+_RULES = [
+    ("k", "percent"),
+    ("k", "fdr"),
+    ("k", "percentile"),
+    ("percent", "fdr"),
+    ("fdr", "percentile"),
+]
+_EXCLUSIVE: list[Any] = [
+    {"required": list(pair), "properties": {rule: {"not": {"type": "null"}} for rule in pair}}
+    for pair in _RULES
+]
 
 
 class Select(StrictModel):
@@ -65,12 +103,20 @@ class Select(StrictModel):
     says how many of all units to draw, with ``seed``, from between the two percentiles of t.
     """
 
+    model_config = ConfigDict(json_schema_extra={"not": {"anyOf": _EXCLUSIVE}})
+
     k: Annotated[Whole, Field(ge=1)] | None = None
+    """So many units, those with the largest t."""
     percent: Percent | None = None
+    """So many per cent of the units of each kind of site."""
     fdr: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Every unit with t > 0 and a Benjamini-Hochberg q of at most this."""
     percentile: Range | None = None
+    """The units between two percentiles of t, [LOW, HIGH]."""
     tail: Literal["top", "bottom"] = "top"
+    """The end of the ranking that ``percent`` counts from."""
     seed: Count = PAPER_SEED
+    """Draws ``percent`` of all units from within ``percentile``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -106,9 +152,13 @@ class Controls(StrictModel):
     """
 
     random: Count = 20
+    """So many random masks with as many units in every site; below 20 nothing can be specific."""
     random_global: Annotated[Count, Field(alias="random-global")] = 0
+    """So many random masks matched in their total only, the control of the paper."""
     bottom: Flag = False
+    """Also the units with the smallest t."""
     range: Range | None = None
+    """Also units drawn from between two percentiles of t."""
 
 
 class Ablate(StrictModel):
@@ -118,8 +168,11 @@ class Ablate(StrictModel):
     """
 
     mode: Modes = ("zero",)
+    """zero, mean (each unit's own), scale:G (times G); one or several."""
     percent: Percents | None = None
+    """Doses, in per cent of the units of each kind of site; null: the selected units."""
     controls: Controls = Controls()
+    """The masks that the ablation is held against."""
 
 
 @dataclass(frozen=True)

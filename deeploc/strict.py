@@ -29,7 +29,8 @@ def as_list(value: Any) -> Any:
 
 # YAML says what is text, a number or a truth; pydantic must not turn one into another.
 Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(as_list)]
+_Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+Texts = Annotated[_Texts, BeforeValidator(as_list, json_schema_input_type=Text | _Texts)]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
@@ -40,7 +41,11 @@ class StrictModel(BaseModel):
     """A frozen part of a contrast file; an unknown key is told with the nearest allowed one."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,  # so that `deeploc schema` says what every key means
     )
 
     @model_validator(mode="wrap")

@@ -20,6 +20,8 @@ _COMMANDS = (
     "sites",
     "contrasts",
     "check",
+    "new",
+    "schema",
     "export",
     "import",
     "plugins",

@@ -137,10 +137,20 @@ def _guess(guess: "Guess", width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _column_width(n: int) -> int:
+def width() -> int:
+    """Return how many characters a line of the terminal holds; 100 where there is none."""
     import shutil
 
-    return shutil.get_terminal_size((100, 24)).columns // n - 2
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def print_paragraph(text: str) -> None:
+    """Print running text, broken where the terminal ends."""
+    click.echo("\n".join(_wrapped(text, width())))
+
+
+def _column_width(n: int) -> int:
+    return width() // n - 2
 
 
 def _print_beside(columns: Mapping[str, Sequence[str]], width: int) -> None:

@@ -1,31 +1,103 @@
 """``deeploc contrasts``."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from deeploc.cli import _options
 
+if TYPE_CHECKING:
+    from deeploc.catalogue import Holding
+    from deeploc.contrast import Contrast
+
 
 @click.command("contrasts")
 @click.argument("name", required=False)
+@click.option(
+    "--stimuli",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With NAME: count what this folder holds.",
+)
+@click.option("--yaml", "as_yaml", is_flag=True, help="With NAME: the whole file, defaults too.")
 @_options.as_json
-def command(name: str | None, as_json: bool) -> None:
-    """List the shipped contrasts, or show one in full."""
-    from deeploc.cli._console import print_json, print_table
-    from deeploc.contrast import available, load
+def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool) -> None:
+    """List the shipped contrasts, or show one: conditions, counts, samples, sources.
 
-    if name is not None:
+    NAME is a shipped name or a path ending in .yaml. Nothing is downloaded.
+    """
+    if name is None:
+        if stimuli or as_yaml:
+            raise click.UsageError("--stimuli and --yaml go with the NAME of a contrast")
+        _list(as_json)
+        return
+    from deeploc.catalogue import holdings
+    from deeploc.contrast import load
+
+    contrast = load(name)
+    if as_yaml:
         import yaml
 
-        resolved = load(name).resolved()
-        if as_json:
-            print_json(resolved)
-        else:
-            click.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
-        return
-    shipped = [load(each) for each in available()]
-    if as_json:
-        print_json([{"name": c.name, "title": c.title, "source": c.source} for c in shipped])
+        resolved = contrast.resolved()
+        click.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
+    elif as_json:
+        from deeploc.cli._console import print_json
+
+        held = {h.condition: {"n": h.n, "samples": h.samples} for h in holdings(contrast, stimuli)}
+        print_json({**contrast.resolved(), "stimuli": held})
     else:
-        print_table(
-            ["contrast", "modality", "title"], [[c.name, c.modality, c.title] for c in shipped]
-        )
+        _show(contrast, holdings(contrast, stimuli))
+
+
+def _list(as_json: bool) -> None:
+    from deeploc.catalogue import needs
+    from deeploc.cli._console import print_json, print_table, width
+    from deeploc.contrast import available, load
+
+    shipped = [(name, load(name)) for name in available()]
+    rows = [{"name": n, "modality": c.modality, "needs": needs(c)} for n, c in shipped]
+    if as_json:
+        told = zip(rows, shipped, strict=True)
+        print_json([{**row, "title": c.title, "source": c.source} for row, (_, c) in told])
+        return
+    head = {"name": "contrast", "modality": "modality", "needs": "needs"}
+    room = width() - sum(max(len(row[key]) for row in (head, *rows)) + 2 for key in head)
+    cells = [
+        [*row.values(), _short(c.title, room)] for row, (_, c) in zip(rows, shipped, strict=True)
+    ]
+    print_table([*head.values(), "title"], cells)
+
+
+def _show(contrast: "Contrast", held: "list[Holding]") -> None:
+    from deeploc.cli._console import print_paragraph, width
+
+    click.echo(f"{contrast.name}: {contrast.title}\n")
+    for what in ("source", "licence", "notes"):
+        if text := getattr(contrast, what):
+            print_paragraph(f"{what}: {text}")
+    for holding in held:
+        n = "" if holding.n is None else f"{holding.n:,} from "
+        click.echo(f"\n{holding.condition}: {n}{holding.origin}")
+        for line in holding.samples:
+            click.echo(f"    {_short(line, width() - 4)}")
+    reason = next((h.missing for h in held if h.missing), None)
+    if reason:
+        click.echo()
+        print_paragraph(f"not here yet: {reason}")
+    click.echo()
+    print_paragraph(f"contrast: {_said(contrast)}; tasks: {_tasks(contrast)}")
+
+
+def _said(contrast: "Contrast") -> Any:
+    each = ", each on its own" if contrast.against == "each" else ""
+    return f"{contrast.contrast}{each}"
+
+
+def _tasks(contrast: "Contrast") -> str:
+    return ", ".join(name for name, _ in contrast.tasks) or "none"
+
+
+def _short(text: str, room: int) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= room else f"{plain[: max(room - 1, 1)]}…"

@@ -11,10 +11,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli import builtin as generators
@@ -35,7 +40,16 @@ def _texts_of(value: Any) -> Any:
     return [as_text(v) for v in listed] if isinstance(listed, list) else listed
 
 
-Where = Mapping[str, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_texts_of)]]
+_Cell = str | int | float | bool | None
+_Values = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _texts_of,
+        json_schema_input_type=_Cell | Annotated[tuple[JsonValue, ...], Field(min_length=1)],
+    ),
+]
+Where = Mapping[str, _Values]
 """Column -> the values that are kept."""
 
 
@@ -63,6 +77,35 @@ class Builtin(BaseModel):
         """What the generator is asked for beside its number and seed."""
         return self.model_extra or {}
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe each generator with its own options: by itself pydantic knows of none."""
+        described = handler.resolve_ref_schema(handler(core_schema))
+        seed = described["properties"]["seed"]
+        forms = [_form_of(name, known, seed) for name, known in generators.GENERATORS.items()]
+        return {"description": described["description"], "anyOf": forms}
+
+
+def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) -> JsonSchemaValue:
+    """Return what JSON Schema says of one generator's options."""
+    types = {str: "string", int: "integer", bool: "boolean", float: "number"}
+    options = {
+        option: {"enum": list(generator.choices[option])}
+        if option in generator.choices
+        else {"type": types[type(default)]}
+        for option, default in generator.options.items()
+    }
+    for option, default in generator.options.items():
+        options[option]["default"] = default
+    return {
+        "type": "object",
+        "properties": {"generator": {"const": name}, "seed": seed, **options},
+        "required": ["generator"],
+        "additionalProperties": False,
+    }
+
 
 class Download(StrictModel):
     """Files of a declared address, each checked against the sha256 in a manifest.
@@ -84,8 +127,18 @@ class _Sparse(StrictModel):
         return {key: value for key, value in handler(self).items() if value is not None}
 
 
+def _exactly_one_of(kinds: Sequence[str]) -> dict[str, Any]:
+    """Return what JSON Schema says of keys of which exactly one is given."""
+    given = [
+        {"required": [kind], "properties": {kind: {"not": {"type": "null"}}}} for kind in kinds
+    ]
+    return {"oneOf": given}
+
+
 class Local(_Sparse):
     """How a condition that is generated or downloaded is read from the folder of ``--stimuli``."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one_of(("file", "images")))
 
     file: Texts | None = None
     images: Texts | None = None
@@ -105,6 +158,9 @@ def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
+_Named = Annotated[str, WithJsonSchema({"enum": list(generators.GENERATORS)})]
+
+
 class Source(_Sparse):
     """Exactly one source of texts, images or items, and what of it is taken.
 
@@ -116,15 +172,29 @@ class Source(_Sparse):
     ``limit`` how many at most.
     """
 
+    model_config = ConfigDict(json_schema_extra=_exactly_one_of(KINDS))
+
     texts: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """The stimuli themselves."""
     file: Texts | None = None
+    """Tables, or txt files with a text per line: paths or globs."""
     images: Texts | None = None
-    builtin: Annotated[Builtin, BeforeValidator(_as_builtin)] | None = None
+    """Image files: folders, paths or globs."""
+    builtin: (
+        Annotated[Builtin, BeforeValidator(_as_builtin, json_schema_input_type=_Named | Builtin)]
+        | None
+    ) = None
+    """A generator of deeploc, or a mapping of it and its options."""
     download: Download | None = None
+    """Files of a declared address, checked by sha256."""
     column: Texts | None = None
+    """The column, or columns, that make a stimulus."""
     where: Where | None = None
+    """Column -> the value, or values, of the rows that are kept."""
     limit: Annotated[Whole, Field(ge=1)] | None = None
+    """At most so many, drawn at random with the seed of the run."""
     local: Local | None = None
+    """How the condition is read from the folder of --stimuli."""
 
     @field_validator("texts")
     @classmethod

@@ -1,0 +1,201 @@
+"""The JSON Schema says what the loader says, about what is shipped and about what is wrong."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from deeploc.contrast import Contrast, available
+from deeploc.errors import ContrastError
+from deeploc.schema import contrast_schema
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("*.yaml"))
+TEMPLATES = sorted(Path(str(files("deeploc") / "templates")).glob("*.yaml"))
+
+VALID: Mapping[str, Any] = {
+    "name": "mine",
+    "title": "a > b",
+    "modality": "text",
+    "source": "me",
+    "conditions": {"a": {"texts": ["x", "y"]}, "b": {"builtin": "sentences", "limit": 4}},
+    "contrast": "a > b",
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    made = contrast_schema()
+    Draft202012Validator.check_schema(made)
+    return Draft202012Validator(made)
+
+
+def loads(said: Mapping[str, Any]) -> bool:
+    """Return whether deeploc itself accepts a contrast."""
+    try:
+        Contrast.restored(said, Path.cwd())
+    except ContrastError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_shipped_contrast_is_valid(schema: Draft202012Validator, name: str) -> None:
+    """What an editor would underline in a shipped file is a fault of the schema."""
+    text = (files("deeploc.contrasts") / f"{name}.yaml").read_text(encoding="utf-8")
+
+    assert [error.message for error in schema.iter_errors(yaml.safe_load(text))] == []
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *TEMPLATES], ids=lambda path: path.stem)
+def test_every_example_is_valid(schema: Draft202012Validator, path: Path) -> None:
+    """So is it in an example, and in what `deeploc new` writes."""
+    said = yaml.safe_load(path.read_text(encoding="utf-8").replace("@NAME@", "mine"))
+
+    assert [error.message for error in schema.iter_errors(said)] == []
+
+
+WRONG: Mapping[str, Mapping[str, Any]] = {
+    "unknown key": {"titel": "x"},
+    "no title": {"title": None},
+    "empty title": {"title": ""},
+    "unknown modality": {"modality": "sound"},
+    "name with a space": {"name": "my contrast"},
+    "condition with a space": {"conditions": {"a b": {"texts": ["x"]}}},
+    "no conditions": {"conditions": {}},
+    "two sources": {"conditions": {"a": {"texts": ["x"], "file": "y.csv"}, "b": {"texts": ["z"]}}},
+    "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z"]}}},
+    "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z"]}}},
+    "unknown option of a generator": {
+        "conditions": {
+            "a": {"builtin": {"generator": "sentences", "tense": "past"}},
+            "b": {"texts": ["z"]},
+        }
+    },
+    "unknown choice of a generator": {
+        "conditions": {
+            "a": {"builtin": {"generator": "rendered", "category": "boats"}},
+            "b": {"texts": ["z"]},
+        }
+    },
+    "limit 0": {"conditions": {"a": {"texts": ["x"], "limit": 0}, "b": {"texts": ["z"]}}},
+    "one-sided contrast": {"contrast": "a"},
+    "weights as text": {"contrast": {"a": "1", "b": -1}},
+    "unknown pool": {"read": {"pool": "median"}},
+    "unknown key of read": {"read": {"site": "block"}},
+    "two rules": {"select": {"k": 3, "fdr": 0.05}},
+    "percent above 100": {"select": {"percent": 140}},
+    "text for a number": {"select": {"percent": "1"}},
+    "empty percentile": {"select": {"percentile": [10]}},
+    "unknown mode": {"ablate": {"mode": "remove"}},
+    "scale without number": {"ablate": {"mode": "scale:"}},
+    "no dose": {"ablate": {"percent": []}},
+    "negative controls": {"ablate": {"controls": {"random": -1}}},
+    "two tasks in one entry": {"evaluate": [{"perplexity": None, "choice": None}]},
+    "options that are a list": {"evaluate": [{"perplexity": ["x"]}]},
+    "split in three": {"split": "third"},
+    "no stimulus to evaluate": {"evaluate_limit": 0},
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=list(WRONG))
+def test_what_the_loader_refuses_the_schema_refuses(
+    schema: Draft202012Validator, change: Mapping[str, Any]
+) -> None:
+    """A fault of form is underlined in the editor already."""
+    said = {key: value for key, value in {**VALID, **change}.items() if value is not None}
+
+    assert not loads(said)
+    assert not schema.is_valid(said)
+
+
+RIGHT: Mapping[str, Mapping[str, Any]] = {
+    "as it is": {},
+    "weights": {"contrast": {"a": 1, "b": -1.0}},
+    "lists of one are values": {
+        "read": {"sites": "block"},
+        "ablate": {"mode": "zero", "percent": 5},
+        "evaluate": "perplexity",
+    },
+    "lists": {
+        "read": {"sites": ["block", "mlp-neurons"]},
+        "ablate": {"mode": ["zero", "mean", "scale:-0.5"], "percent": [1, 2.5]},
+        "evaluate": ["perplexity", {"choice": {"options": {"a": "x", "b": "y"}}}, {"mine": None}],
+    },
+    "null is the default": {
+        "select": {"k": 3, "percent": None},
+        "ablate": {"percent": None},
+        "evaluate_limit": None,
+    },
+    "where": {
+        "conditions": {
+            "a": {"file": "x.csv", "where": {"label": ["a", 3, True], "n": 1}, "column": "text"},
+            "b": {"file": ["x.csv", "y.tsv"], "where": {"label": "b"}, "column": ["t1", "t2"]},
+        }
+    },
+    "range": {"select": {"percentile": [80, 90], "percent": 2, "seed": 7}},
+    "controls": {"ablate": {"controls": {"random-global": 3, "bottom": True, "range": [0, 50]}}},
+    "local": {
+        "conditions": {
+            "a": {"builtin": {"generator": "sentences", "words": 8, "seed": 3}},
+            "b": {"builtin": "nonword-lists", "local": {"file": "*.csv", "column": "t"}},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("change", RIGHT.values(), ids=list(RIGHT))
+def test_what_the_loader_takes_the_schema_takes(
+    schema: Draft202012Validator, change: Mapping[str, Any]
+) -> None:
+    """No form that deeploc accepts is underlined."""
+    said = {**VALID, **change}
+
+    assert loads(said)
+    assert [error.message for error in schema.iter_errors(said)] == []
+
+
+_LEAF = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 120), st.sampled_from(["zero", "block", "none", ""])
+)
+
+
+@given(
+    key=st.sampled_from(["percent", "k", "fdr", "tail"]),
+    other=st.sampled_from(["percent", "k", "fdr"]),
+    values=st.tuples(_LEAF, _LEAF),
+)
+def test_selections_are_judged_alike(
+    schema: Draft202012Validator, key: str, other: str, values: tuple[Any, Any]
+) -> None:
+    """Whatever the loader accepts as a selection, the schema accepts."""
+    said = {**VALID, "select": {key: values[0], other: values[1]}}
+
+    if loads(said):
+        assert schema.is_valid(said)
+
+
+def test_every_key_is_explained() -> None:
+    """An editor shows what each key of a contrast, of its sources and of its parts means."""
+    made = contrast_schema()
+    parts = [made, *(made["$defs"][name] for name in ("Source", "Readout", "Select", "Ablate"))]
+    unexplained = [
+        key
+        for part in parts
+        for key, said in part["properties"].items()
+        if not said.get("description")
+    ]
+
+    assert unexplained == []
+
+
+def test_installed_tasks_are_offered() -> None:
+    """Names of tasks are suggestions: a plugin of another machine is no fault."""
+    (offered,) = contrast_schema()["properties"]["evaluate"]["examples"]
+
+    assert {"perplexity", "choice", "label-stability"} <= set(offered)

@@ -90,7 +90,7 @@ def declared(download: Download, base: Path) -> dict[str, str]:
     ContrastError
         If the manifest cannot be read, has an unusable row, or nothing in it matches.
     """
-    manifest = base / download.manifest
+    manifest = base / str(download.manifest)
     hashes = {}
     for row in tables.read(manifest):
         path, sha256 = row.fields.get("path", ""), row.fields.get("sha256", "").lower()

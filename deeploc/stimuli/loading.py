@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli.images import Unreadable, readable, shown
-from deeploc.stimuli.reading import cell, rooted, rows
+from deeploc.stimuli.reading import Reader, rooted
 from deeploc.stimuli.sources import Source, sample
-from deeploc.stimuli.stimulus import Record, Stimulus
+from deeploc.stimuli.stimulus import Record, Stimulus, cell
 from deeploc.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def load(
         fewer than two stimuli.
     """
     _check_modality(contrast)
-    draw = _Draw(contrast, seed, limit, folder, strict, watch)
+    draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
     loaded = {}
     for name in contrast.conditions:
         try:
@@ -106,22 +106,19 @@ class _Draw:
     contrast: HasConditions
     seed: int
     limit: int | None
-    folder: Path | None
+    reader: Reader
     strict: bool
-    watch: Watch | None
 
     def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
         """Return the stimuli of a condition, and the images that were left out."""
-        source, base = self.contrast.conditions[name], self.contrast.base
-        found = rows(
-            source, base=base, folder=self.folder, seed=self.seed, name=name, watch=self.watch
-        )
-        read = source if self.folder is None else rooted(source)
+        source = self.contrast.conditions[name]
+        found = self.reader.rows(source, self.seed, name)
+        read = source if self.reader.folder is None else rooted(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
         drawn = sample([make(row, read) for row in found], self.limit, self.seed, name)
         if images:
-            return readable(name, drawn, strict=self.strict, watch=self.watch)
+            return readable(name, drawn, strict=self.strict, watch=self.reader.watch)
         return drawn, []
 
     def _text(self, row: Record, source: Source) -> Stimulus:

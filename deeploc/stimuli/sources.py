@@ -1,119 +1,59 @@
 """Where stimuli and items come from: the part of a contrast file that names a source."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 from zlib import crc32
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from deeploc.errors import ContrastError
-from deeploc.stimuli import builtin as generators
-from deeploc.strict import StrictModel, Text, Texts, Whole, as_list
+from deeploc.stimuli.parts import (
+    Builtin,
+    Download,
+    Local,
+    Names,
+    Per,
+    Sparse,
+    Where,
+    as_text,
+    check_columns,
+)
+from deeploc.strict import Flag, Text, Texts, Whole
+
+__all__ = ["KINDS", "Builtin", "Download", "Local", "Source", "as_text", "sample", "substream"]
 
 T = TypeVar("T")
 
-KINDS = ("texts", "file", "images", "builtin", "download")
+KINDS = ("texts", "file", "images", "builtin", "download", "hub")
 
-
-def as_text(value: Any) -> str:
-    """Return a YAML or JSON value as the text that a table would hold: 3, true, [1, 2]."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _texts_of(value: Any) -> Any:
-    listed = as_list(value)
-    return [as_text(v) for v in listed] if isinstance(listed, list) else listed
-
-
-Where = Mapping[str, Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_texts_of)]]
-"""Column -> the values that are kept."""
-
-
-class Builtin(BaseModel):
-    """One of deeploc's own generators; whatever is not ``generator`` or ``seed`` is its option."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    generator: Text
-    seed: Annotated[Whole, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _exists(self) -> "Builtin":
-        if self.generator not in generators.GENERATORS:
-            known = generators.GENERATORS
-            raise ValueError(generators.unknown("builtin generator", self.generator, known))
-        try:
-            generators.checked(self.generator, generators.GENERATORS[self.generator], self.options)
-        except ContrastError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What the generator is asked for beside its number and seed."""
-        return self.model_extra or {}
-
-
-class Download(StrictModel):
-    """Files of a declared address, each checked against the sha256 in a manifest.
-
-    ``manifest`` is a csv file with the columns ``path`` (below ``url``) and ``sha256``; ``files``
-    are globs over these paths.
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    manifest: Text
-    files: Texts = ("*",)
-
-
-class _Sparse(StrictModel):
-    """A part of a contrast file that is written without the keys it does not use."""
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
-
-
-class Local(_Sparse):
-    """How a condition that is generated or downloaded is read from the folder of ``--stimuli``."""
-
-    file: Texts | None = None
-    images: Texts | None = None
-    column: Texts | None = None
-    where: Where | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Local":
-        if (self.file is None) == (self.images is None):
-            said = "none" if self.file is None else "file and images"
-            raise ValueError(f"exactly one of file, images; this has {said}")
-        _no_column_of_images(self)
-        return self
+_BELONGS = {
+    "config": ("hub",),
+    "split": ("hub",),
+    "revision": ("hub",),
+    "streaming": ("hub",),
+    "per": ("file",),
+    "names": ("file", "download", "hub"),
+}
+"""Key -> the kinds of source that have it."""
 
 
 def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
-class Source(_Sparse):
+class Source(Sparse):
     """Exactly one source of texts, images or items, and what of it is taken.
 
     ``images`` are folders, paths or globs of image files. ``file`` are paths or globs of csv, tsv,
-    jsonl or txt files, ``column`` the columns whose values make a stimulus: texts, joined by one
-    space (default ``text``, or the only column), or the path of an image below the table's folder
-    (default ``image``, or the only column). ``where`` keeps the rows whose columns hold one of the
-    given values (image files have the columns ``image`` and ``label``, the name of their folder),
-    ``limit`` how many at most.
+    jsonl, parquet or txt files; of the latter each line is a text, or with ``per: file`` each file.
+    ``hub`` is the name of a data set of the Hugging Face hub, or a local folder in the same layout,
+    with its ``split``, ``config`` and ``revision``; with ``streaming`` only the first rows that
+    ``where`` keeps are read, ``limit`` of them. ``column`` are the columns whose values make a
+    stimulus: texts, joined by one space (default ``text``, or the only column), or the path of an
+    image below the table's folder (default ``image``, or the only column). ``names`` says what
+    0, 1, 2 … mean in a column that holds numbers. ``where`` keeps the rows whose columns hold one
+    of the given values, labels by name or number (image files have the columns ``image`` and
+    ``label``, the name of their folder), ``limit`` how many at most.
     """
 
     texts: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
@@ -121,7 +61,14 @@ class Source(_Sparse):
     images: Texts | None = None
     builtin: Annotated[Builtin, BeforeValidator(_as_builtin)] | None = None
     download: Download | None = None
+    hub: Text | None = None
+    config: Text | None = None
+    split: Annotated[Text, Field(pattern=r"^\w[\w.-]*$")] | None = None
+    revision: Text | None = None
+    streaming: Flag | None = None
+    per: Per | None = None
     column: Texts | None = None
+    names: Names | None = None
     where: Where | None = None
     limit: Annotated[Whole, Field(ge=1)] | None = None
     local: Local | None = None
@@ -140,7 +87,8 @@ class Source(_Sparse):
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise ValueError(f"a source is exactly one of {', '.join(KINDS)}; this has {said}")
-        _no_column_of_images(self)
+        _check_keys(self, given[0])
+        check_columns(self.images, self.column, self.names, self.where)
         if self.local is not None and given[0] in ("file", "images"):
             raise ValueError(
                 f"local says how a {given[0]!r} source is read with --stimuli, but that is read "
@@ -150,13 +98,20 @@ class Source(_Sparse):
 
     @property
     def kind(self) -> str:
-        """Which of ``texts``, ``file``, ``images``, ``builtin`` and ``download`` it is."""
+        """Which of `KINDS` it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
 
-def _no_column_of_images(source: Source | Local) -> None:
-    if source.images is not None and source.column is not None:
-        raise ValueError("column is the part of a table; images have none; leave it out")
+def _check_keys(source: Source, kind: str) -> None:
+    for key, kinds in _BELONGS.items():
+        if getattr(source, key) is not None and kind not in kinds:
+            raise ValueError(
+                f"{key} is said of {' or '.join(kinds)}; this source is {kind}; leave it out"
+            )
+    if kind == "hub" and source.split is None:
+        raise ValueError("hub needs the split that is read, e.g. `split: validation`")
+    if source.streaming and source.limit is None:
+        raise ValueError("streaming ends at a limit; add one, e.g. `limit: 500`")
 
 
 def sample(items: Sequence[T], limit: int | None, seed: int, name: str) -> list[T]:

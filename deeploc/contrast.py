@@ -31,7 +31,7 @@ from deeploc.contrast_parts import (
 from deeploc.errors import ContrastError
 from deeploc.faults import tell
 from deeploc.stimuli.sources import Source
-from deeploc.strict import Number, StrictModel, Text, as_list, nearest
+from deeploc.strict import Flag, Number, StrictModel, Text, as_list, nearest
 from deeploc.strict_yaml import Place
 
 __all__ = [
@@ -94,7 +94,8 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    beat every condition on the right, not their pool.
+    beat every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
+    larger side of the comparison as the smaller has, spread evenly over its conditions.
     """
 
     name: Name
@@ -106,6 +107,7 @@ class Contrast(StrictModel):
     conditions: Annotated[Mapping[Name, Condition], Field(min_length=1)]
     contrast: Said
     against: Literal["pooled", "each"] = "pooled"
+    balance: Flag = False
     read: Readout = Readout()
     split: Literal["half", "none"] = "half"
     select: Select = Select()
@@ -195,9 +197,10 @@ class Contrast(StrictModel):
 
 
 def available() -> list[str]:
-    """Return the names of the contrasts shipped with deeploc."""
-    names = (file.name for file in files("deeploc.contrasts").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+    """Return the names of the contrasts shipped with deeploc, those in folders as FOLDER/NAME."""
+    root = Path(str(files("deeploc.contrasts")))
+    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    return sorted(names)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
@@ -219,7 +222,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
                 f"shipped: {', '.join(available())}; for your own, pass the path of a .yaml file"
             )
         path = Path(str(files("deeploc.contrasts"))) / f"{shown}.yaml"
-        shown = path.name
+        shown = f"{shown}.yaml"
     document = contrast_file.read(path, shown)
     for change in overrides:
         document = contrast_file.override(document, change)

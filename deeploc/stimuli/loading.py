@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from deeploc.errors import ContrastError
+from deeploc.stimuli.balance import HasSides, balanced
 from deeploc.stimuli.images import Unreadable, readable, shown
 from deeploc.stimuli.reading import Reader, rooted
 from deeploc.stimuli.sources import Source, sample
@@ -51,6 +52,16 @@ class HasConditions(Protocol):
         ...
 
     @property
+    def balance(self) -> bool:
+        """Whether the sides of the comparison are made equally large."""
+        ...
+
+    @property
+    def comparison(self) -> HasSides:
+        """The comparison between conditions."""
+        ...
+
+    @property
     def base(self) -> Path:
         """Where relative paths start."""
         ...
@@ -75,13 +86,14 @@ def load(
     ``limit`` bounds the stimuli per condition beside each one's own limit; both are drawn with
     ``seed`` and the condition's name. With ``folder`` the conditions are read from there. Of the
     images drawn, those that cannot be read are left out and told to ``unreadable`` (default: a
-    logging warning each); with ``strict`` the first of them is an error.
+    logging warning each); with ``strict`` the first of them is an error. Last, where the contrast
+    says ``balance``, its sides are made equally large (`deeploc.stimuli.balance`).
 
     Raises
     ------
     ContrastError
         If a source cannot be read, does not fit the modality, a text is empty, or a condition has
-        fewer than two stimuli.
+        (or, balanced, keeps) fewer than two stimuli.
     """
     _check_modality(contrast)
     draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
@@ -96,7 +108,22 @@ def load(
         for image in left_out:
             (unreadable or _warn)(image)
         loaded[name] = tuple(kept)
-    return loaded
+    return _balanced(contrast, loaded, seed) if contrast.balance else loaded
+
+
+def _balanced(
+    contrast: HasConditions, loaded: Mapping[str, Sequence[Stimulus]], seed: int
+) -> dict[str, tuple[Stimulus, ...]]:
+    kept = balanced(loaded, contrast.comparison, seed)
+    for name, group in kept.items():
+        if len(group) < 2:
+            raise contrast.fault(
+                ("balance",),
+                f"balance: condition {name!r} keeps {len(group)} of {len(loaded[name])} stimuli, "
+                "because the other side has so few; a variance needs at least two; add stimuli, "
+                "raise limits, or leave balance out",
+            )
+    return kept
 
 
 @dataclass(frozen=True)

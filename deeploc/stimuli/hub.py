@@ -47,7 +47,10 @@ def read(source: Source, base: Path) -> Table:
     wanted = _Wanted(source, base / str(source.hub))
     theirs: Any = import_module("datasets")
     with _quiet(theirs), wanted.told():
-        with _cache_only(theirs, wanted.away()):
+        if why := wanted.away():
+            with _cache_only(theirs), wanted.not_cached(why):
+                data = wanted.load(theirs)
+        else:
             data = wanted.load(theirs)
         names = _class_names(theirs, data.features or {})
         if source.streaming:
@@ -104,16 +107,16 @@ class _Wanted:
         named = config in known or not (self.folder / config).is_dir()
         return {"name": config} if named else {"data_dir": config}
 
-    def away(self) -> bool:
-        """Return whether the hub must not or cannot be asked; False for a folder."""
+    def away(self) -> str:
+        """Return why the hub must not or cannot be asked; nothing if it can, or for a folder."""
         if self.local:
-            return False
+            return ""
         api: Any = import_module("huggingface_hub")
         errors: Any = import_module("huggingface_hub.errors")  # its HTTP library varies
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.name):
             raise ContrastError(f"there is no folder {self.folder}, and it is no name of the hub's")
         if offline(_DATASETS_OFFLINE) or api.constants.HF_HUB_OFFLINE:
-            return True
+            return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set)"
         try:
             api.HfApi().dataset_info(self.name, revision=self.source.revision, timeout=TIMEOUT)
         except errors.RevisionNotFoundError:
@@ -124,8 +127,19 @@ class _Wanted:
                 "`hf auth login` if it is private"
             ) from None
         except (errors.HTTPError, OSError):
-            return True
-        return False
+            return "the hub cannot be reached"
+        return ""
+
+    @contextmanager
+    def not_cached(self, why: str) -> Iterator[None]:
+        try:
+            yield
+        except _failures() as error:
+            config = f" config {self.source.config!r} of" if self.source.config else ""
+            raise ContrastError(
+                f"{why}, and the cache of `datasets` has no split {self.source.split!r} of"
+                f"{config} it; {REMEDY}"
+            ) from error
 
     def check_revision(self, data: Any) -> None:
         """Refuse another revision: offline, `datasets` takes the latest that it finds cached."""
@@ -147,13 +161,7 @@ class _Wanted:
             raise ContrastError(f"{prefix}{said}") from None
         except _failures() as error:
             said = " ".join(str(error).split())[:300] or type(error).__name__
-            remedy = "" if self.local else f"; {self._reached()}{REMEDY}"
-            raise ContrastError(f"hub {self.name!r} cannot be read: {said}{remedy}") from error
-
-    def _reached(self) -> str:
-        if not offline(_DATASETS_OFFLINE):
-            return ""
-        return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set); "
+            raise ContrastError(f"hub {self.name!r} cannot be read: {said}") from error
 
 
 def _first(source: Source, rows: Iterator[Record], names: labels.Names) -> Iterator[Record]:
@@ -188,17 +196,17 @@ def _class_names(theirs: Any, features: Mapping[str, Any]) -> dict[str, tuple[st
 
 
 @contextmanager
-def _cache_only(theirs: Any, away: bool) -> Iterator[None]:
-    """Where the hub is away, let its libraries look into their caches only, and at once."""
+def _cache_only(theirs: Any) -> Iterator[None]:
+    """Let the libraries of the hub look into their caches only, and so answer at once."""
     modules: list[Any] = [theirs.config, import_module("huggingface_hub.constants")]
     before = [module.HF_HUB_OFFLINE for module in modules]
     try:
-        for module, offline_before in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = offline_before or away
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
         yield
     finally:
-        for module, offline_before in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = offline_before
+        for module, was in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = was
 
 
 @contextmanager

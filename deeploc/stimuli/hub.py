@@ -135,10 +135,10 @@ class _Wanted:
         try:
             yield
         except _failures() as error:
-            config = f" config {self.source.config!r} of" if self.source.config else ""
+            config = f" of its config {self.source.config!r}" if self.source.config else ""
             raise ContrastError(
-                f"{why}, and the cache of `datasets` has no split {self.source.split!r} of"
-                f"{config} it; {REMEDY}"
+                f"{why}, and the cache of `datasets` has no split {self.source.split!r}{config}; "
+                f"{REMEDY}"
             ) from error
 
     def check_revision(self, data: Any) -> None:

@@ -136,7 +136,7 @@ def _generated(wanted: Builtin, n: int | None) -> Table:
 
 def _downloaded(wanted: Download, base: Path, folder: Path | None, watch: Watch | None) -> Table:
     if folder is None:
-        root, paths = download.cache_folder(wanted.url), download.fetch(wanted, base, watch)
+        root, paths = download.root_of(wanted), download.fetch(wanted, base, watch)
     else:
         root, paths = folder, download.find(wanted, base, folder)
     if all(path.suffix.lower() in pictures.SUFFIXES for path in paths):

@@ -32,7 +32,7 @@ from deeploc.contrast_parts import (
 from deeploc.errors import ContrastError
 from deeploc.faults import tell
 from deeploc.stimuli.sources import Source
-from deeploc.strict import Number, StrictModel, Text, Whole, as_list, nearest
+from deeploc.strict import Flag, Number, StrictModel, Text, Whole, as_list, nearest
 from deeploc.strict_yaml import Place
 
 __all__ = [
@@ -117,9 +117,10 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    beat every condition on the right, not their pool. ``evaluate_limit`` bounds the held-out
-    stimuli of each condition that are evaluated: localizing reads every stimulus once, evaluating
-    once for every ablation and control.
+    beat every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
+    larger side of the comparison as the smaller has, spread evenly over its conditions.
+    ``evaluate_limit`` bounds the held-out stimuli of each condition that are evaluated: localizing
+    reads every stimulus once, evaluating once for every ablation and control.
     """
 
     name: Name
@@ -140,6 +141,8 @@ class Contrast(StrictModel):
     """``a > b``, ``a, b > c, d``, or weights that sum to 0: ``{a: 1, b: -0.5, c: -0.5}``."""
     against: Literal["pooled", "each"] = "pooled"
     """Whether a unit must prefer the left side to the others together, or to each of them."""
+    balance: Flag = False
+    """Whether both sides of the comparison keep as many stimuli as the smaller one has."""
     read: Readout = Readout()
     """How a stimulus becomes one number per unit."""
     split: Literal["half", "none"] = "half"
@@ -248,9 +251,10 @@ class Contrast(StrictModel):
 
 
 def available() -> list[str]:
-    """Return the names of the contrasts shipped with deeploc."""
-    names = (file.name for file in files("deeploc.contrasts").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+    """Return the names of the contrasts shipped with deeploc, those in folders as FOLDER/NAME."""
+    root = Path(str(files("deeploc.contrasts")))
+    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    return sorted(names)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
@@ -272,7 +276,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
                 f"shipped: {', '.join(available())}; for your own, pass the path of a .yaml file"
             )
         path = Path(str(files("deeploc.contrasts"))) / f"{shown}.yaml"
-        shown = path.name
+        shown = f"{shown}.yaml"
     document = contrast_file.read(path, shown)
     for change in overrides:
         document = contrast_file.override(document, change)

@@ -410,25 +410,26 @@ def test_unknown_name_lists_what_exists() -> None:
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
             "modality, source, licence, notes, conditions, contrast, against, read, split, "
-            "select, ablate, evaluate, evaluate_limit",
+            "select, ablate, evaluate",
         ),
         (
             "{texts: [a b, a c]}",
             "{text: [a b, a c]}",
             "mine.yaml:6: unknown key 'text' in conditions.faces; did you mean 'texts'? allowed: "
-            "texts, file, images, builtin, download, column, where, limit, local",
+            "texts, file, images, builtin, download, hub, config, split, revision, streaming, per, "
+            "column, names, where, limit, local",
         ),
         (
             "{texts: [a b, a c]}",
             "{limit: 3}",
             "mine.yaml:6: conditions.faces: a source is exactly one of texts, file, images, "
-            "builtin, download; this has none",
+            "builtin, download, hub; this has none",
         ),
         (
             "{texts: [a b, a c]}",
             "{texts: [a, b], file: a.csv}",
             "mine.yaml:6: conditions.faces: a source is exactly one of texts, file, images, "
-            "builtin, download; this has texts and file",
+            "builtin, download, hub; this has texts and file",
         ),
         (
             "[a b, a c]",

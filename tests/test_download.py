@@ -1,7 +1,12 @@
 """Downloads: only what has the declared hash is kept, and every failure says what to do."""
 
 import hashlib
+import io
+import re
+import stat
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +15,7 @@ import pytest
 
 from deeploc import stimuli
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Source, download
+from deeploc.stimuli import Source, archives, download, transfer
 from deeploc.stimuli.sources import Download
 
 GOOD = b"text,kind\na b,S\nc d,N\n"
@@ -18,12 +23,21 @@ SHA = hashlib.sha256(GOOD).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one good file, a corrupt one, one that breaks off and one that is too large."""
+    """Serves one good file, a corrupt one, one that breaks off and one that is too large.
+
+    What is under ``/ranges/`` comes in pieces of 10 bytes, each ended by a broken connection, and
+    goes on where a request says; ``requests`` are the paths with the ranges asked for.
+    """
 
     requests: list[str]
+    served: dict[str, bytes]
 
     def do_GET(self) -> None:
-        self.requests.append(self.path)
+        wanted = self.headers.get("Range")
+        self.requests.append(f"{self.path} {wanted}" if wanted else self.path)
+        if self.path.startswith("/ranges/"):
+            self.piece(self.served[self.path], wanted)
+            return
         kind = Path(self.path).stem
         if kind == "absent":
             self.send_error(404)
@@ -35,6 +49,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def piece(self, body: bytes, wanted: str | None) -> None:
+        start = int(re.findall(r"[0-9]+", wanted)[0]) if wanted else 0
+        if start >= len(body):
+            self.send_error(416)
+            return
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        self.wfile.write(body[start : start + (10 if len(body) < 50 else 50_000)])
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
@@ -45,9 +71,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Threadin
     for name in ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    handler = type("H", (Handler,), {"requests": []})
+    handler = type("H", (Handler,), {"requests": [], "served": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        thread = threading.Thread(target=served.serve_forever)
+        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
         thread.start()
         yield served
         served.shutdown()
@@ -61,10 +87,14 @@ def declare(server: ThreadingHTTPServer, folder: Path, *paths: str, files: str =
     return Download(url=url, manifest="manifest.csv", files=(files,))
 
 
+def cached_files(declared: Download) -> list[Path]:
+    return [p for p in download.cache_folder(declared.url).rglob("*") if p.is_file()]
+
+
 def fault(declared: Download, folder: Path) -> str:
     with pytest.raises(ContrastError) as caught:
         download.fetch(declared, folder)
-    assert not [p for p in download.cache_folder(declared.url).rglob("*") if p.is_file()]
+    assert not [p for p in cached_files(declared) if p.suffix != ".part" or not p.stat().st_size]
     return str(caught.value)
 
 
@@ -134,13 +164,16 @@ def test_failures(
     name: str,
     reason: str,
 ) -> None:
-    """Each failure names the address, the reason and the two remedies, and leaves no file."""
+    """Each failure names the address, the reason and the two remedies, and leaves no file but
+    what broke off.
+    """
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     declared = declare(server, tmp_path, f"data/{name}.csv")
 
     assert fault(declared, tmp_path) == (
         f"cannot download {declared.url}data/{name}.csv: {reason}{remedy(declared)}"
     )
+    assert [p.read_bytes() for p in cached_files(declared)] == [GOOD] * (name == "broken")
 
 
 def test_no_server(server: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -229,3 +262,272 @@ def test_faulty_manifest(server: ThreadingHTTPServer, tmp_path: Path, row: str, 
     (tmp_path / "manifest.csv").write_text(f"path,sha256\n{row}\n")
 
     assert fault(declared, tmp_path).startswith(told)
+
+
+# Broken transfers
+
+
+def test_a_broken_transfer_goes_on(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """After each break only the rest is asked for, and the whole is checked."""
+    handler = server.RequestHandlerClass
+    handler.served["/ranges/good.csv"] = GOOD
+    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
+
+    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
+    assert handler.requests == [
+        "/ranges/good.csv",
+        "/ranges/good.csv bytes=10-",
+        "/ranges/good.csv bytes=20-",
+    ]
+    assert len(cached_files(declared)) == 1
+
+
+def test_another_run_goes_on_with_what_is_there(
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run that failed has received is the beginning for the next one."""
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+    handler = server.RequestHandlerClass
+    handler.served["/ranges/good.csv"] = GOOD
+    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
+
+    for received in (10, 20):
+        assert f"ended after {received} of 22 bytes" in fault(declared, tmp_path)
+    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
+    assert handler.requests[-1] == "/ranges/good.csv bytes=20-"
+
+
+@pytest.mark.parametrize("beginning", [b"other text", b"longer than the whole file is"])
+def test_a_wrong_beginning_is_dropped(
+    server: ThreadingHTTPServer, tmp_path: Path, beginning: bytes
+) -> None:
+    """Where the parts do not make the declared whole, it is fetched anew."""
+    server.RequestHandlerClass.served["/ranges/good.csv"] = GOOD
+    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
+    part = download.cache_folder(declared.url) / f".good.csv.{SHA[:12]}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(beginning)
+
+    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
+
+
+def test_two_processes_do_not_write_one_part(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """While somebody else has the part of a file, a second transfer writes one of its own."""
+    declared = declare(server, tmp_path, "good.csv")
+    target = download.cache_folder(declared.url) / "good.csv"
+    target.parent.mkdir(parents=True)
+
+    with transfer._part(target, SHA) as first, transfer._part(target, SHA) as second:
+        assert first != second
+        first.write_bytes(b"theirs")
+        assert download.fetch(declared, tmp_path) == [target]
+        assert first.read_bytes() == b"theirs"
+    assert target.read_bytes() == GOOD
+
+
+# Archives
+
+
+def at(server: ThreadingHTTPServer, declared: Download, path: str) -> Download:
+    url = f"http://127.0.0.1:{server.server_address[1]}/{path}"
+    return declared.model_copy(update={"url": url})
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def odd_zip(mode: int) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        info = zipfile.ZipInfo("odd")
+        info.external_attr = mode << 16
+        archive.writestr(info, "/etc/passwd")
+    return packed.getvalue()
+
+
+def odd_tar(kind: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo("odd")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    return packed.getvalue()
+
+
+def of_archive(
+    server: ThreadingHTTPServer, packed: bytes, name: str = "x.zip", *, files: str = "*"
+) -> Download:
+    server.RequestHandlerClass.served[f"/ranges/{name}"] = packed
+    url = f"http://127.0.0.1:{server.server_address[1]}/ranges/{name}"
+    return Download(url=url, sha256=hashlib.sha256(packed).hexdigest(), files=(files,))
+
+
+CONTENT = {"set/b.csv": GOOD, "set/a.csv": GOOD, "set/.hidden.csv": b"x", "readme.md": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("x.zip", zipped(CONTENT)),
+        ("x.tar", tarred(CONTENT)),
+        ("x.tar.gz", tarred(CONTENT, "w:gz")),
+        ("x", tarred(CONTENT, "w:xz")),
+    ],
+)
+def test_archives(server: ThreadingHTTPServer, tmp_path: Path, name: str, packed: bytes) -> None:
+    """An archive is fetched and unpacked once; `files` chooses among its paths, in their order."""
+    declared = of_archive(server, packed, name, files="*.csv")
+
+    found = stimuli.records(Source(download=declared), base=tmp_path)
+    asked = len(server.RequestHandlerClass.requests)
+    again = download.fetch(declared, tmp_path)
+
+    assert [row.id for row in found] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
+    assert [path.name for path in again] == ["a.csv", "b.csv"]
+    assert asked == len(server.RequestHandlerClass.requests) > 0
+
+
+def test_a_large_archive_in_pieces(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """An archive whose transfer breaks off goes on, too."""
+    content = hashlib.shake_256(b"").digest(120_000)  # does not compress
+    declared = of_archive(server, zipped({"a.csv": content}))
+
+    assert download.fetch(declared, tmp_path)[0].read_bytes() == content
+    assert [r.split()[1:] for r in server.RequestHandlerClass.requests] == [
+        [],
+        ["bytes=50000-"],
+        ["bytes=100000-"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (zipped({"../up.csv": b"x"}), "holds '../up.csv', which may lead out"),
+        (zipped({"a/../../up.csv": b"x"}), "holds 'a/../../up.csv', which may lead out"),
+        (zipped({"/top.csv": b"x"}), "holds '/top.csv', which may lead out"),
+        (zipped({"C:\\up.csv": b"x"}), "which may lead out"),
+        (tarred({"../up.csv": b"x"}), "holds '../up.csv', which may lead out"),
+        (tarred({"/top.csv": b"x"}), "holds '/top.csv', which may lead out"),
+        (odd_zip(stat.S_IFLNK | 0o777), "holds 'odd', which is a link or a device"),
+        (odd_zip(stat.S_IFCHR), "holds 'odd', which is a link or a device"),
+        (odd_tar(tarfile.SYMTYPE), "holds 'odd', which is a link or a device"),
+        (odd_tar(tarfile.LNKTYPE), "holds 'odd', which is a link or a device"),
+        (odd_tar(tarfile.CHRTYPE), "holds 'odd', which is a link or a device"),
+        (odd_tar(tarfile.FIFOTYPE), "holds 'odd', which is a link or a device"),
+        (tarred({"a": b"x", "./a": b"y"}), "holds './a' twice"),
+        (zipped({f"{i}": b"x" for i in range(9)}), "holds more than 8 files and folders"),
+        (tarred({f"{i}": b"x" for i in range(9)}), "holds more than 8 files and folders"),
+        (zipped({"a": b"0" * 2000, "b": b"0" * 2000}), "unpacks to more than 3,000 bytes"),
+        (tarred({"a": b"0" * 4000}, "w:gz"), "unpacks to more than 3,000 bytes"),
+        (zipped({"a": b"0" * 2000})[:90], "the archive is damaged or no archive"),
+        (tarred({"a": b"0" * 2000})[:1500], "the archive is damaged or no archive"),
+        (b"<html>sign in</html>", "the archive is damaged or no archive"),
+        (zipped({}), "the archive holds no files"),
+    ],
+    ids=range(21),
+)
+def test_hostile_archives(
+    server: ThreadingHTTPServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bytes,
+    reason: str,
+) -> None:
+    """What leads out of its folder, is no file, or is too much is refused, and nothing unpacked."""
+    monkeypatch.setattr(archives, "MAX_FILES", 8)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 3000)
+    declared = of_archive(server, packed)
+
+    with pytest.raises(ContrastError) as caught:
+        download.fetch(declared, tmp_path)
+
+    told = str(caught.value)
+    assert told.startswith(f"cannot download {declared.url}: ")
+    assert reason in told
+    assert "\n" not in told
+    assert [p.name for p in cached_files(declared)] == ["x.zip"]
+    assert not [p for p in tmp_path.rglob("*") if p.name in ("up.csv", "top.csv")]
+
+
+def test_a_member_that_claims_less_than_it_is(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """The bytes that come out are counted, not those that were promised."""
+    packed = bytearray(zipped({"a": b"0" * 4000}))
+    for place in [m.start() for m in re.finditer(re.escape((4000).to_bytes(4, "little")), packed)]:
+        packed[place : place + 4] = (10).to_bytes(4, "little")
+    declared = of_archive(server, bytes(packed))
+
+    with pytest.raises(ContrastError, match=r"larger than it claims|damaged"):
+        download.fetch(declared, tmp_path)
+
+
+def test_archives_with_another_hash_are_not_unpacked(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    """What was fetched but is not what was declared is dropped."""
+    declared = of_archive(server, zipped(CONTENT)).model_copy(update={"sha256": "0" * 64})
+
+    with pytest.raises(ContrastError, match=r"declared is 0000.*by hand.*--stimuli DIR"):
+        download.fetch(declared, tmp_path)
+    assert cached_files(declared) == []
+
+
+def test_an_archive_offline(
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline an archive that was put into the cache by hand is unpacked, else a line says so."""
+    monkeypatch.setenv("DEEPLOC_OFFLINE", "1")
+    packed = zipped(CONTENT)
+    declared = of_archive(server, packed, files="set/*")
+
+    with pytest.raises(ContrastError, match=r"offline mode .* and it is not cached; put the file"):
+        download.fetch(declared, tmp_path)
+    cache = download.cache_folder(declared.url)
+    cache.mkdir(parents=True)
+    (cache / "x.zip").write_bytes(packed)
+
+    assert [path.name for path in download.fetch(declared, tmp_path)] == ["a.csv", "b.csv"]
+    assert server.RequestHandlerClass.requests == []
+
+
+def test_the_users_copy_of_an_archive(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """With --stimuli the unpacked files are looked for in the folder."""
+    declared = of_archive(server, zipped(CONTENT), files="set/*.csv")
+    own = tmp_path / "own"
+    (own / "set").mkdir(parents=True)
+    (own / "set" / "a.csv").write_bytes(GOOD)
+
+    assert download.find(declared, tmp_path, own) == [own / "set" / "a.csv"]
+    with pytest.raises(
+        ContrastError, match=r"no file in .* matches set/\*\.csv; there are 1 files"
+    ):
+        download.find(declared, tmp_path, own / "set")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "has neither"),
+        ({"manifest": "a.csv", "sha256": "0" * 64}, "has both"),
+        ({"sha256": "12"}, "String should match pattern"),
+    ],
+)
+def test_a_download_is_checked_one_way(said: dict[str, str], told: str) -> None:
+    """Nothing is downloaded unchecked, and it is clear against what."""
+    with pytest.raises(ValueError, match=told):
+        Download.model_validate({"url": "https://example.org/x.zip", **said})

@@ -331,7 +331,7 @@ contrast: a > b
             "image",
             "builtin: sentences\n    local: {limit: 3}",
             "mine.yaml:8: unknown key 'limit' in conditions.a.local; allowed: file, images, "
-            "column, where",
+            "per, column, names, where",
         ),
         (
             "image",

@@ -83,6 +83,19 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
             "b": {"texts": ["z"]},
         }
     },
+    "hub without a split": {"conditions": {"a": {"hub": "x/y"}, "b": {"texts": ["z"]}}},
+    "streaming without a limit": {
+        "conditions": {
+            "a": {"hub": "x/y", "split": "train", "streaming": True},
+            "b": {"texts": ["z"]},
+        }
+    },
+    "split of a file": {
+        "conditions": {"a": {"file": "x.csv", "split": "train"}, "b": {"texts": ["z"]}}
+    },
+    "download without a hash": {
+        "conditions": {"a": {"download": {"url": "https://x.org/y.zip"}}, "b": {"texts": ["z"]}}
+    },
     "limit 0": {"conditions": {"a": {"texts": ["x"], "limit": 0}, "b": {"texts": ["z"]}}},
     "one-sided contrast": {"contrast": "a"},
     "weights as text": {"contrast": {"a": "1", "b": -1}},
@@ -136,6 +149,25 @@ RIGHT: Mapping[str, Mapping[str, Any]] = {
         "conditions": {
             "a": {"file": "x.csv", "where": {"label": ["a", 3, True], "n": 1}, "column": "text"},
             "b": {"file": ["x.csv", "y.tsv"], "where": {"label": "b"}, "column": ["t1", "t2"]},
+        }
+    },
+    "hub": {
+        "conditions": {
+            "a": {"hub": "x/y", "split": "train", "config": "c", "where": {"label": "joy"}},
+            "b": {
+                "hub": "x/y",
+                "split": "train",
+                "streaming": True,
+                "limit": 5,
+                "names": {"label": ["joy", "love"]},
+            },
+        },
+        "balance": True,
+    },
+    "files and archives": {
+        "conditions": {
+            "a": {"file": "*_story.txt", "per": "file"},
+            "b": {"download": {"url": "https://x.org/y.zip", "sha256": "0" * 64, "files": "*.csv"}},
         }
     },
     "range": {"select": {"percentile": [80, 90], "percent": 2, "seed": 7}},

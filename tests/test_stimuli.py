@@ -357,7 +357,7 @@ def test_sources_that_no_folder_replaces(source: dict[str, str], message: str) -
             "t.xlsx",
             "a",
             {},
-            "t.xlsx: cannot read '.xlsx'; there are readers for .csv, .tsv, .jsonl, .txt",
+            "t.xlsx: cannot read '.xlsx'; there are readers for .csv, .tsv, .jsonl, .parquet, .txt",
         ),
         (
             "t.txt",

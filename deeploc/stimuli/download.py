@@ -1,44 +1,45 @@
-"""Fetch the files of a declared download; nothing is used whose sha256 is not the declared one."""
+"""The files of a declared download: fetched once, and used only if they are what was declared."""
 
 import hashlib
 import http.client
 import logging
-import os
 import re
 import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import tables
+from deeploc.stimuli import archives, tables, transfer
 from deeploc.stimuli.cache import cache_root
 from deeploc.stimuli.hashes import sha256_of
+from deeploc.stimuli.offline import OFFLINE, offline
 from deeploc.stimuli.sources import Download
 from deeploc.stimuli.threads import threads
+from deeploc.stimuli.transfer import Failed
 from deeploc.watch import Silent, Watch
 
 CONNECTIONS = 6
 """How many files are fetched, or checked against their hash, at a time."""
 
 MAX_BYTES = 50_000_000
-"""Largest file that is fetched."""
+"""Largest file of a manifest that is fetched."""
 
-TIMEOUT = 30.0
-"""Seconds without a byte after which a download is given up."""
+MAX_ARCHIVE = 1_000_000_000
+"""Largest archive that is fetched, in bytes."""
 
 _log = logging.getLogger(__name__)
 
 
 def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Path]:
-    """Return the files of a download, in the order of its manifest, from the cache or the net.
+    """Return the files of a download from the cache or the net.
 
-    Every file is checked each time. What is fetched is kept even where another file fails.
+    Those of a manifest come in its order; every one is checked each time, and what is fetched is
+    kept even where another file fails. An archive is checked, unpacked once, and its files come in
+    the order of their paths.
 
     Raises
     ------
@@ -47,12 +48,14 @@ def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Pa
         the address and the cache folder it could be put into by hand.
     """
     cache = cache_folder(download.url)
+    if download.sha256 is not None:
+        return _chosen(_unpacked(download.url, download.sha256, cache), download.files)
     hashes = declared(download, base)
     with threads(CONNECTIONS) as pool:
         sound = pool.map(lambda path: _is_sound(cache / path, hashes[path]), hashes)
         missing = [path for path, cached in zip(hashes, sound, strict=True) if not cached]
         if missing:
-            lack = _Lack(download.url, {path: hashes[path] for path in missing}, cache)
+            lack = _Lack(download.url, {path: hashes[path] for path in missing}, cache, MAX_BYTES)
             lack.refuse_offline()
             with (watch or Silent()).progress("downloading", len(missing)) as tick:
                 for _ in pool.map(lack.fetch, missing):
@@ -63,13 +66,16 @@ def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Pa
 def find(download: Download, base: Path, folder: Path) -> list[Path]:
     """Return the user's own copies of the files from ``folder``, by path or by base name.
 
-    Copies that differ from the published files are used, and told in one warning.
+    Copies that differ from the published files are used, and told in one warning. Of an archive
+    any file below ``folder`` is taken whose path matches ``files``.
 
     Raises
     ------
     ContrastError
         If one of the files is missing.
     """
+    if download.sha256 is not None:
+        return _chosen(folder, download.files)
     hashes = declared(download, base)
     copies = [_own_copy(path, folder) for path in hashes]
     with threads(CONNECTIONS) as pool:
@@ -90,7 +96,7 @@ def declared(download: Download, base: Path) -> dict[str, str]:
     ContrastError
         If the manifest cannot be read, has an unusable row, or nothing in it matches.
     """
-    manifest = base / download.manifest
+    manifest = base / str(download.manifest)
     hashes = {}
     for row in tables.read(manifest):
         path, sha256 = row.fields.get("path", ""), row.fields.get("sha256", "").lower()
@@ -113,7 +119,38 @@ def cache_folder(url: str) -> Path:
     return cache_root() / "downloads" / f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
-_OFFLINE = ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE")
+def root_of(download: Download) -> Path:
+    """Return the folder below which the files of a download have their paths."""
+    cache = cache_folder(download.url)
+    return cache / download.sha256 if download.sha256 else cache
+
+
+def _chosen(root: Path, globs: Sequence[str]) -> list[Path]:
+    """Return the files below ``root`` that one of the globs matches; hidden ones are left out."""
+    found = sorted(path for path in root.rglob("[!.]*") if path.is_file())
+    paths = {path: path.relative_to(root).as_posix() for path in found}
+    chosen = [path for path in found if any(fnmatchcase(paths[path], glob) for glob in globs)]
+    if not chosen:
+        raise ContrastError(
+            f"no file in {root} matches {', '.join(globs)}; there are {len(found):,} files, e.g. "
+            f"{', '.join(list(paths.values())[:3]) or 'none'}"
+        )
+    return chosen
+
+
+def _unpacked(url: str, sha256: str, cache: Path) -> Path:
+    """Return the folder with the content of an archive, fetched and unpacked if need be."""
+    target = cache / sha256
+    if not target.is_dir():
+        address, _, name = url.rpartition("/")
+        name = urllib.parse.unquote(urllib.parse.urlsplit(name).path) or "archive"
+        lack = _Lack(address, {name: sha256}, cache, MAX_ARCHIVE, url)
+        if not _is_sound(cache / name, sha256):
+            lack.refuse_offline()
+            lack.fetch(name)
+        with lack.told(name):
+            archives.unpack(cache / name, target)
+    return target
 
 
 def _is_sound(target: Path, sha256: str) -> bool:
@@ -123,10 +160,6 @@ def _is_sound(target: Path, sha256: str) -> bool:
         return False  # why it cannot be read is told when it is to be replaced
 
 
-class _Failed(Exception):
-    """Why one file could not be had."""
-
-
 @dataclass(frozen=True)
 class _Lack:
     """The files that the cache lacks: path -> sha256."""
@@ -134,26 +167,26 @@ class _Lack:
     url: str
     hashes: Mapping[str, str]
     cache: Path
+    most: int
+    whole: str = ""  # the address, where it is not url and path
 
     def refuse_offline(self) -> None:
-        if all(os.environ.get(name, "0") in ("", "0") for name in _OFFLINE):
+        if not offline():
             return
         first, *others = self.hashes
         lacking = f"it and {len(others):,} more are" if others else "it is"
-        with self._told(first):
-            raise _Failed(f"offline mode ({' or '.join(_OFFLINE)} is set) and {lacking} not cached")
+        with self.told(first):
+            raise Failed(f"offline mode ({' or '.join(OFFLINE)} is set) and {lacking} not cached")
 
     def fetch(self, path: str) -> None:
-        with self._told(path):
-            target = self.cache / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _download(self._address(path), target, self.hashes[path])
+        with self.told(path):
+            transfer.fetch(self._address(path), self.cache / path, self.hashes[path], self.most)
 
     def _address(self, path: str) -> str:
-        return f"{self.url.rstrip('/')}/{urllib.parse.quote(path)}"
+        return self.whole or f"{self.url.rstrip('/')}/{urllib.parse.quote(path)}"
 
     @contextmanager
-    def _told(self, path: str) -> Iterator[None]:
+    def told(self, path: str) -> Iterator[None]:
         try:
             yield
         except urllib.error.HTTPError as error:
@@ -161,7 +194,7 @@ class _Lack:
             error.close()
         except urllib.error.URLError as error:
             reason = str(error.reason)
-        except (_Failed, OSError, http.client.HTTPException) as error:
+        except (Failed, OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
         else:
             return
@@ -171,33 +204,6 @@ class _Lack:
             f"{self.cache} by hand (below the same path{s}), or name a folder that holds {it} "
             "with --stimuli DIR"
         )
-
-
-def _download(address: str, target: Path, sha256: str) -> None:
-    """Fetch beside ``target`` and rename only what has the declared hash."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, part.open("wb") as file:
-            received = _copied(answer, file)
-        found = sha256_of(part)
-        if found != sha256:
-            raise _Failed(f"its {received:,} bytes have sha256 {found}, declared is {sha256}")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _copied(answer: http.client.HTTPResponse, part: IO[bytes]) -> int:
-    promised = int(answer.headers.get("Content-Length") or 0)
-    received = 0
-    while chunk := answer.read(1 << 16):
-        received += len(chunk)
-        if max(received, promised) > MAX_BYTES:
-            raise _Failed(f"larger than {MAX_BYTES:,} bytes")
-        part.write(chunk)
-    if received < promised:
-        raise _Failed(f"the connection ended after {received:,} of {promised:,} bytes")
-    return received
 
 
 def _own_copy(path: str, folder: Path) -> Path:

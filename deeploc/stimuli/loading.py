@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from deeploc.errors import ContrastError
+from deeploc.stimuli.balance import HasSides, balanced
 from deeploc.stimuli.images import Unreadable, readable, shown
-from deeploc.stimuli.reading import cell, rooted, rows
+from deeploc.stimuli.reading import Reader, rooted
 from deeploc.stimuli.sources import Source, sample
-from deeploc.stimuli.stimulus import Record, Stimulus
+from deeploc.stimuli.stimulus import Record, Stimulus, cell
 from deeploc.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,16 @@ class HasConditions(Protocol):
         ...
 
     @property
+    def balance(self) -> bool:
+        """Whether the sides of the comparison are made equally large."""
+        ...
+
+    @property
+    def comparison(self) -> HasSides:
+        """The comparison between conditions."""
+        ...
+
+    @property
     def base(self) -> Path:
         """Where relative paths start."""
         ...
@@ -75,16 +86,17 @@ def load(
     ``limit`` bounds the stimuli per condition beside each one's own limit; both are drawn with
     ``seed`` and the condition's name. With ``folder`` the conditions are read from there. Of the
     images drawn, those that cannot be read are left out and told to ``unreadable`` (default: a
-    logging warning each); with ``strict`` the first of them is an error.
+    logging warning each); with ``strict`` the first of them is an error. Last, where the contrast
+    says ``balance``, its sides are made equally large (`deeploc.stimuli.balance`).
 
     Raises
     ------
     ContrastError
         If a source cannot be read, does not fit the modality, a text is empty, or a condition has
-        fewer than two stimuli.
+        (or, balanced, keeps) fewer than two stimuli.
     """
     _check_modality(contrast)
-    draw = _Draw(contrast, seed, limit, folder, strict, watch)
+    draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
     loaded = {}
     for name in contrast.conditions:
         try:
@@ -96,7 +108,22 @@ def load(
         for image in left_out:
             (unreadable or _warn)(image)
         loaded[name] = tuple(kept)
-    return loaded
+    return _balanced(contrast, loaded, seed) if contrast.balance else loaded
+
+
+def _balanced(
+    contrast: HasConditions, loaded: Mapping[str, Sequence[Stimulus]], seed: int
+) -> dict[str, tuple[Stimulus, ...]]:
+    kept = balanced(loaded, contrast.comparison, seed)
+    for name, group in kept.items():
+        if len(group) < 2:
+            raise contrast.fault(
+                ("balance",),
+                f"balance: condition {name!r} keeps {len(group)} of {len(loaded[name])} stimuli, "
+                "because the other side has so few; a variance needs at least two; add stimuli, "
+                "raise limits, or leave balance out",
+            )
+    return kept
 
 
 @dataclass(frozen=True)
@@ -106,22 +133,19 @@ class _Draw:
     contrast: HasConditions
     seed: int
     limit: int | None
-    folder: Path | None
+    reader: Reader
     strict: bool
-    watch: Watch | None
 
     def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
         """Return the stimuli of a condition, and the images that were left out."""
-        source, base = self.contrast.conditions[name], self.contrast.base
-        found = rows(
-            source, base=base, folder=self.folder, seed=self.seed, name=name, watch=self.watch
-        )
-        read = source if self.folder is None else rooted(source)
+        source = self.contrast.conditions[name]
+        found = self.reader.rows(source, self.seed, name)
+        read = source if self.reader.folder is None else rooted(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
         drawn = sample([make(row, read) for row in found], self.limit, self.seed, name)
         if images:
-            return readable(name, drawn, strict=self.strict, watch=self.watch)
+            return readable(name, drawn, strict=self.strict, watch=self.reader.watch)
         return drawn, []
 
     def _text(self, row: Record, source: Source) -> Stimulus:

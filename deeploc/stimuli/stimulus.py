@@ -1,17 +1,22 @@
 """What is shown to a model, and the row it comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from deeploc.errors import ContrastError
+from deeploc.strict import nearest
 
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
     """One input: a text, or the path of an image.
 
-    ``id`` leads back to where it stands: ``sentences.csv:17`` (a line of a file), ``texts:3``
-    (the fourth text written in the contrast), ``sentences:0`` (the first one generated) or
-    ``car/1.jpg`` (an image below the folder of the contrast, or that of ``--stimuli``).
+    ``id`` leads back to where it stands: ``sentences.csv:17`` (a line of a file), ``a.parquet:17``
+    or ``owner/name/config/split:17`` (a row of a parquet file or of a data set of the hub, counted
+    from 0), ``1b_story.txt`` (a whole file), ``texts:3`` (the fourth text written in the contrast),
+    ``sentences:0`` (the first one generated) or ``car/1.jpg`` (an image below the folder of the
+    contrast, or that of ``--stimuli``).
     ``sha256`` is that of an image's bytes when it was loaded; a text needs none.
     """
 
@@ -40,3 +45,32 @@ class Record:
     id: str
     fields: Mapping[str, str]
     folder: Path | None = field(default=None, compare=False, repr=False)
+
+
+def cell(row: Record, column: str) -> str:
+    """Return what a row has in a column.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such column; names the nearest one.
+    """
+    if column not in row.fields:
+        raise ContrastError(
+            f"{row.id}: no column {column!r}; {nearest(column, row.fields)}"
+            f"there are: {', '.join(row.fields)}"
+        )
+    return row.fields[column]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is read of a source, before anything of it is chosen.
+
+    ``names`` is what the data set itself says of its columns: column -> the names of 0, 1, 2 …
+    ``whole`` is false where only as much was read as was asked for.
+    """
+
+    records: Sequence[Record]
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    whole: bool = True

@@ -1,19 +1,19 @@
-"""Read csv, tsv, jsonl and txt files as records; every fault is told with file and line."""
+"""Read csv, tsv, jsonl, parquet and txt files as records; faults are told with file and line."""
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import StringIO
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from deeploc.errors import ContrastError
+from deeploc.stimuli import arrow
+from deeploc.stimuli.delimited import MAX_CELL, comma, tab
 from deeploc.stimuli.sources import as_text
 from deeploc.stimuli.stimulus import Record
-from deeploc.strict import decoded
+from deeploc.stimuli.texts import Rows, by_file, by_line, labelled, lines_of
 
-MAX_CELL = 1_000_000
-"""Longest text of one cell, in characters: more is a broken file, not a stimulus."""
+Txt = Literal["line", "file", "labelled"]
+"""How .txt files are read."""
 
 
 def find(patterns: Sequence[str], root: Path) -> list[Path]:
@@ -59,8 +59,11 @@ def expand(pattern: str, root: Path) -> list[Path]:
         raise ContrastError(f"{pattern!r} is no glob: {error}".lower()) from None
 
 
-def read_all(paths: Sequence[Path], root: Path) -> list[Record]:
+def read_all(paths: Sequence[Path], root: Path, txt: Txt = "line") -> list[Record]:
     """Return the records of several files in order; ids start with the shortest clear file name.
+
+    ``txt`` says how .txt files are read: a text per ``line``, each ``file`` one text, or a text
+    and its label per line, divided by the last semicolon (``labelled``).
 
     Raises
     ------
@@ -71,115 +74,82 @@ def read_all(paths: Sequence[Path], root: Path) -> list[Record]:
     clear = len(set(names)) == len(names)
     labels = names if clear else [_below(path, root) for path in paths]
     return [
-        record for path, label in zip(paths, labels, strict=True) for record in read(path, label)
+        record
+        for path, label in zip(paths, labels, strict=True)
+        for record in read(path, label, txt)
     ]
 
 
-def read(path: Path, label: str | None = None) -> list[Record]:
-    """Return the records of one file, with ids ``LABEL:LINE``.
+def read(path: Path, label: str | None = None, txt: Txt = "line") -> list[Record]:
+    """Return the records of one file, with ids ``LABEL:LINE`` (of a parquet file ``LABEL:ROW``,
+    counted from 0; of a whole text file ``LABEL``).
 
     Raises
     ------
     ContrastError
         If the file cannot be read as what its name says; names file and line.
     """
-    reader = _READERS.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    reader = _TXT[txt] if suffix == ".txt" else _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(_READERS)
         raise ContrastError(
             f"{path}: cannot read {path.suffix or 'a file without ending'!r}; "
-            f"there are readers for {known}"
+            f"there are readers for {', '.join(SUFFIXES)}"
         )
+    if txt == "file" and suffix != ".txt":
+        raise ContrastError(f"{path}: `per: file` reads .txt files; leave it out for tables")
     records, folder = [], path.absolute().parent
     for line, fields in reader(path):
-        for column, cell in fields.items():
-            if len(cell) > MAX_CELL:
-                raise ContrastError(
-                    f"{path}:{line}: column {column!r} holds {len(cell):,} characters; at most "
-                    f"{MAX_CELL:,} are allowed; is a quote never closed?"
-                )
-        records.append(Record(f"{label or path.name}:{line}", fields, folder))
+        checked(f"{path}:{line}", fields)
+        place = label or path.name
+        records.append(Record(place if txt == "file" else f"{place}:{line}", fields, folder))
     if not records:
         raise ContrastError(f"{path}: no rows; a table needs at least one below its header")
     return records
+
+
+def checked(place: str, fields: Mapping[str, str]) -> None:
+    """Refuse a row with a text that is no stimulus.
+
+    Raises
+    ------
+    ContrastError
+        If a cell holds more than `MAX_CELL` characters.
+    """
+    for column, text in fields.items():
+        if len(text) > MAX_CELL:
+            raise ContrastError(
+                f"{place}: column {column!r} holds {len(text):,} characters; at most "
+                f"{MAX_CELL:,} are allowed; is a quote never closed?"
+            )
+
+
+def class_names(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
+    """Return column -> the names of 0, 1, 2 …, where parquet files themselves declare them.
+
+    Raises
+    ------
+    ContrastError
+        If two files declare different names for one column.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        own = arrow.class_names(path) if path.suffix.lower() == ".parquet" else {}
+        for column, names in own.items():
+            if found.setdefault(column, names) != names:
+                raise ContrastError(
+                    f"{path}: column {column!r} stands for {', '.join(names)}, in the files before "
+                    f"it for {', '.join(found[column])}; read them as two conditions"
+                )
+    return found
 
 
 def _below(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-Rows = Iterator[tuple[int, Mapping[str, str]]]
-
-
-def _text_of(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ContrastError(f"{path}: cannot be read: {error.strerror}") from None
-    return decoded(raw, str(path)).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _csv(path: Path) -> Rows:
-    return _delimited(path, ",")
-
-
-def _tsv(path: Path) -> Rows:
-    return _delimited(path, "\t")
-
-
-def _delimited(path: Path, delimiter: str) -> Rows:
-    rows = _cells(path, delimiter)
-    first, header = next(rows, (1, []))
-    header = [name.strip() for name in header]
-    for name in header:
-        if not name or header.count(name) > 1:
-            fault = f"column {name!r} twice" if name else "a column without a name"
-            raise ContrastError(f"{path}:{first}: the header has {fault}; name each column once")
-    for line, cells in rows:
-        if len(cells) != len(header):
-            raise ContrastError(
-                f"{path}:{line}: {len(cells)} cells but the header has {len(header)} columns; "
-                f"put a cell that contains {delimiter!r} in double quotes"
-            )
-        yield line, dict(zip(header, cells, strict=True))
-
-
-def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which a row begins and its cells; blank lines are no rows."""
-    reader = csv.reader(StringIO(_text_of(path)), delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            with _long_cells():
-                cells = next(reader, None)
-        except csv.Error as error:
-            raise ContrastError(
-                f"{path}:{line}: not a table: {error}; is a double quote missing or not doubled?"
-            ) from None
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield line, cells
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    # csv's limit of 128 KiB belongs to the whole process: raised for one row, then put back
-    before = csv.field_size_limit(MAX_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    # not splitlines(): that also breaks at form feeds and at U+2028, which texts may contain
-    lines = _text_of(path).split("\n")
-    yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-
-
 def _jsonl(path: Path) -> Rows:
-    for number, line in _lines(path):
+    for number, line in lines_of(path):
         yield number, _object(line, f"{path}:{number}")
 
 
@@ -196,14 +166,18 @@ def _object(line: str, place: str) -> dict[str, str]:
     return {key: as_text(cell) for key, cell in value.items() if cell is not None}
 
 
-def _txt(path: Path) -> Rows:
-    for number, line in _lines(path):
-        yield number, {"text": line.strip()}
-
+_TXT: Mapping[Txt, Callable[[Path], Rows]] = {
+    "line": by_line,
+    "file": by_file,
+    "labelled": labelled,
+}
 
 _READERS: Mapping[str, Callable[[Path], Rows]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": comma,
+    ".tsv": tab,
     ".jsonl": _jsonl,
-    ".txt": _txt,
+    ".parquet": arrow.parquet,
 }
+
+SUFFIXES = (*_READERS, ".txt")
+"""Endings of the files that are tables."""

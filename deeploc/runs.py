@@ -9,6 +9,7 @@ from typing import Any
 
 from deeploc.artefacts import write, write_json
 from deeploc.errors import RunError
+from deeploc.responses import Profile
 from deeploc.results import Better, Effect, Score, effects, from_csv, to_csv
 
 SCHEMA = 1
@@ -49,6 +50,11 @@ class RunFolder:
         return self.path / "scores.csv"
 
     @property
+    def profile(self) -> Path:
+        """The responses of the selected units to every condition."""
+        return self.path / "profile.csv"
+
+    @property
     def report(self) -> Path:
         """One self-contained HTML file."""
         return self.path / "report.html"
@@ -62,6 +68,7 @@ class RunFolder:
             self.mask,
             self.units,
             self.scores,
+            self.profile,
             self.report,
         )
 
@@ -147,6 +154,24 @@ class RunFolder:
     def read_effects(self) -> list[Effect]:
         """Return what the scores amount to, one effect per metric, condition and ablation."""
         return effects(self.read_scores(), self.better())
+
+    def read_profile(self) -> Profile | None:
+        """Return the response profile, or None where the manifest tells of none.
+
+        Raises
+        ------
+        RunError
+            If the manifest or profile.csv cannot be read.
+        """
+        told = self.read_manifest().get("profile")
+        if not told:
+            return None
+        try:
+            return Profile.restored(told, self.profile.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{self.profile} is broken: {error}; delete it and localize again"
+            ) from error
 
     def better(self) -> dict[str, dict[str, Better]]:
         """Return task → metric → which direction is good, the main metric of each task first."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from deeploc import artefacts, stats
 from deeploc.adapter import Adapter
@@ -14,7 +14,7 @@ from deeploc.localization import Progress, compare, layout_of, response_of
 from deeploc.manifest import fingerprint
 from deeploc.responses import UNITS, Preference, Profile, Response, to_csv
 from deeploc.runs import RunFolder
-from deeploc.select import Indices, Seed, random_like
+from deeploc.select import Seed, random_like
 from deeploc.stats import Moments, Vector, slices
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.hashes import content_hash
@@ -22,6 +22,7 @@ from deeploc.units import Layout, Selection, StatMap, UnitMask
 from deeploc.watch import Watch
 
 Stimuli = Mapping[str, Sequence[Stimulus]]
+Places = Int[np.ndarray, " _"]
 Means = Float64[np.ndarray, "stimulus kind group scale"]
 """Means over the units of each group at each kind of site: of the response (0), of z (1)."""
 
@@ -130,10 +131,10 @@ class _Piece:
 
     kind: int
     units: slice
-    members: tuple[Indices | slice, ...]
+    members: tuple[Places | slice, ...]
     mean: Vector
     inverse: Vector
-    unscaled: Indices
+    unscaled: Places
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,11 @@ def _tests(
     contrast: Contrast, kinds: Sequence[str], moments: Mapping[str, Moments]
 ) -> list[Preference]:
     """Return the contrast tested on the mean z of every group, as the units were localized."""
-    t, df, d = (v.reshape(len(kinds), len(UNITS), 2)[..., 1] for v in compare(contrast, moments))
-    p = stats.two_sided_p(t, df)
+    t, df, d = compare(contrast, moments)
+    found = np.stack([t, df, stats.two_sided_p(t, df), d], axis=-1)
+    of_z = found.reshape(len(kinds), len(UNITS), 2, 4)[:, :, 1]
     return [
-        Preference(kind, units, *(float(v[k, u]) for v in (t, df, p, d)))
+        Preference(kind, units, *of_z[k, u].tolist())
         for k, kind in enumerate(kinds)
         for u, units in enumerate(UNITS)
     ]

@@ -95,11 +95,13 @@ class Profile:
         return cls(bool(described["held_out"]), from_csv(table), tests)
 
 
+_COLUMNS = [field.name for field in fields(Response)]
+
+
 def to_csv(responses: Iterable[Response]) -> str:
     """Return profile.csv: one row per response, floats written so that they read back unchanged."""
     text = io.StringIO()
-    names = [field.name for field in fields(Response)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in responses)
     return text.getvalue()
@@ -113,7 +115,10 @@ def from_csv(text: str) -> list[Response]:
     ValueError, KeyError, TypeError
         If the text is no such table.
     """
-    return [_row(row) for row in csv.DictReader(io.StringIO(text))]
+    reader = csv.DictReader(io.StringIO(text))
+    if reader.fieldnames != _COLUMNS:
+        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+    return [_row(row) for row in reader]
 
 
 def _row(row: Mapping[str, str]) -> Response:

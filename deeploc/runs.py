@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.artefacts import write, write_json
+from deeploc.contrast_parts import Comparison, parse_comparison
 from deeploc.errors import RunError
 from deeploc.responses import Profile
 from deeploc.results import Better, Effect, Score, effects, from_csv, to_csv
 
 SCHEMA = 1
+
+_NO_SIDES = Comparison((), ())
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
@@ -172,6 +175,21 @@ class RunFolder:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"
             ) from error
+
+    def read_comparison(self) -> Comparison:
+        """Return which conditions the contrast prefers to which; no sides where none is told.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read, or compares what is no condition of it.
+        """
+        manifest = self.read_manifest()
+        said = (manifest.get("contrast") or {}).get("contrast")
+        try:
+            return parse_comparison(said, manifest.get("stimuli") or ()) if said else _NO_SIDES
+        except ValueError as error:
+            raise RunError(f"{self.manifest} is broken: {error}; run again") from error
 
     def better(self) -> dict[str, dict[str, Better]]:
         """Return task → metric → which direction is good, the main metric of each task first."""

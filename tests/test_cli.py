@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_run_writes_every_artefact(finished: Path) -> None:
-    """One command leaves the six documented files and nothing else."""
+    """One command leaves the seven documented files and nothing else."""
     names = {path.name for path in finished.iterdir()}
     rows = scores_of(finished)
     manifest = json.loads((finished / "manifest.json").read_text())
@@ -79,6 +79,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "mask.safetensors",
         "units.csv",
         "scores.csv",
+        "profile.csv",
         "report.html",
     }
     assert {row["mask"] for row in rows} == {

@@ -37,6 +37,8 @@ def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> str:
 
     def draw(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
+        for edge in range(1, len(conditions)):
+            ax.axhline(edge - 0.5, color=CONTROL, lw=0.5, alpha=0.35)
         ax.axvline(0, color=INTACT, lw=0.8, ls=(0, (4, 2)))
         for place, (units, look) in zip((-0.22, 0.0, 0.22), _LOOKS.items(), strict=True):
             _draw_points(ax, rows[units], place, look)
@@ -46,6 +48,7 @@ def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> str:
             text.set_fontweight("bold" if condition in comparison.positive else "normal")
             compared = (*comparison.positive, *comparison.negative)
             text.set_fontstyle("normal" if condition in compared else "italic")
+        ax.tick_params(axis="y", length=0)
         ax.set(xlabel="response (z)", title=kind, ylim=(len(names) - 0.5, -0.5))
         figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
 

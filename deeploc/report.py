@@ -5,6 +5,7 @@ This module gathers values; every word and tag of the page is in ``templates/rep
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, reduce
 from importlib.resources import files
@@ -186,13 +187,18 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
     return [
         {
             "kind": kind,
-            "told": tell_profile(profile, kind, comparison.positive),
+            "told": _unbroken(tell_profile(profile, kind, comparison.positive)),
             "figure": _markup(profile_figure(profile, kind, comparison)),
             "rows": list(zip(*(profile.of(kind, units) for units in UNITS), strict=True)),
             "tests": [(units, profile.preference(kind, units)) for units in UNITS],
         }
         for kind in profile.kinds
     ]
+
+
+def _unbroken(text: str) -> str:
+    """Return a sentence whose numbers stay on the line of what they are the value of."""
+    return re.sub(" (?=[=<%] )|(?<= [=<]) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _stimuli(condition: str, told: Mapping[str, Any]) -> dict[str, Any]:

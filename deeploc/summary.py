@@ -113,7 +113,8 @@ def _mean_effect(effects: Sequence[Effect]) -> Effect:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)  # statistics.fmean refuses inf - inf
+    """Return the mean to 12 digits: equal means are then ties, however their parts rounded."""
+    return float(f"{sum(values) / len(values):.12g}")
 
 
 def at_one_dose(found: Sequence[Effect], percent: float | None) -> list[Effect]:
@@ -230,7 +231,8 @@ def tell_test(test: Preference) -> str:
     >>> tell_test(Preference("block", "selected", t=12.31, df=77.9, p=0.004, d=2.5))
     't(77.9) = 12.3, p = 0.004, d = 2.50'
     """
-    return f"t({test.df:.1f}) = {number(test.t)}, p = {test.p:.2g}, d = {number(test.d)}"
+    p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
+    return f"t({test.df:.1f}) = {number(test.t)}, {p}, d = {number(test.d)}"
 
 
 def _brief(test: Preference) -> str:

@@ -111,7 +111,7 @@ def print_profile(run: "RunFolder") -> None:
     if profile is None:
         return
     stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli, NOT held out"
-    click.echo(f"response to {stimuli}: mean z [95 % CI]")
+    click.echo(f"\nresponse to {stimuli}, each unit in its own SDs: mean z [95 % CI]")
     groups = zip(
         *([row for kind in profile.kinds for row in profile.of(kind, units)] for units in _SHOWN),
         strict=True,
@@ -127,7 +127,8 @@ def print_profile(run: "RunFolder") -> None:
 
 
 def _z(row: "Response") -> str:
-    return f"{row.z:5.2f} [{row.z_low:.2f}, {row.z_high:.2f}]"
+    text = f"{row.z:5.2f} [{row.z_low:.2f}, {row.z_high:.2f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:

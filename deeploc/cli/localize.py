@@ -35,6 +35,5 @@ def command(
         chosen = int(run.mask.at(site.name).sum())
         rows.append([site.name, site.kind, f"{site.n_units:,}", f"{chosen:,}", number(t.max())])
     print_table(["site", "kind", "units", "selected", "max t"], rows, numbers=3)
-    click.echo()
     print_profile(run.folder)
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

@@ -200,40 +200,40 @@ def tell_profile(profile: Profile, kind: str, preferred: Collection[str]) -> str
         return f"{place}, there is no response of selected {kind} units to tell."
     most, least = max(rows, key=lambda row: row.z), min(rows, key=lambda row: row.z)
     aside = "" if most.condition in preferred else ", which is not on the preferred side,"
-    interval = f"95 % CI {number(most.z_low)} to {number(most.z_high)}"
+    interval = f", 95 % CI {number(most.z_low)} to {number(most.z_high)}"
+    interval = "" if isnan(most.z_low) else interval
     return (
         f"{place}, the selected {kind} units respond most to {most.condition}{aside} "
-        f"(z = {number(most.z)}, {interval}) and least to {least.condition} "
+        f"(z = {number(most.z)}{interval}) and least to {least.condition} "
         f"(z = {number(least.z)}). {_tell_preferences(profile, kind)}"
     )
 
 
 def _tell_preferences(profile: Profile, kind: str) -> str:
     ours, random = (profile.preference(kind, units) for units in ("selected", "random"))
+    chance = tell_test(random, short=True)
     if isnan(ours.t):
         return "The contrast cannot be tested there."
     if not profile.held_out:
-        opening = "Nothing was held out, so that this preference is the one they were selected for"
+        opening = "Nothing was held out, so that this confirms nothing"
     elif ours.holds:
-        opening = "Their preference holds there"
+        opening = "The contrast holds there"
     else:
-        opening = "Their preference does not hold there"
-    return (
-        f"{opening}: {tell_test(ours)}; as many random units at the same sites: {_brief(random)}."
-    )
+        opening = "The contrast does not hold there"
+    return f"{opening}: {tell_test(ours)}; as many random units at the same sites: {chance}."
 
 
-def tell_test(test: Preference) -> str:
-    """Return a test as it is written in a paper.
+def tell_test(test: Preference, short: bool = False) -> str:
+    """Return a test as it is written in a paper; ``short``: without df and p.
 
     Examples
     --------
     >>> tell_test(Preference("block", "selected", t=12.31, df=77.9, p=0.004, d=2.5))
     't(77.9) = 12.3, p = 0.004, d = 2.50'
     """
+    if isnan(test.t):
+        return "untestable" if short else "cannot be tested (one stimulus, or a broken activation)"
+    if short:
+        return f"t = {number(test.t)}, d = {number(test.d)}"
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
     return f"t({test.df:.1f}) = {number(test.t)}, {p}, d = {number(test.d)}"
-
-
-def _brief(test: Preference) -> str:
-    return f"t = {number(test.t)}, d = {number(test.d)}"

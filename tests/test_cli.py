@@ -191,7 +191,7 @@ def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_pat
     plain = run(*args, "--set", "split=none")
     profile = json.loads(run(*args, "--json").stdout)["profile"]
 
-    assert "response to the localizing stimuli, NOT held out" in plain.stdout
+    assert "response to the localizing stimuli (not held out), each" in plain.stdout
     assert profile["held_out"]
     assert len(profile["responses"]) == 12
     assert {e["units"] for e in profile["effects"]} == {"selected", "random", "all"}

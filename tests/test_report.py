@@ -336,7 +336,7 @@ def test_the_profile_is_drawn_told_and_tabled(run: Path):
     page = Page(render(with_profile(run)))
 
     assert "the selected block units respond most to sentences (z = 1.50, 95 % CI" in page.text
-    assert "Their preference holds there: t(200.0) = 9.00, p < 0.001, d = 3.00" in page.text
+    assert "The contrast holds there: t(200.0) = 9.00, p < 0.001, d = 3.00" in page.text
     assert "on the half of each condition that did not localize" in page.text
     assert "sentences 120 15.0 13.5 to 16.5 1.50 1.40 to 1.60" in page.text
     assert "Response profile: block" in page.text

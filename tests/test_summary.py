@@ -215,8 +215,8 @@ def test_a_preference_that_lasts_is_told_with_its_test():
     """Most, least, t, p and d of the selected units and of random ones."""
     assert tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0), "block", ["faces"]) == (
         "On stimuli that did not localize, the selected block units respond most to faces "
-        "(z = 2.00, 95 % CI 1.90 to 2.10) and least to cars (z = \N{MINUS SIGN}1.00). Their "
-        "preference holds there: t(9.5) = 12.0, p < 0.001, d = 2.00; as many random units at the "
+        "(z = 2.00, 95 % CI 1.90 to 2.10) and least to cars (z = \N{MINUS SIGN}1.00). The "
+        "contrast holds there: t(9.5) = 12.0, p < 0.001, d = 2.00; as many random units at the "
         "same sites: t = 0.250, d = 0.100."
     )
 
@@ -227,15 +227,15 @@ def test_a_preference_that_does_not_last_is_told(t: float, p: float):
     text = tell_profile(profile({"faces": 0.1, "cars": 0.2}, t, p), "block", ["faces"])
 
     assert "respond most to cars, which is not on the preferred side, (z" in text
-    assert "Their preference does not hold there: t(9.5) =" in text
+    assert "The contrast does not hold there: t(9.5) =" in text
 
 
 def test_what_was_not_held_out_confirms_nothing():
-    """Without a split the sentence says that the preference was selected for."""
+    """Without a split the sentence says that it is no confirmation."""
     text = tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0, held_out=False), "block", [])
 
     assert text.startswith("On the localizing stimuli, ")
-    assert "Nothing was held out" in text
+    assert "Nothing was held out, so that this confirms nothing: t(9.5)" in text
     assert "holds" not in text
 
 
@@ -249,3 +249,12 @@ def test_what_is_not_finite_is_not_told_as_a_number():
     assert none == (
         "On stimuli that did not localize, there is no response of selected block units to tell."
     )
+
+
+def test_one_stimulus_has_no_interval_to_tell():
+    """Its z is told, and that nothing can be tested."""
+    whole = profile({"faces": 2.0, "cars": -1.0}, nan, nan)
+    rows = [replace(row, z_low=nan, z_high=nan) for row in whole.responses]
+    text = tell_profile(replace(whole, responses=rows), "block", ["faces"])
+
+    assert "to faces (z = 2.00) and least" in text

@@ -105,12 +105,12 @@ def profile_json(run: "RunFolder") -> dict[str, Any] | None:
 
 def print_profile(run: "RunFolder") -> None:
     """Print the z of every condition, selected and random units, and the contrast tested on it."""
-    from deeploc.summary import number, tell_test
+    from deeploc.summary import tell_test
 
     profile = run.read_profile()
     if profile is None:
         return
-    stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli, NOT held out"
+    stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
     click.echo(f"\nresponse to {stimuli}, each unit in its own SDs: mean z [95 % CI]")
     groups = zip(
         *([row for kind in profile.kinds for row in profile.of(kind, units)] for units in _SHOWN),
@@ -120,14 +120,14 @@ def print_profile(run: "RunFolder") -> None:
     print_table(["sites", "condition", "selected units", "random units"], rows)
     for kind in profile.kinds:
         ours, random = (profile.preference(kind, units) for units in _SHOWN)
-        where = "held-out" if profile.held_out else "NOT held-out"
-        chance = f"random units t = {number(random.t)}, d = {number(random.d)}"
-        click.echo(f"{kind}: {where} {tell_test(ours)}; {chance}")
+        where = "held-out" if profile.held_out else "not held out:"
+        chance = tell_test(random, short=True)
+        click.echo(f"{kind}: {where} {tell_test(ours)}; random units {chance}")
     click.echo()
 
 
 def _z(row: "Response") -> str:
-    text = f"{row.z:5.2f} [{row.z_low:.2f}, {row.z_high:.2f}]"
+    text = f"{row.z:z5.2f} [{row.z_low:z.2f}, {row.z_high:z.2f}]"
     return text.replace("-", "\N{MINUS SIGN}")
 
 

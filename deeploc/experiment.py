@@ -14,6 +14,7 @@ from deeploc.errors import ContrastError, RunError, TaskError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
+from deeploc.profiling import profiled
 from deeploc.results import Score
 from deeploc.runs import RunFolder, Saving
 from deeploc.stimuli import Drawn, draw
@@ -192,6 +193,10 @@ def _localize_into(
     manifest = manifest_of(contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask)
     if "evaluate" in former and not fresh:
         manifest["evaluate"] = former["evaluate"]
+    place.write_manifest(manifest)
+    manifest["profile"] = profiled(
+        place, adapter, contrast, (stat_map, mask), drawn.halves, manifest, former, watch
+    )
     place.write_manifest(manifest)
     return Run(place, contrast, setup, adapter, stat_map, mask, drawn.halves, manifest)
 

@@ -43,16 +43,26 @@ def localize(
         if contrast.split == "half":
             stimuli, _ = split_half(stimuli, seed)
     _check(contrast, stimuli)
-    layout = adapter.sites.choose(contrast.read.sites)
-    if contrast.read.pool == "none":
-        layout = layout.per_position()
+    layout = layout_of(adapter, contrast)
     moments, baseline = _read(adapter, contrast, stimuli, layout, progress)
-    t, df, d = _compare(contrast, moments)
+    t, df, d = compare(contrast, moments)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     p = stats.two_sided_p(t, df)
     q = _adjusted(p, layout)
     return StatMap(layout, t=t, df=df, p=p, q=q, d=d, baseline=baseline, means=means, sds=sds)
+
+
+def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
+    """Return the sites of a model that the contrast reads, and the units it counts there.
+
+    Raises
+    ------
+    AdapterError
+        If the model lacks the sites, or positions are units and their number is not fixed.
+    """
+    layout = adapter.sites.choose(contrast.read.sites)
+    return layout.per_position() if contrast.read.pool == "none" else layout
 
 
 def _check(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> None:
@@ -82,20 +92,24 @@ def _read(
         total += batch.values.sum(axis=0, dtype=np.float64)
         for number in np.unique(owner[batch.indices]):
             chosen = batch.values[owner[batch.indices] == number]
-            moments[conditions[number]].add(_response(chosen, contrast))
+            moments[conditions[number]].add(response_of(chosen, contrast))
         progress(len(batch.indices))
     # a unit with a non-finite activation has no mean; mean ablation then silences it
     return moments, np.nan_to_num(total / len(flat), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _response(
+def response_of(
     values: Float[np.ndarray, "stimulus unit"], contrast: Contrast
 ) -> Float[np.ndarray, "stimulus unit"]:
+    """Return activations as the contrast reads them: absolute or signed."""
     return np.abs(values) if contrast.read.response == "abs" else values
 
 
-def _compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
-    """Return t, df and d of the contrast, a slice of the units at a time to save memory."""
+def compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
+    """Return t, df and d of the contrast per unit from the moments of every condition.
+
+    Units are worked on a slice at a time to save memory.
+    """
     n_units = len(next(iter(moments.values())).mean)
     t, df, d = np.empty(n_units), np.empty(n_units), np.empty(n_units)
     for here in slices(n_units):

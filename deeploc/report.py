@@ -5,6 +5,7 @@ This module gathers values; every word and tag of the page is in ``templates/rep
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, reduce
 from importlib.resources import files
@@ -20,6 +21,8 @@ from markupsafe import Markup
 from deeploc import plots
 from deeploc.artefacts import load_mask, load_statmap
 from deeploc.errors import RunError
+from deeploc.profile_figure import profile_figure
+from deeploc.responses import UNITS
 from deeploc.results import Better, Cell, Effect, Score
 from deeploc.runs import RunFolder
 from deeploc.select import count_of
@@ -33,6 +36,7 @@ from deeploc.summary import (
     row_of,
     shown_rows,
     summarize,
+    tell_profile,
 )
 from deeploc.units import StatMap, UnitMask
 
@@ -64,6 +68,7 @@ def render(folder: Path) -> str:
         "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "units": _top_units(run.units),
+        "profiles": _profiles(run),
         **_results(scores, found, manifest, mask, run.better()),
     }
     return _template().render(page)
@@ -172,6 +177,28 @@ def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
         "depth": _markup(plots.depth_figure(mask, kind)),
         "t": _markup(plots.t_figure(stat_map, mask, kind)),
     }
+
+
+def _profiles(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what is told of the response profile at each kind of site."""
+    profile, comparison = run.read_profile(), run.read_comparison()
+    if profile is None:
+        return []
+    return [
+        {
+            "kind": kind,
+            "told": _unbroken(tell_profile(profile, kind, comparison.positive)),
+            "figure": _markup(profile_figure(profile, kind, comparison)),
+            "rows": list(zip(*(profile.of(kind, units) for units in UNITS), strict=True)),
+            "tests": [(units, profile.preference(kind, units)) for units in UNITS],
+        }
+        for kind in profile.kinds
+    ]
+
+
+def _unbroken(text: str) -> str:
+    """Return a sentence whose numbers stay on the line of what they are the value of."""
+    return re.sub(" (?=[=<%] )|(?<= [=<]) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _stimuli(condition: str, told: Mapping[str, Any]) -> dict[str, Any]:

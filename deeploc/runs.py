@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.artefacts import write, write_json
+from deeploc.contrast_parts import Comparison, parse_comparison
 from deeploc.errors import RunError
+from deeploc.responses import Profile
 from deeploc.results import Better, Effect, Score, effects, from_csv, to_csv
 
 SCHEMA = 1
+
+_NO_SIDES = Comparison((), ())
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
@@ -49,6 +53,11 @@ class RunFolder:
         return self.path / "scores.csv"
 
     @property
+    def profile(self) -> Path:
+        """The responses of the selected units to every condition."""
+        return self.path / "profile.csv"
+
+    @property
     def report(self) -> Path:
         """One self-contained HTML file."""
         return self.path / "report.html"
@@ -62,6 +71,7 @@ class RunFolder:
             self.mask,
             self.units,
             self.scores,
+            self.profile,
             self.report,
         )
 
@@ -147,6 +157,39 @@ class RunFolder:
     def read_effects(self) -> list[Effect]:
         """Return what the scores amount to, one effect per metric, condition and ablation."""
         return effects(self.read_scores(), self.better())
+
+    def read_profile(self) -> Profile | None:
+        """Return the response profile, or None where the manifest tells of none.
+
+        Raises
+        ------
+        RunError
+            If the manifest or profile.csv cannot be read.
+        """
+        told = self.read_manifest().get("profile")
+        if not told:
+            return None
+        try:
+            return Profile.restored(told, self.profile.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{self.profile} is broken: {error}; delete it and localize again"
+            ) from error
+
+    def read_comparison(self) -> Comparison:
+        """Return which conditions the contrast prefers to which; no sides where none is told.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read, or compares what is no condition of it.
+        """
+        manifest = self.read_manifest()
+        said = (manifest.get("contrast") or {}).get("contrast")
+        try:
+            return parse_comparison(said, manifest.get("stimuli") or ()) if said else _NO_SIDES
+        except ValueError as error:
+            raise RunError(f"{self.manifest} is broken: {error}; run again") from error
 
     def better(self) -> dict[str, dict[str, Better]]:
         """Return task → metric → which direction is good, the main metric of each task first."""

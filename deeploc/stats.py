@@ -47,6 +47,14 @@ class Moments:
         self.mean: Vector = np.zeros(n_units)
         self._m2: Vector = np.zeros(n_units)
 
+    @classmethod
+    def of(cls, count: int, mean: Vector, sd: Vector) -> "Moments":
+        """Return the moments of a sample of which count, mean and sd (ddof=1) are known."""
+        moments = cls(0)
+        moments.count, moments.mean = count, mean
+        moments._m2 = np.square(sd) * (count - 1)
+        return moments
+
     def add(self, batch: Float[np.ndarray, "stimulus unit"]) -> None:
         """Merge a batch of activations, accumulated in float64 whatever its own precision."""
         if len(batch):
@@ -104,6 +112,22 @@ class Moments:
 def pooled(moments: Sequence[Moments]) -> Moments:
     """Return the moments of several conditions taken as one sample."""
     return reduce(Moments.merged, moments)
+
+
+def t_interval(moments: Moments, level: float = 0.95) -> tuple[Vector, Vector]:
+    """Return the ends of the confidence interval of the mean, per unit; nan below two stimuli.
+
+    ``mean -+ t sd / sqrt(n)`` with the ``(1 + level) / 2`` quantile of Student's t at ``n - 1``
+    degrees of freedom: equals ``scipy.stats.t.interval``.
+
+    Source: Student (1908), Biometrika 6, 1-25.
+    """
+    if moments.count < 2:
+        nothing = np.full_like(moments.mean, np.nan)
+        return nothing, nothing.copy()
+    reach = special.stdtrit(moments.count - 1, (1 + level) / 2) / np.sqrt(moments.count)
+    half = reach * moments.sd
+    return moments.mean - half, moments.mean + half
 
 
 def contrast_t(moments: Sequence[Moments], weights: Sequence[float]) -> tuple[Vector, Vector]:

@@ -1,13 +1,18 @@
-"""Effects in words: which of them are told first, and what each sentence says."""
+"""Effects and profiles in words: which are told first, and what each sentence says."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf, isnan
 
+from deeploc.responses import Preference, Profile
 from deeploc.results import Better, Effect
 
 MAX_TOLD = 6
 """Most outcomes that one summary spells out, and most rows of panels in one figure."""
+
+MAX_CONDITIONS = 3
+"""Most conditions of a task that a short verdict tells one by one."""
 
 Row = tuple[str, str, str]
 """Task, metric and condition: one thing that was measured."""
@@ -71,6 +76,45 @@ def without_parts(found: Sequence[Effect]) -> list[Effect]:
     """Return the effects on whole conditions; a suite ``CONDITION/UID`` is part of one."""
     whole = {(effect.task, effect.condition) for effect in found}
     return [e for e in found if (e.task, e.condition.rpartition("/")[0]) not in whole]
+
+
+def condensed(found: Sequence[Effect], preferred: Collection[str]) -> list[Effect]:
+    """Return effects with the conditions that are not ``preferred`` pooled where they are many.
+
+    Where a metric has more than ``MAX_CONDITIONS`` conditions and some of them are preferred, the
+    others become one effect, ``5 others``: the mean over them of every value, controls one by
+    one, so that p compares means with means.
+    """
+    groups: dict[tuple[str, str, str, str, float], list[Effect]] = {}
+    for e in found:
+        groups.setdefault((e.task, e.metric, e.sites, e.mode, e.percent), []).append(e)
+    told = []
+    for group in groups.values():
+        ahead = [e for e in group if e.condition in preferred]
+        others = [e for e in group if e.condition not in preferred]
+        alike = len({(len(e.controls), *(name for name, _ in e.others)) for e in others}) == 1
+        if len(group) > MAX_CONDITIONS and ahead and len(others) > 1 and alike:
+            group = [*ahead, _mean_effect(others)]
+        told += group
+    return told
+
+
+def _mean_effect(effects: Sequence[Effect]) -> Effect:
+    """Return the effect on the mean over conditions, each control averaged on its own."""
+    further = zip(*(e.others for e in effects), strict=True)
+    return replace(
+        effects[0],
+        condition=f"{len(effects)} others",
+        intact=_mean([e.intact for e in effects]),
+        ablated=_mean([e.ablated for e in effects]),
+        controls=tuple(map(_mean, zip(*(e.controls for e in effects), strict=True))),
+        others=tuple((same[0][0], _mean([value for _, value in same])) for same in further),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean to 12 digits: equal means are then ties, however their parts rounded."""
+    return float(f"{sum(values) / len(values):.12g}")
 
 
 def at_one_dose(found: Sequence[Effect], percent: float | None) -> list[Effect]:
@@ -146,3 +190,50 @@ def _against(effect: Effect) -> str:
     n = len(effect.controls)
     reached = round(effect.p * (1 + n)) - 1  # the definition of p, solved for its count
     return f"{reached or 'none'} of {n} random controls did as much, p = {effect.p:.2g}"
+
+
+def tell_profile(profile: Profile, kind: str, preferred: Collection[str]) -> str:
+    """Return in sentences what the selected units of a kind respond to, and whether it lasts."""
+    rows = [row for row in profile.of(kind, "selected") if not isnan(row.z)]
+    place = "On stimuli that did not localize" if profile.held_out else "On the localizing stimuli"
+    if not rows:
+        return f"{place}, there is no response of selected {kind} units to tell."
+    most, least = max(rows, key=lambda row: row.z), min(rows, key=lambda row: row.z)
+    aside = "" if most.condition in preferred else ", which is not on the preferred side,"
+    interval = f", 95 % CI {number(most.z_low)} to {number(most.z_high)}"
+    interval = "" if isnan(most.z_low) else interval
+    return (
+        f"{place}, the selected {kind} units respond most to {most.condition}{aside} "
+        f"(z = {number(most.z)}{interval}) and least to {least.condition} "
+        f"(z = {number(least.z)}). {_tell_preferences(profile, kind)}"
+    )
+
+
+def _tell_preferences(profile: Profile, kind: str) -> str:
+    ours, random = (profile.preference(kind, units) for units in ("selected", "random"))
+    chance = tell_test(random, short=True)
+    if isnan(ours.t):
+        return "The contrast cannot be tested there."
+    if not profile.held_out:
+        opening = "Nothing was held out, so that this confirms nothing"
+    elif ours.holds:
+        opening = "The contrast holds there"
+    else:
+        opening = "The contrast does not hold there"
+    return f"{opening}: {tell_test(ours)}; as many random units at the same sites: {chance}."
+
+
+def tell_test(test: Preference, short: bool = False) -> str:
+    """Return a test as it is written in a paper; ``short``: without df and p.
+
+    Examples
+    --------
+    >>> tell_test(Preference("block", "selected", t=12.31, df=77.9, p=0.004, d=2.5))
+    't(77.9) = 12.3, p = 0.004, d = 2.50'
+    """
+    if isnan(test.t):
+        return "untestable" if short else "cannot be tested (one stimulus, or a broken activation)"
+    if short:
+        return f"t = {number(test.t)}, d = {number(test.d)}"
+    p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
+    return f"t({test.df:.1f}) = {number(test.t)}, {p}, d = {number(test.d)}"

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
+from deeploc.cli._console import print_effects
+from deeploc.runs import RunFolder
 
 CONTEXT = Context(main)
 
@@ -68,7 +71,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_run_writes_every_artefact(finished: Path) -> None:
-    """One command leaves the six documented files and nothing else."""
+    """One command leaves the seven documented files and nothing else."""
     names = {path.name for path in finished.iterdir()}
     rows = scores_of(finished)
     manifest = json.loads((finished / "manifest.json").read_text())
@@ -79,6 +82,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "mask.safetensors",
         "units.csv",
         "scores.csv",
+        "profile.csv",
         "report.html",
     }
     assert {row["mask"] for row in rows} == {
@@ -158,10 +162,61 @@ def test_evaluate_adds_doses(finished: Path) -> None:
 
 def test_json_is_one_document(finished: Path) -> None:
     """What a script reads is on stdout alone."""
-    effects = json.loads(run("evaluate", finished, "--json", "-q").stdout)["effects"]
+    told = json.loads(run("evaluate", finished, "--json", "-q", "-v").stdout)
+    effects = told["effects"]
 
     assert {e["task"] for e in effects} == {"perplexity", "minimal-pairs"}
     assert all(0 < e["p"] <= 1 for e in effects)
+    assert len(told["profile"]["responses"]) == 12
+
+
+def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+    """A row per kind and condition, then the held-out test; within 100 columns."""
+    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
+    table = result.stdout[result.stdout.index("response to held-out stimuli") :].splitlines()
+
+    assert table[1].split() == ["sites", "condition", "selected", "units", "random", "units"]
+    assert [line.split()[:2] for line in table[2:6]] == [
+        [kind, condition]
+        for kind in ("mlp-neurons", "block")
+        for condition in ("sentences", "lists")
+    ]
+    assert re.match(r"mlp-neurons: held-out t\([\d.]+\) = .*, d = .*; random units t = ", table[6])
+    assert max(map(len, table[:6])) <= 100
+
+
+def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> None:
+    """Without a split it is said that nothing was held out; --json has every number."""
+    args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", tmp_path / "r", "-q")
+    plain = run(*args, "--set", "split=none")
+    profile = json.loads(run(*args, "--json").stdout)["profile"]
+
+    assert "response to the localizing stimuli (not held out), each" in plain.stdout
+    assert profile["held_out"]
+    assert len(profile["responses"]) == 12
+    assert {e["units"] for e in profile["effects"]} == {"selected", "random", "all"}
+
+
+def test_verbose_tells_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task of many conditions has those that are not preferred pooled, unless asked for."""
+    rows = [
+        f"perplexity,perplexity,{c},zero,10.0,{mask},{value},6,1.0,1.0,block"
+        for c in ("sentences", "x", "y", "z")
+        for mask, value in (("none", 1.0), ("top", 2.0), ("random-0", 1.5))
+    ]
+    path = finished / "scores.csv"
+    head = path.read_text().splitlines()[0]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    print_effects(RunFolder(finished), as_json=False)
+    short = capsys.readouterr().out
+    print_effects(RunFolder(finished), as_json=False, verbose=True)
+    full = capsys.readouterr().out
+
+    assert re.search(r"perplexity +3 others", short)
+    assert "N others: the mean over that many other conditions" in short
+    assert not re.search("perplexity +x ", short)
+    assert re.search("perplexity +x ", full)
+    assert "others" not in full
 
 
 def test_ablate_shows_three_columns(finished: Path) -> None:

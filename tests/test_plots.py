@@ -5,12 +5,15 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from math import comb, inf
+from math import comb, inf, nan
 
 import numpy as np
 import pytest
 
 from deeploc import plots
+from deeploc.contrast_parts import Comparison
+from deeploc.profile_figure import profile_figure
+from deeploc.responses import UNITS, Profile, Response
 from deeploc.results import Effect
 from deeploc.summary import row_of
 from deeploc.units import Layout, Site, StatMap, UnitMask
@@ -119,6 +122,48 @@ def test_the_range_holds_every_finite_value():
     effect = replace(EFFECT, controls=(12.0, inf), others=(("bottom", 40.0),))
 
     assert plots.value_range([effect]) == (12.0, 40.0)
+
+
+def profile_of(**z: float) -> Profile:
+    rows = [
+        Response("block", c, units, 9, v, v, v, v, v - 0.1, v + 0.1)
+        for units in UNITS
+        for c, v in z.items()
+    ]
+    return Profile(True, rows, ())
+
+
+def test_the_profile_has_a_row_per_condition():
+    """In the order of the file; preferred names are bold, those not compared italic."""
+    comparison = Comparison(("faces",), ("cars",))
+    svg = profile_figure(profile_of(faces=2.0, cars=-1.0, noise=0.0), "block", comparison)
+    names = [text for text in texts(svg) if text in ("faces", "cars", "noise")]
+    style = {
+        n: re.search(rf'<text style="([^"]*)"[^>]*>{n}<', svg).group(1)
+        for n in dict.fromkeys(names)
+    }
+
+    assert names == ["faces", "cars", "noise"]
+    assert ["700" in style[n] or "bold" in style[n] for n in names] == [True, False, False]
+    assert ["italic" in style[n] for n in names] == [False, False, True]
+    assert {"selected units", "random units", "all units"} <= {*texts(svg)}
+    assert "faces 2.00 (1.90 to 2.10); cars \N{MINUS SIGN}1.00" in svg
+
+
+@pytest.mark.parametrize("z", [{"faces": nan, "cars": 1.0}, {"faces": nan, "cars": nan}])
+def test_a_response_that_is_no_number_is_left_out(z: dict[str, float]):
+    """The condition keeps its row; the description says why it is empty."""
+    svg = profile_figure(profile_of(**z), "block", Comparison(("faces",), ("cars",)))
+
+    assert "faces" in texts(svg)
+    assert "faces not a number" in svg
+
+
+def test_a_long_name_leaves_room_for_the_points():
+    """It is cut off, in the middle of a word where it has no space."""
+    svg = profile_figure(profile_of(**{"x" * 80: 1.0}), "block", Comparison((), ()))
+
+    assert max(len(text) for text in texts(svg)) <= 24
 
 
 def test_importing_plots_does_not_import_matplotlib():

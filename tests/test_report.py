@@ -12,6 +12,8 @@ import pytest
 from deeploc import artefacts
 from deeploc.errors import RunError
 from deeploc.report import render
+from deeploc.responses import Response
+from deeploc.responses import to_csv as profile_csv
 from deeploc.results import Score, to_csv
 from deeploc.units import Layout, Site, StatMap, UnitMask
 
@@ -312,6 +314,53 @@ def test_scores_of_a_task_that_is_no_more_are_left_out(run: Path):
     edit(run, lambda manifest: manifest["evaluate"]["tasks"].pop("continuation"))
 
     assert "copying" not in Page(render(run)).text
+
+
+def with_profile(run: Path, held_out: bool = True) -> Path:
+    """Add a profile of the block units to a run."""
+    z = {"sentences": 1.5, "nonwords": -0.5}
+    rows = [
+        Response("block", c, units, 120, 10 * v, 9 * v, 11 * v, v, v - 0.1, v + 0.1)
+        for units in ("selected", "random", "all")
+        for c, v in z.items()
+    ]
+    (run / "profile.csv").write_text(profile_csv(rows), encoding="utf-8")
+    effect = {"sites": "block", "units": "selected", "t": 9.0, "df": 200.0, "p": 0.0, "d": 3.0}
+    told = {"held_out": held_out, "key": "ab", "effects": [effect, {**effect, "units": "random"}]}
+    edit(run, lambda manifest: manifest.update(profile=told))
+    return run
+
+
+def test_the_profile_is_drawn_told_and_tabled(run: Path):
+    """A figure, a sentence with the held-out test, and every number."""
+    page = Page(render(with_profile(run)))
+
+    assert "the selected block units respond most to sentences (z = 1.50, 95 % CI" in page.text
+    assert "The contrast holds there: t(200.0) = 9.00, p < 0.001, d = 3.00" in page.text
+    assert "on the half of each condition that did not localize" in page.text
+    assert "sentences 120 15.0 13.5 to 16.5 1.50 1.40 to 1.60" in page.text
+    assert "Response profile: block" in page.text
+
+
+def test_a_profile_that_is_not_held_out_says_so(run: Path):
+    """Without a split the caption and the sentence say that it is circular."""
+    text = Page(render(with_profile(run, held_out=False))).text
+
+    assert "nothing was held out, so the selected units are ahead by construction" in text
+    assert "holds there" not in text
+
+
+def test_a_run_without_a_profile_has_no_section(text: str):
+    """A folder of an earlier deeploc is reported as before."""
+    assert "What the units respond to" not in text
+
+
+def test_a_comparison_of_no_condition_is_named(run: Path):
+    """A manifest that was changed by hand is one line, not a traceback."""
+    edit(run, lambda manifest: manifest["contrast"].update(contrast="words > nonwords"))
+
+    with pytest.raises(RunError, match=r"manifest\.json is broken: there is no condition 'words'"):
+        render(with_profile(run))
 
 
 def test_broken_scores_are_named(run: Path):

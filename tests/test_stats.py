@@ -15,6 +15,7 @@ from deeploc.stats import (
     contrast_t,
     empirical_p,
     pooled,
+    t_interval,
     two_sided_p,
 )
 
@@ -41,6 +42,29 @@ def test_moments_do_not_depend_on_batching(x: np.ndarray, cut: int) -> None:
 
     np.testing.assert_allclose(split.mean, x.mean(0), atol=1e-9)
     np.testing.assert_allclose(split.variance, x.var(0, ddof=1), atol=1e-6)
+
+
+@given(batches, batches)
+def test_described_moments_are_those_of_the_sample(x: np.ndarray, y: np.ndarray) -> None:
+    """Count, mean and sd are enough to pool samples that are no longer there."""
+    described = [Moments.of(len(s), s.mean(0), s.std(0, ddof=1)) for s in (x, y)]
+    whole = np.concatenate([x, y])
+
+    np.testing.assert_allclose(pooled(described).mean, whole.mean(0), atol=1e-9)
+    np.testing.assert_allclose(pooled(described).variance, whole.var(0, ddof=1), atol=1e-6)
+
+
+def test_the_interval_is_scipys(rng: np.random.Generator) -> None:
+    """Student's t interval of the mean, here at 95 and at 80 %."""
+    x = rng.normal(3, 2, (9, 3))
+    for level in (0.95, 0.8):
+        expected = reference.t.interval(level, 8, x.mean(0), reference.sem(x))
+        np.testing.assert_allclose(t_interval(moments_of(x), level), expected, rtol=1e-12)
+
+
+def test_one_stimulus_has_no_interval() -> None:
+    """Nan, not an interval of length 0."""
+    assert np.isnan(t_interval(moments_of(np.ones((1, 3))))).all()
 
 
 @given(batches, batches)

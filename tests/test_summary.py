@@ -1,11 +1,23 @@
 """Effects in words."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
 
+from deeploc.responses import Preference, Profile, Response
 from deeploc.results import Effect
-from deeploc.summary import MAX_TOLD, at_one_dose, main_effects, number, shown_rows, summarize
+from deeploc.summary import (
+    MAX_TOLD,
+    at_one_dose,
+    condensed,
+    main_effects,
+    number,
+    shown_rows,
+    summarize,
+    tell_profile,
+)
 
 PERPLEXITY = Effect(
     "perplexity", "perplexity", "sentences", "block", "zero", 5.0, "lower", 17.7, 26.3, (17.8,) * 20
@@ -119,3 +131,130 @@ def test_every_task_is_drawn_before_any_second_condition():
 def test_numbers_have_three_digits(value: float, text: str):
     """Three significant digits, thousands separated, infinity as a sign."""
     assert number(value) == text
+
+
+def probed(condition: str, ablated: float, controls: tuple[float, ...], **more: object) -> Effect:
+    place = ("category-probe", "accuracy", condition, "block", "zero", 5.0)
+    return replace(Effect(*place, "higher", 1.0, ablated, controls), **more)
+
+
+SIX = [
+    probed("faces", 0.2, (0.9,) * 20),
+    *(probed(c, 0.9, (0.8 + i / 10, *(0.95,) * 19)) for i, c in enumerate(["cars", "tools"])),
+    probed("letters", 0.6, (0.6, *(0.95,) * 19)),
+]
+
+
+def test_conditions_that_are_not_preferred_are_pooled():
+    """Every value is the mean over them, controls one by one; p is that of the means."""
+    faces, pooled = condensed(SIX, ["faces"])
+
+    assert faces == SIX[0]
+    assert (pooled.condition, pooled.intact, pooled.ablated) == ("3 others", 1.0, 0.8)
+    assert pooled.controls == (pytest.approx((0.8 + 0.9 + 0.6) / 3), *[0.95] * 19)
+    assert pooled.p == pytest.approx(2 / 21)
+    assert pooled.verdict == "as random"
+
+
+def test_equal_means_tie_however_they_round():
+    """0.1 + 0.2 + 0.6 and 0.3 + 0.3 + 0.3 are one damage, so that p does not shrink."""
+    parts = zip((0.1, 0.2, 0.6), (0.3, 0.3, 0.3), strict=True)
+    others = [probed(f"c{i}", a, (b,) * 20) for i, (a, b) in enumerate(parts)]
+    assert 0.1 + 0.2 + 0.6 != 0.3 + 0.3 + 0.3
+
+    assert condensed([SIX[0], *others], ["faces"])[1].p == 1.0
+
+
+def test_each_dose_is_pooled_on_its_own():
+    """Doses, modes and kinds of site do not mix; further controls keep their names."""
+    others = (("bottom", 0.5), ("random-global-0", 0.7))
+    low = [replace(effect, others=others) for effect in SIX]
+    high = [replace(effect, percent=10.0, ablated=0.0, others=others) for effect in SIX]
+    told = condensed([*low, *high], ["faces"])
+
+    assert [(e.condition, e.percent) for e in told] == [
+        ("faces", 5.0), ("3 others", 5.0), ("faces", 10.0), ("3 others", 10.0)
+    ]  # fmt: skip
+    assert [e.ablated for e in told if e.condition == "3 others"] == [0.8, 0.0]
+    assert told[1].others == others
+
+
+@pytest.mark.parametrize(
+    ("found", "preferred"),
+    [
+        (SIX[:3], ["faces"]),
+        (SIX, ["arithmetic"]),
+        (SIX, ["faces", "cars", "tools"]),
+        ([*SIX[:3], replace(SIX[3], controls=(0.9,))], ["faces"]),
+    ],
+    ids=["few", "none preferred", "one other", "unequal controls"],
+)
+def test_what_cannot_be_shortened_is_told_in_full(found: list[Effect], preferred: list[str]):
+    """Three conditions or fewer, tasks of other conditions, a single other one."""
+    assert condensed(found, preferred) == found
+
+
+@pytest.mark.parametrize(("values", "mean"), [((inf, 1.0, 1.0), inf), ((inf, -inf, 0.0), nan)])
+def test_a_mean_may_be_infinite(values: tuple[float, ...], mean: float):
+    """Perplexity without bound does not end the verdict."""
+    others = [probed(f"c{i}", value, ()) for i, value in enumerate(values)]
+
+    assert condensed([SIX[0], *others], ["faces"])[1].ablated == pytest.approx(mean, nan_ok=True)
+
+
+def profile(z: Mapping[str, float], t: float, p: float = 1e-9, held_out: bool = True) -> Profile:
+    rows = [Response("block", c, "selected", 9, v, v, v, v, v - 0.1, v + 0.1) for c, v in z.items()]
+    tests = [
+        Preference("block", "selected", t, 9.5, p, 2.0),
+        Preference("block", "random", 0.25, 9.0, 0.8, 0.1),
+    ]
+    return Profile(held_out, rows, tests)
+
+
+def test_a_preference_that_lasts_is_told_with_its_test():
+    """Most, least, t, p and d of the selected units and of random ones."""
+    assert tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0), "block", ["faces"]) == (
+        "On stimuli that did not localize, the selected block units respond most to faces "
+        "(z = 2.00, 95 % CI 1.90 to 2.10) and least to cars (z = \N{MINUS SIGN}1.00). The "
+        "contrast holds there: t(9.5) = 12.0, p < 0.001, d = 2.00; as many random units at the "
+        "same sites: t = 0.250, d = 0.100."
+    )
+
+
+@pytest.mark.parametrize(("t", "p"), [(1.0, 0.3), (-9.0, 1e-6)])
+def test_a_preference_that_does_not_last_is_told(t: float, p: float):
+    """Chance and the other direction are both no confirmation."""
+    text = tell_profile(profile({"faces": 0.1, "cars": 0.2}, t, p), "block", ["faces"])
+
+    assert "respond most to cars, which is not on the preferred side, (z" in text
+    assert "The contrast does not hold there: t(9.5) =" in text
+
+
+def test_what_was_not_held_out_confirms_nothing():
+    """Without a split the sentence says that it is no confirmation."""
+    text = tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0, held_out=False), "block", [])
+
+    assert text.startswith("On the localizing stimuli, ")
+    assert "Nothing was held out, so that this confirms nothing: t(9.5)" in text
+    assert "holds" not in text
+
+
+def test_what_is_not_finite_is_not_told_as_a_number():
+    """A condition without z is passed over, a test without t named as such."""
+    some = tell_profile(profile({"faces": nan, "cars": 0.5}, nan, nan), "block", ["faces"])
+    none = tell_profile(profile({"faces": nan}, nan, nan), "block", ["faces"])
+
+    assert "most to cars" in some
+    assert some.endswith("The contrast cannot be tested there.")
+    assert none == (
+        "On stimuli that did not localize, there is no response of selected block units to tell."
+    )
+
+
+def test_one_stimulus_has_no_interval_to_tell():
+    """Its z is told, and that nothing can be tested."""
+    whole = profile({"faces": 2.0, "cars": -1.0}, nan, nan)
+    rows = [replace(row, z_low=nan, z_high=nan) for row in whole.responses]
+    text = tell_profile(replace(whole, responses=rows), "block", ["faces"])
+
+    assert "to faces (z = 2.00) and least" in text

@@ -12,8 +12,11 @@ import click
 
 if TYPE_CHECKING:
     from deeploc.demonstrate import Guess
+    from deeploc.responses import Response, Units
     from deeploc.results import Effect
     from deeploc.runs import RunFolder
+
+_SHOWN: "tuple[Units, Units]" = ("selected", "random")
 
 
 class Console:
@@ -69,26 +72,73 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
         click.echo("  ".join(cells).rstrip())
 
 
-def print_effects(run: "RunFolder", as_json: bool) -> None:
-    """Print what an evaluation came to, for a person or as JSON."""
+def print_effects(
+    run: "RunFolder", as_json: bool, *, verbose: bool = False, profile: bool = False
+) -> None:
+    """Print what an evaluation came to, for a person or as JSON.
+
+    ``verbose``: a row for every condition; ``profile``: the response profile below the verdict.
+    """
     effects = run.read_effects()
     if as_json:
         from dataclasses import asdict
 
         rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
-        print_json({"run": str(run.path), "effects": rows})
+        print_json({"run": str(run.path), "effects": rows, "profile": profile_json(run)})
         return
-    _print_verdict(effects, run)
+    _print_verdict(effects, run, verbose)
+    if profile:
+        print_profile(run)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
 
-def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder") -> None:
-    """Print a table per kind of site and mode: the main metric of each task at every dose."""
-    from deeploc.summary import main_effects
+def profile_json(run: "RunFolder") -> dict[str, Any] | None:
+    """Return the response profile of a run as one JSON value, None where it has none."""
+    from dataclasses import asdict
 
+    found = run.read_profile()
+    if found is None:
+        return None
+    return {**found.described(), "responses": [asdict(row) for row in found.responses]}
+
+
+def print_profile(run: "RunFolder") -> None:
+    """Print the z of every condition, selected and random units, and the contrast tested on it."""
+    from deeploc.summary import tell_test
+
+    profile = run.read_profile()
+    if profile is None:
+        return
+    stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
+    click.echo(f"\nresponse to {stimuli}, each unit in its own SDs: mean z [95 % CI]")
+    groups = zip(
+        *([row for kind in profile.kinds for row in profile.of(kind, units)] for units in _SHOWN),
+        strict=True,
+    )
+    rows = [[a.sites, a.condition, *map(_z, (a, b))] for a, b in groups]
+    print_table(["sites", "condition", "selected units", "random units"], rows)
+    for kind in profile.kinds:
+        ours, random = (profile.preference(kind, units) for units in _SHOWN)
+        where = "held-out" if profile.held_out else "not held out:"
+        chance = tell_test(random, short=True)
+        click.echo(f"{kind}: {where} {tell_test(ours)}; random units {chance}")
+    click.echo()
+
+
+def _z(row: "Response") -> str:
+    text = f"{row.z:z5.2f} [{row.z_low:z.2f}, {row.z_high:z.2f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
+    """Print a table per kind of site and mode: the main metric of each task at every dose."""
+    from deeploc.summary import condensed, main_effects
+
+    main = main_effects(effects, run.better())
+    told = main if verbose else condensed(main, run.read_comparison().positive)
     blocks: dict[tuple[str, str], list[Effect]] = {}
-    for effect in main_effects(effects, run.better()):
+    for effect in told:
         blocks.setdefault((effect.sites, effect.mode), []).append(effect)
     for (sites, mode), block in sorted(blocks.items()):
         click.echo(f"{sites}, {mode} ablation")
@@ -96,6 +146,8 @@ def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder") -> None:
         rows = sorted(block, key=lambda e: (_order(block, e), e.percent))
         print_table([*head, "p", "verdict"], [_row(effect) for effect in rows])
         click.echo()
+    if len(told) < len(main):
+        click.echo("N others: the mean over that many other conditions; -v tells each")
     click.echo(
         "random: median of the matched random controls\n"
         "p = (1 + controls at least as damaging) / (1 + controls)"

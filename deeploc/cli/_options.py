@@ -46,6 +46,9 @@ output = click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="The run folder."
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="A row for every condition in the printed tables."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 strict = click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
 

@@ -13,8 +13,9 @@ from deeploc.cli import _options
 @_options.hardware
 @_options.ablation
 @_options.as_json
+@_options.verbose
 @_options.quiet
-def command(run: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any) -> None:
     """Measure tasks under ablation, against controls.
 
     Adds to the scores that are there; without options, what the contrast says.
@@ -28,4 +29,4 @@ def command(run: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
     contrast = opened.contrast.changed(_options.overrides_of(**changes))
     evaluate_run(replace(opened, contrast=contrast), Console(quiet))
-    print_effects(opened.folder, as_json)
+    print_effects(opened.folder, as_json, verbose=verbose)

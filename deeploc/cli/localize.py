@@ -19,14 +19,15 @@ def command(
     contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Find the units: statistics and mask, no ablation."""
-    from deeploc.cli._console import Console, print_json, print_table
+    from deeploc.cli._console import Console, print_json, print_profile, print_table, profile_json
     from deeploc.experiment import localize_run
     from deeploc.summary import number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     run = localize_run(described, setup, folder, Console(quiet))
     if as_json:
-        print_json({"run": str(folder), **run.manifest["localize"]})
+        found = profile_json(run.folder)
+        print_json({"run": str(folder), **run.manifest["localize"], "profile": found})
         return
     rows = []
     for site in run.stat_map.layout.sites:
@@ -34,4 +35,5 @@ def command(
         chosen = int(run.mask.at(site.name).sum())
         rows.append([site.name, site.kind, f"{site.n_units:,}", f"{chosen:,}", number(t.max())])
     print_table(["site", "kind", "units", "selected", "max t"], rows, numbers=3)
-    click.echo(f"\nselected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")
+    print_profile(run.folder)
+    click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

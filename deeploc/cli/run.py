@@ -15,9 +15,16 @@ from deeploc.cli import _options
 @_options.experiment
 @_options.ablation
 @_options.as_json
+@_options.verbose
 @_options.quiet
 def command(
-    contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
+    contrast: str,
+    model: str,
+    output: Path | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Localize, ablate, evaluate and report a contrast in a model.
 
@@ -28,4 +35,5 @@ def command(
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
-    print_effects(run_all(described, setup, folder, Console(quiet)).folder, as_json)
+    run = run_all(described, setup, folder, Console(quiet))
+    print_effects(run.folder, as_json, verbose=verbose, profile=True)

@@ -1,0 +1,138 @@
+"""The response profile: what the selected units answer to every condition, and its table."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import isfinite, nan
+from typing import Any, Literal, get_args
+
+Units = Literal["selected", "random", "all"]
+"""The selected units of a kind, as many matched random ones, or every unit of the kind."""
+
+UNITS: tuple[Units, ...] = get_args(Units)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One row of profile.csv: the mean response of some units to one condition.
+
+    ``response`` is in the model's own activation units (of the absolute activation where the
+    read-out says ``abs``), ``z`` in standard deviations of each unit over the localizing stimuli;
+    both are means over ``n`` stimuli of the mean over units, between the ends of their 95 %
+    interval. What is not finite, or rests on no unit, is nan.
+    """
+
+    sites: str
+    condition: str
+    units: Units
+    n: int
+    response: float
+    ci_low: float
+    ci_high: float
+    z: float
+    z_low: float
+    z_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """The contrast tested on the mean z of some units: Welch's t, its two-sided p, Cohen's d.
+
+    With ``against: each`` it is the comparison with the smallest t. nan where there is no test.
+    """
+
+    sites: str
+    units: Units
+    t: float
+    df: float
+    p: float
+    d: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the preferred side stayed ahead: t > 0 at p <= 0.05."""
+        return self.t > 0 and self.p <= 0.05
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The response profile of a run; ``held_out``: on stimuli that did not localize."""
+
+    held_out: bool
+    responses: Sequence[Response]
+    preferences: Sequence[Preference]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of site, each once, in order of first appearance."""
+        return list(dict.fromkeys(row.sites for row in self.responses))
+
+    def of(self, sites: str, units: Units) -> list[Response]:
+        """Return the responses of some units at sites of a kind, in the order of conditions."""
+        return [row for row in self.responses if (row.sites, row.units) == (sites, units)]
+
+    def preference(self, sites: str, units: Units) -> Preference:
+        """Return the test of the contrast on some units at sites of a kind."""
+        here = (p for p in self.preferences if (p.sites, p.units) == (sites, units))
+        return next(here, Preference(sites, units, nan, nan, nan, nan))
+
+    def described(self) -> dict[str, Any]:
+        """Return as JSON what the table does not hold: null stands for what is no number."""
+        rows = [asdict(preference) for preference in self.preferences]
+        return {"held_out": self.held_out, "effects": [_nulled(row) for row in rows]}
+
+    @classmethod
+    def restored(cls, described: Mapping[str, Any], table: str) -> "Profile":
+        """Return the profile that `described` and `to_csv` wrote.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If the table or the description is not theirs.
+        """
+        tests = [_preference(row) for row in described["effects"]]
+        return cls(bool(described["held_out"]), from_csv(table), tests)
+
+
+_COLUMNS = [field.name for field in fields(Response)]
+
+
+def to_csv(responses: Iterable[Response]) -> str:
+    """Return profile.csv: one row per response, floats written so that they read back unchanged."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in responses)
+    return text.getvalue()
+
+
+def from_csv(text: str) -> list[Response]:
+    """Return the responses that ``to_csv`` wrote.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the text is no such table.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    if reader.fieldnames != _COLUMNS:
+        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+    return [_row(row) for row in reader]
+
+
+def _row(row: Mapping[str, str]) -> Response:
+    if row["units"] not in UNITS:
+        raise ValueError(f"units {row['units']!r} are none of {', '.join(UNITS)}")
+    words = ("sites", "condition", "units")
+    numbers: dict[str, Any] = {k: float(v) for k, v in row.items() if k not in words}
+    return Response(**{**row, **numbers, "n": int(row["n"])})
+
+
+def _preference(row: Mapping[str, Any]) -> Preference:
+    values: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
+    return Preference(**values)
+
+
+def _nulled(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}

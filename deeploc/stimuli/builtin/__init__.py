@@ -2,7 +2,8 @@
 
 A generator is a seeded stream of records; asking for fewer is reading less of it. Language
 records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
-never saw them. A picture is the same to the pixel where numpy and Pillow are the same.
+never saw them. Other problems, those of multiple-demand, may be among what they were trained on.
+A picture is the same to the pixel where numpy and Pillow are the same.
 """
 
 import difflib
@@ -13,6 +14,7 @@ from typing import Any
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli.builtin.arithmetic import arithmetic
+from deeploc.stimuli.builtin.carrying import DIFFICULTIES, carrying
 from deeploc.stimuli.builtin.copying import copying
 from deeploc.stimuli.builtin.english import sentences
 from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
@@ -45,6 +47,9 @@ GENERATORS: Mapping[str, Generator] = {
         arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
     ),
     "copying": Generator(copying, 240, {}, {}),
+    "multiple-demand": Generator(
+        carrying, 100, {"difficulty": "hard", "fresh": False}, {"difficulty": DIFFICULTIES}
+    ),
     "multiple-demand-paper": Generator(
         multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
     ),

@@ -17,10 +17,12 @@ from deeploc.stimuli.builtin.arithmetic import arithmetic
 from deeploc.stimuli.builtin.carrying import DIFFICULTIES, carrying
 from deeploc.stimuli.builtin.copying import copying
 from deeploc.stimuli.builtin.english import sentences
+from deeploc.stimuli.builtin.jabberwocky import jabberwocky
 from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.stimuli.builtin.multiple_demand import RANGES, multiple_demand
 from deeploc.stimuli.builtin.nonwords import nonword_lists
 from deeploc.stimuli.builtin.rendered import LABELS, held_out_pictures
+from deeploc.stimuli.builtin.word_lists import word_lists
 
 Record = dict[str, str]
 
@@ -41,6 +43,8 @@ class Generator:
 
 GENERATORS: Mapping[str, Generator] = {
     "sentences": Generator(sentences, 240, {"words": 12}, {}),
+    "word-lists": Generator(word_lists, 240, {"words": 12}, {}),
+    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, {}),
     "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
     "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
     "arithmetic": Generator(

@@ -22,6 +22,7 @@ from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.stimuli.builtin.multiple_demand import RANGES, multiple_demand
 from deeploc.stimuli.builtin.nonwords import nonword_lists
 from deeploc.stimuli.builtin.rendered import LABELS, held_out_pictures
+from deeploc.stimuli.builtin.theory_of_mind import HALVES, KINDS, theory_of_mind
 from deeploc.stimuli.builtin.word_lists import word_lists
 
 Record = dict[str, str]
@@ -56,6 +57,12 @@ GENERATORS: Mapping[str, Generator] = {
     ),
     "multiple-demand-paper": Generator(
         multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+    ),
+    "theory-of-mind": Generator(
+        theory_of_mind,
+        20,
+        {"kind": "belief", "half": "both"},
+        {"kind": KINDS, "half": tuple(HALVES)},
     ),
     "rendered": Generator(
         held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}

@@ -1,5 +1,7 @@
 """Jabberwocky: sentences whose content words became non-words, their grammar in plain sight."""
 
+# ruff: noqa: SIM905 (words read better without quotes)
+
 import random
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,11 +13,13 @@ from deeploc.stimuli.builtin._draw import new_rng
 from deeploc.stimuli.builtin.nonwords import CODAS, CONSONANTS, VOWELS, nonword, real_words
 
 FUNCTION_WORDS = frozenset(
-    {*lexicon.SINGULAR_DETERMINERS, *lexicon.PLURAL_DETERMINERS, "an", "one"}
-    | set("is are was were be has have had will can must".split())
-    | set("in on of to by at near behind beside under with about before ago".split())
-    | set("and but because while when that who there last next".split())
-    | set("himself herself itself themselves".split())
+    """
+is are was were be have has had will can must
+in on of to by at near behind beside under with about before ago
+and but because while when that who there last next
+himself herself itself themselves an one
+""".split()
+    + [*lexicon.SINGULAR_DETERMINERS, *lexicon.PLURAL_DETERMINERS]
 )
 """The words that stay: determiners and numbers, auxiliaries, prepositions, what joins clauses."""
 

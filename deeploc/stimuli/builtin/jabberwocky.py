@@ -12,15 +12,14 @@ from deeploc.stimuli.builtin import english, lexicon, phrases
 from deeploc.stimuli.builtin._draw import new_rng
 from deeploc.stimuli.builtin.nonwords import CODAS, CONSONANTS, VOWELS, nonword, real_words
 
-FUNCTION_WORDS = frozenset(
-    """
-is are was were be have has had will can must
-in on of to by at near behind beside under with about before ago
-and but because while when that who there last next
-himself herself itself themselves an one
-""".split()
-    + [*lexicon.SINGULAR_DETERMINERS, *lexicon.PLURAL_DETERMINERS]
-)
+FUNCTION_WORDS = frozenset({
+    *lexicon.SINGULAR_DETERMINERS,
+    *lexicon.PLURAL_DETERMINERS,
+    *"an one is are was were be have has had will can must".split(),
+    *"in on of to by at near behind beside under with about before ago".split(),
+    *"and but because while when that who there last next".split(),
+    *"himself herself itself themselves".split(),
+})  # fmt: skip
 """The words that stay: determiners and numbers, auxiliaries, prepositions, what joins clauses."""
 
 SHORTEST_STEM = 2  # letters; shorter words lose their ending, as "ate" has none to show
@@ -77,7 +76,7 @@ def ending_of(word: str) -> str:
 
     Examples
     --------
-    >>> ending_of("dogs"), ending_of("wrote"), ending_of("quietly"), ending_of("men")
+    >>> ending_of("dogs"), ending_of("wrote"), ending_of("quietly"), ending_of("ate")
     ('s', 'ed', 'ly', '')
     """
     ending = endings().get(word, "")

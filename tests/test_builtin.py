@@ -1,4 +1,6 @@
 import itertools
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,11 +12,14 @@ from deeploc.errors import ContrastError
 from deeploc.stimuli.builtin import GENERATORS, generate
 from deeploc.stimuli.builtin._draw import is_held_out, new_rng
 from deeploc.stimuli.builtin.arithmetic import training_arithmetic
+from deeploc.stimuli.builtin.carrying import differences, sums
 from deeploc.stimuli.builtin.copying import training_copies
 from deeploc.stimuli.builtin.english import training_sentences
+from deeploc.stimuli.builtin.jabberwocky import FUNCTION_WORDS, ending_of
 from deeploc.stimuli.builtin.minimal_pairs import SUITES
 from deeploc.stimuli.builtin.nonwords import real_words
 from deeploc.stimuli.builtin.phrases import NOUNS, noun_phrase
+from deeploc.stimuli.builtin.theory_of_mind import HALVES, KINDS
 
 HELD_OUT = ["sentences", "arithmetic", "copying"]
 
@@ -39,22 +44,30 @@ def texts(name: str, seed: int = 0, n: int | None = None, **options: object) -> 
     return [record["text"] for record in generate(name, n, seed, options)]
 
 
+def few(name: str) -> int:
+    return min(50, GENERATORS[name].default_n)
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_same_seed_gives_the_same_records(name: str) -> None:
     """Two requests with one seed agree record by record."""
-    assert generate(name, 50, 3, {}) == generate(name, 50, 3, {})
+    n = few(name)
+
+    assert generate(name, n, 3, {}) == generate(name, n, 3, {})
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_another_seed_gives_other_records(name: str) -> None:
     """The seed matters."""
-    assert generate(name, 50, 3, {}) != generate(name, 50, 4, {})
+    n = few(name)
+
+    assert generate(name, n, 3, {}) != generate(name, n, 4, {})
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_fewer_records_are_a_prefix_of_more(name: str) -> None:
-    """Asking for 20 gives the first 20 of 60."""
-    assert generate(name, 20, 1, {}) == generate(name, 60, 1, {})[:20]
+    """Asking for 10 gives the first 10 of 50."""
+    assert generate(name, 10, 1, {}) == generate(name, few(name), 1, {})[:10]
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -63,9 +76,7 @@ def test_the_default_number_of_records(name: str) -> None:
     assert len(generate(name, None, 0, {})) == GENERATORS[name].default_n
 
 
-@pytest.mark.parametrize(
-    "name", ["sentences", "nonword-lists", "minimal-pairs", "arithmetic", "copying"]
-)
+@pytest.mark.parametrize("name", sorted(set(GENERATORS) - {"multiple-demand-paper", "rendered"}))
 def test_records_are_unique(name: str) -> None:
     """No record comes twice."""
     records = [tuple(sorted(record.items())) for record in generate(name, None, 0, {})]
@@ -261,6 +272,206 @@ def test_multiple_demand_has_the_published_repeats() -> None:
     assert len(set(texts("multiple-demand-paper", 42, difficulty="easy"))) == 89
 
 
+@pytest.mark.parametrize(("seed", "words"), [(0, 12), (7, 8)])
+def test_word_lists_deal_out_the_words_of_the_sentences(seed: int, words: int) -> None:
+    """Every run of lists holds each word of as many sentences once, one of every sentence."""
+    lists = [text.split() for text in texts("word-lists", seed, 3 * words, words=words)]
+    sentences = [text.split() for text in texts("sentences", seed, 3 * words, words=words)]
+
+    for start in range(0, 3 * words, words):
+        run, source = lists[start : start + words], sentences[start : start + words]
+        assert sorted(itertools.chain(*run)) == sorted(itertools.chain(*source))
+        for dealt in run:
+            assert can_be_matched(dealt, source)
+
+
+def can_be_matched(words: list[str], sentences: list[list[str]]) -> bool:
+    """Return whether each word can come from another sentence (augmenting paths)."""
+    taken: dict[int, int] = {}
+
+    def place(word: int, tried: set[int]) -> bool:
+        for number, sentence in enumerate(sentences):
+            if words[word] in sentence and number not in tried:
+                tried.add(number)
+                if number not in taken or place(taken[number], tried):
+                    taken[number] = word
+                    return True
+        return False
+
+    return all(place(word, set()) for word in range(len(words)))
+
+
+def test_word_lists_are_not_the_sentences() -> None:
+    """Words are in another order than in any sentence: few neighbours are neighbours there."""
+
+    def neighbours(name: str) -> set[tuple[str, str]]:
+        return {pair for text in texts(name) for pair in itertools.pairwise(text.split())}
+
+    assert len(neighbours("word-lists") & neighbours("sentences")) < 0.15 * 240 * 11
+
+
+@pytest.mark.parametrize(("seed", "words"), [(0, 12), (7, 8)])
+def test_jabberwocky_keeps_function_words_and_lengths(seed: int, words: int) -> None:
+    """Function words stay, all others become strings of the same length that are no words."""
+    english = set(" ".join(trained(training_sentences(0), 3000)).split())
+    frames = zip(
+        texts("jabberwocky", seed, words=words), texts("sentences", seed, words=words), strict=True
+    )
+    for made, sentence in frames:
+        for new, old in zip(made.split(), sentence.split(), strict=True):
+            assert len(new) == len(old)
+            assert (new == old) is (old in FUNCTION_WORDS)
+            assert new in FUNCTION_WORDS or new not in english | real_words()
+
+
+@pytest.mark.parametrize(
+    ("word", "ending"),
+    [
+        *(("dogs", "s"), ("children", "s"), ("men", "s"), ("carries", "s")),
+        *(("painted", "ed"), ("written", "ed"), ("stopping", "ing"), ("slowly", "ly")),
+        *(("tired", ""), ("ate", ""), ("bus", "")),
+    ],
+)
+def test_jabberwocky_shows_the_form_of_a_word(word: str, ending: str) -> None:
+    """Regular and irregular forms get the regular ending, base forms and very short ones none."""
+    assert ending_of(word) == ending
+
+
+def test_jabberwocky_wears_the_endings() -> None:
+    """The non-word for an inflected form ends as the form does, after a consonant."""
+    for made, sentence in zip(texts("jabberwocky"), texts("sentences"), strict=True):
+        for new, old in zip(made.split(), sentence.split(), strict=True):
+            ending = "" if old in FUNCTION_WORDS else ending_of(old)
+            assert new.endswith(ending)
+            assert not ending or new.removesuffix(ending)[-1] not in "aeiou"
+
+
+def test_jabberwocky_keeps_articles_right() -> None:
+    """``a`` stands before a consonant and ``an`` before a vowel."""
+    for text in texts("jabberwocky"):
+        for first, second in itertools.pairwise(text.split()):
+            assert first not in ("a", "an") or (second[0] in "aeiou") is (first == "an"), text
+
+
+def test_jabberwocky_splits_all_words_of_the_grammar() -> None:
+    """No preposition, auxiliary or conjunction of the grammar is replaced: the list is whole."""
+    small = {word for word in " ".join(trained(training_sentences(3), 3000)).split()}
+    kept = {word for word in small if len(word) <= 3} & FUNCTION_WORDS
+
+    assert {"in", "on", "of", "to", "by", "at", "the", "an", "was", "had", "and", "but"} <= kept
+    content = {word for word in small if len(word) <= 2} - FUNCTION_WORDS
+    assert not content
+
+
+def solved(difficulty: str, fresh: bool = False, seed: int = 0) -> list[tuple[int, str, int, int]]:
+    """Return (first, sign, second, answer) of the problems."""
+    options = {"difficulty": difficulty, "fresh": fresh}
+    rows = generate("multiple-demand", 100, seed, options)
+    split = [(row["prompt"].split(), row["completion"]) for row in rows]
+    return [(int(a), sign, int(b), int(answer)) for (a, sign, b, _), answer in split]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("difficulty", ["hard", "easy"])
+def test_difficulty_is_carrying_and_nothing_but(difficulty: str, fresh: bool) -> None:
+    """All numbers have two digits; exactly the hard problems carry or borrow."""
+    for a, sign, b, answer in solved(difficulty, fresh):
+        assert answer == (a + b if sign == "+" else a - b)
+        assert all(10 <= number <= 99 for number in (a, b, answer))
+        carries = a % 10 + b % 10 >= 10 if sign == "+" else a % 10 < b % 10
+        assert carries is (difficulty == "hard")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_hard_and_easy_are_partners(fresh: bool) -> None:
+    """Signs alternate, and record k has the same sign and the same tens digits in both."""
+    for hard, easy in zip(solved("hard", fresh), solved("easy", fresh), strict=True):
+        assert (hard[0] // 10, hard[1], hard[2] // 10) == (easy[0] // 10, easy[1], easy[2] // 10)
+    assert [sign for _, sign, _, _ in solved("hard", fresh)] == ["+", "-"] * 50
+
+
+def test_every_pair_of_partners_is_a_pair() -> None:
+    """No problem has two partners: as many easy problems as hard ones, none of them in both."""
+    pairs = [*sums(), *differences()]
+    sides = [{pair[side] for pair in pairs} for side in ("hard", "easy")]
+
+    assert len(sides[0]) == len(sides[1]) == len(pairs) == 720 + 135
+    assert not sides[0] & sides[1]
+
+
+def test_multiple_demand_stimuli_leave_the_answer_out() -> None:
+    """What is read ends in the equals sign."""
+    for row in generate("multiple-demand", None, 0, {}):
+        assert row["text"] == row["prompt"]
+        assert row["text"].endswith("=")
+
+
+def test_fresh_arithmetic_never_localizes() -> None:
+    """Whatever the seeds and the difficulty, no fresh problem is among those that localize."""
+    options = list(itertools.product(("hard", "easy"), range(4)))
+    local = {row for difficulty, seed in options for row in solved(difficulty, False, seed)}
+    fresh = {row for difficulty, seed in options for row in solved(difficulty, True, seed)}
+
+    assert not local & fresh
+
+
+@pytest.mark.parametrize("kind", ["belief", "photograph"])
+@pytest.mark.parametrize("half", ["first", "second"])
+def test_stories_name_both_states_once_in_order(kind: str, half: str) -> None:
+    """Each option is named once, in the order of the options, and never in the question."""
+    for row in generate("theory-of-mind", 10, 0, {"kind": kind, "half": half}):
+        options = json.loads(row["options"])
+        named = [word for word in re.findall(r"\w+", row["story"]) if word in options]
+        assert named == options
+        assert not set(options) & set(re.findall(r"\w+", row["question"]))
+        assert row["story"].count(".") == 3
+        assert row["text"] == f"{row['story']}\nQuestion: {row['question']}\nAnswer:"
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_pairs_of_stories_agree(half: str) -> None:
+    """Record k of both kinds has the same options and answer, and at most one word more."""
+    n = {"both": 20}.get(half, 10)
+    kinds = [
+        generate("theory-of-mind", n, 5, {"kind": k, "half": half})
+        for k in ("belief", "photograph")
+    ]
+
+    for belief, photograph in zip(*kinds, strict=True):
+        assert belief["options"] == photograph["options"]
+        assert belief["answer"] == photograph["answer"]
+        lengths = [len(row["text"].split()) for row in (belief, photograph)]
+        assert abs(lengths[0] - lengths[1]) <= 1
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_answers_of_stories_are_balanced(half: str, seed: int) -> None:
+    """What the story names first is right as often as what it names second, in every even start."""
+    n = {"both": 20}.get(half, 10)
+    rows = generate("theory-of-mind", n, seed, {"half": half})
+    right = [json.loads(row["options"]).index(row["answer"]) for row in rows]
+
+    assert right == [0, 1] * (n // 2)
+
+
+def test_halves_of_stories_share_nothing() -> None:
+    """Stories that localize are none of those that are evaluated, nor their partners."""
+    first, second = (
+        {state for pair in HALVES[half] for state in pair.named} for half in ("first", "second")
+    )
+
+    assert not first & second
+    assert len({pair.named for pair in HALVES["both"]}) == 20
+
+
+def test_photograph_stories_have_no_minds() -> None:
+    """No word for thinking stands in a photograph story or its question."""
+    minds = {"think", "thinks", "thought", "believe", "believes", "know", "knows", "knew", "expect"}
+    for row in generate("theory-of-mind", None, 0, {"kind": "photograph"}):
+        assert not minds & set(re.findall(r"\w+", row["text"].lower()))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -272,6 +483,12 @@ def test_multiple_demand_has_the_published_repeats() -> None:
         ("sentences", {"words": 40}, "words must lie between 5 and 18"),
         ("minimal-pairs", {"suite": "agrement"}, "did you mean agreement\\?"),
         ("multiple-demand-paper", {"difficulty": "medium"}, "there are: easy, hard"),
+        (
+            "multiple-demand",
+            {"fresh": "yes"},
+            "option fresh of multiple-demand is 'yes'",
+        ),
+        ("theory-of-mind", {"half": "third"}, "there are: both, first, second"),
     ],
 )
 def test_what_does_not_exist_is_named(name: str, options: dict[str, object], message: str) -> None:

@@ -62,7 +62,10 @@ def test_what_is_shipped() -> None:
         "language",
         "language-brainscore",
         "language-paper",
+        "language-jabberwocky",
+        "multiple-demand",
         "multiple-demand-paper",
+        "theory-of-mind",
     }
 
 
@@ -447,8 +450,9 @@ def test_unknown_name_lists_what_exists() -> None:
             "{texts: [a b, a c]}",
             "{builtin: sentence}",
             "mine.yaml:6: conditions.faces.builtin: no builtin generator is called 'sentence'; did "
-            "you mean sentences? there are: arithmetic, copying, minimal-pairs, "
-            "multiple-demand-paper, nonword-lists, rendered, sentences",
+            "you mean sentences? there are: arithmetic, copying, jabberwocky, minimal-pairs, "
+            "multiple-demand, multiple-demand-paper, nonword-lists, rendered, sentences, "
+            "theory-of-mind, word-lists",
         ),
         (
             "{texts: [a b, a c]}",

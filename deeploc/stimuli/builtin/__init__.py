@@ -2,7 +2,8 @@
 
 A generator is a seeded stream of records; asking for fewer is reading less of it. Language
 records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
-never saw them. A picture is the same to the pixel where numpy and Pillow are the same.
+never saw them. Other problems, those of multiple-demand, may be among what they were trained on.
+A picture is the same to the pixel where numpy and Pillow are the same.
 """
 
 import difflib
@@ -13,12 +14,16 @@ from typing import Any
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli.builtin.arithmetic import arithmetic
+from deeploc.stimuli.builtin.carrying import DIFFICULTIES, carrying
 from deeploc.stimuli.builtin.copying import copying
 from deeploc.stimuli.builtin.english import sentences
+from deeploc.stimuli.builtin.jabberwocky import jabberwocky
 from deeploc.stimuli.builtin.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.stimuli.builtin.multiple_demand import RANGES, multiple_demand
 from deeploc.stimuli.builtin.nonwords import nonword_lists
 from deeploc.stimuli.builtin.rendered import LABELS, held_out_pictures
+from deeploc.stimuli.builtin.theory_of_mind import HALVES, KINDS, theory_of_mind
+from deeploc.stimuli.builtin.word_lists import word_lists
 
 Record = dict[str, str]
 
@@ -39,14 +44,25 @@ class Generator:
 
 GENERATORS: Mapping[str, Generator] = {
     "sentences": Generator(sentences, 240, {"words": 12}, {}),
+    "word-lists": Generator(word_lists, 240, {"words": 12}, {}),
+    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, {}),
     "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
     "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
     "arithmetic": Generator(
         arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
     ),
     "copying": Generator(copying, 240, {}, {}),
+    "multiple-demand": Generator(
+        carrying, 100, {"difficulty": "hard", "fresh": False}, {"difficulty": DIFFICULTIES}
+    ),
     "multiple-demand-paper": Generator(
         multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+    ),
+    "theory-of-mind": Generator(
+        theory_of_mind,
+        20,
+        {"kind": "belief", "half": "both"},
+        {"kind": KINDS, "half": tuple(HALVES)},
     ),
     "rendered": Generator(
         held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}

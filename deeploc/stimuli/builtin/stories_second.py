@@ -13,9 +13,9 @@ SECOND_HALF = (
             "How many ducks does the gardener think that there are?",
         ),
         photograph=Story(
-            "In the morning an old camera took a picture of seven ducks on the pond. At noon "
-            "most of them flew off to the river, so that only three were left. The picture was "
-            "put into a frame the same day and hung above the piano.",
+            "In the morning an expensive camera took a picture of seven ducks on the pond. At "
+            "noon most of them flew off to the river, so that only three were left. The picture "
+            "was put into a frame the same day and hung above the piano.",
             "How many ducks does the picture show that there are?",
         ),
     ),
@@ -31,7 +31,7 @@ SECOND_HALF = (
         photograph=Story(
             "A drawing was made of the kitten asleep on the sofa in the morning sun. As soon as "
             "the drawing was finished, it woke up and crept into the cupboard. The drawing is "
-            "lying on the desk beside a cup and has not been changed.",
+            "lying on the desk beside an empty cup and has not been changed.",
             "Where does the drawing show that the kitten is?",
         ),
     ),
@@ -63,7 +63,7 @@ SECOND_HALF = (
         photograph=Story(
             "The map was printed years ago and says that people cross the lake here by bridge. "
             "Last winter the ice broke its pillars, and since then everyone has crossed by "
-            "ferry. The map has been in a drawer for years and has had no changes.",
+            "ferry. The map has been in a drawer for years and has had no corrections.",
             "How does the map say that people cross the lake?",
         ),
     ),
@@ -79,7 +79,7 @@ SECOND_HALF = (
         photograph=Story(
             "The guidebook has on its first page a photo of the bronze horse in the square. A "
             "month later workers lifted it onto a truck and set it up in the park. The guidebook "
-            "is for sale in every shop and nobody has changed it.",
+            "is for sale in every shop and nobody has corrected it.",
             "Where does the guidebook show that the horse stands?",
         ),
     ),
@@ -142,8 +142,8 @@ SECOND_HALF = (
         ),
         photograph=Story(
             "The flag on the tower is yellow this week, because the duke has his birthday. For a "
-            "year before that it was blue, and a painting of it was made. Since Monday it has "
-            "been in the museum, behind a glass that nobody can open.",
+            "year before that it was blue, and a painting of it was finished. Since Monday it "
+            "has been in the museum, behind thick glass that nobody can remove.",
             "What colour does the painting show that the flag is?",
         ),
     ),

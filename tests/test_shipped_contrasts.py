@@ -1,0 +1,153 @@
+"""What the shipped contrasts that need no download promise of their stimuli."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeploc import contrast, stimuli
+from deeploc.contrast import Contrast
+from deeploc.stimuli import Source, Stimulus
+
+SHIPPED = {name: contrast.load(name) for name in contrast.available()}
+OFFLINE = [
+    name
+    for name, shipped in SHIPPED.items()
+    if all(condition.builtin for condition in shipped.conditions.values())
+]
+
+# Contrast -> how far the means of words and characters may lie apart, as a share of the smaller.
+MATCHED = {
+    "language": (0, 0),
+    "language-jabberwocky": (0, 0),
+    "multiple-demand": (0, 0),
+    "theory-of-mind": (0.02, 0.02),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Draw the pictures into a folder of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@cache
+def loaded(name: str) -> Mapping[str, tuple[Stimulus, ...]]:
+    return {key: tuple(group) for key, group in stimuli.load(SHIPPED[name], seed=0).items()}
+
+
+def texts(name: str, condition: str) -> list[str]:
+    return [str(stimulus.content) for stimulus in loaded(name)[condition]]
+
+
+def items(shipped: Contrast, task: str) -> dict[str, list[dict[str, str]]]:
+    """Return the generated items of a task, by condition."""
+    options = dict(shipped.tasks)[task]
+    sources = {
+        name: Source.model_validate(said)
+        for name, said in options.items()
+        if isinstance(said, dict)
+    }
+    return {
+        name: [dict(row.fields) for row in stimuli.records(source, base=Path(), seed=0, name=name)]
+        for name, source in sources.items()
+    }
+
+
+def test_what_runs_offline() -> None:
+    """The contrasts meant to need no download are among those tested here."""
+    assert {*MATCHED, "faces-rendered", "bodies-rendered", "places-rendered"} <= set(OFFLINE)
+    assert {"letters-rendered", "multiple-demand-paper"} <= set(OFFLINE)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_conditions_are_complete(name: str) -> None:
+    """Every condition holds as many stimuli as its limit says."""
+    declared = {key: source.limit for key, source in SHIPPED[name].conditions.items()}
+
+    assert {key: len(group) for key, group in loaded(name).items()} == declared
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_no_stimulus_is_in_two_conditions(name: str) -> None:
+    """Equal texts or pictures of equal bytes are in one condition only."""
+    shown = {key: {stimulus.shown for stimulus in group} for key, group in loaded(name).items()}
+
+    assert not [pair for pair in combinations(shown, 2) if shown[pair[0]] & shown[pair[1]]]
+
+
+@pytest.mark.parametrize("name", sorted(set(OFFLINE) - {"multiple-demand-paper"}))
+def test_no_stimulus_comes_twice(name: str) -> None:
+    """All stimuli of a condition differ; only the paper's own are as they are."""
+    for group in loaded(name).values():
+        assert len({stimulus.shown for stimulus in group}) == len(group)
+
+
+@pytest.mark.parametrize("name", MATCHED)
+@pytest.mark.parametrize("what", ["words", "characters"])
+def test_lengths_are_matched(name: str, what: str) -> None:
+    """The means of the conditions lie no further apart than promised."""
+    measure = (lambda text: len(text.split())) if what == "words" else len
+    means = [np.mean([measure(text) for text in texts(name, key)]) for key in loaded(name)]
+
+    assert max(means) / min(means) - 1 <= MATCHED[name][what == "characters"]
+
+
+@pytest.mark.parametrize("name", ["language", "language-jabberwocky"])
+def test_every_stimulus_has_twelve_words(name: str) -> None:
+    """Not only on average."""
+    assert {len(t.split()) for key in loaded(name) for t in texts(name, key)} == {12}
+
+
+@pytest.mark.parametrize("name", ["multiple-demand"])
+def test_operators_are_balanced(name: str) -> None:
+    """Half of each condition are sums, half differences."""
+    for condition in ("hard", "easy"):
+        assert sum("+" in text for text in texts(name, condition)) == 50
+        assert sum("-" in text for text in texts(name, condition)) == 50
+
+
+@pytest.mark.parametrize("name", ["multiple-demand"])
+def test_evaluated_arithmetic_is_fresh(name: str) -> None:
+    """No evaluated problem is among the stimuli, and both difficulties are complete."""
+    evaluated = items(SHIPPED[name], "continuation")
+    prompts = {row["prompt"] for rows in evaluated.values() for row in rows}
+
+    assert {key: len(rows) for key, rows in evaluated.items()} == {"hard": 60, "easy": 60}
+    assert len(prompts) == 120
+    assert not prompts & {text for key in ("hard", "easy") for text in texts(name, key)}
+
+
+@pytest.mark.parametrize("name", ["theory-of-mind"])
+def test_answers_are_balanced(name: str) -> None:
+    """In each condition that is asked about, either option is right equally often."""
+    for rows in items(SHIPPED[name], "choice").values():
+        right = [json.loads(row["options"]).index(row["answer"]) for row in rows]
+        assert right.count(0) == right.count(1) == len(rows) / 2
+
+
+def test_evaluated_stories_did_not_localize() -> None:
+    """What `choice` asks about is none of the stories in the comparison."""
+    name = "theory-of-mind"
+    sides = SHIPPED[name].comparison
+    local = {text for key in (*sides.positive, *sides.negative) for text in texts(name, key)}
+    asked = {row["text"] for rows in items(SHIPPED[name], "choice").values() for row in rows}
+
+    assert (len(local), len(asked)) == (20, 20)
+    assert not local & asked
+
+
+def test_word_lists_hold_the_words_of_the_sentences() -> None:
+    """The two conditions are the same words, each as often."""
+    words = [
+        sorted(" ".join(texts("language-jabberwocky", key)).split())
+        for key in ("sentences", "word-lists")
+    ]
+
+    assert words[0] == words[1]

@@ -113,7 +113,7 @@ class _Wanted:
             return ""
         api: Any = import_module("huggingface_hub")
         errors: Any = import_module("huggingface_hub.errors")  # its HTTP library varies
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.name):
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             raise ContrastError(f"there is no folder {self.folder}, and it is no name of the hub's")
         if offline(_DATASETS_OFFLINE) or api.constants.HF_HUB_OFFLINE:
             return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set)"

@@ -260,6 +260,9 @@ def available() -> list[str]:
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
     """Load a contrast by its shipped name or from a file that ends in .yaml or .yml.
 
+    One in a folder may be called ``emotion/anger``, as its file, or ``emotion-anger``, as it calls
+    itself.
+
     ``overrides`` are changes ``dotted.key=VALUE`` made before the contrast is validated.
 
     Raises
@@ -270,7 +273,9 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
     path = Path(name_or_path)
     shown = str(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        if shown not in available():
+        known = {name.replace("/", "-"): name for name in available()}
+        shown = known.get(shown, shown)
+        if shown not in known.values():
             raise ContrastError(
                 f"no contrast named {shown!r}; {nearest(shown, available())}"
                 f"shipped: {', '.join(available())}; for your own, pass the path of a .yaml file"

@@ -48,7 +48,7 @@ def test_every_shipped_contrast_loads(name: str) -> None:
     """Each file in contrasts/ is valid, carries its own file name and says where it is from."""
     shipped = contrast.load(name)
 
-    assert shipped.name == name
+    assert shipped.name == name.replace("/", "-")
     assert "10." in shipped.source or "arXiv" in shipped.source
     assert shipped.licence
     assert shipped.notes
@@ -57,6 +57,12 @@ def test_every_shipped_contrast_loads(name: str) -> None:
 def test_what_is_shipped() -> None:
     """The contrasts that the documentation names are there."""
     assert set(contrast.available()) >= {
+        "emotion/anger",
+        "emotion/fear",
+        "emotion/joy",
+        "emotion/love",
+        "emotion/sadness",
+        "emotion/surprise",
         "faces",
         "faces-pooled",
         "language",
@@ -412,8 +418,8 @@ def test_unknown_name_lists_what_exists() -> None:
             "tilte:",
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
-            "modality, source, licence, notes, conditions, contrast, against, read, split, "
-            "select, ablate, evaluate",
+            "modality, source, licence, notes, conditions, contrast, against, balance, read, "
+            "split, select, ablate, evaluate",
         ),
         (
             "{texts: [a b, a c]}",

@@ -50,12 +50,12 @@ def read(source: Source, base: Path) -> Table:
         if why := wanted.away():
             with _cache_only(theirs), wanted.not_cached(why):
                 data = wanted.load(theirs)
+            wanted.check_revision(data)
         else:
             data = wanted.load(theirs)
         names = _class_names(theirs, data.features or {})
         if source.streaming:
             return Table(list(_first(source, wanted.rows(data), names)), names, whole=False)
-        wanted.check_revision(data)
         table = data.with_format("arrow")[:]
         return Table([wanted.record(*row) for row in enumerate(arrow.rows(table))], names)
 
@@ -113,7 +113,7 @@ class _Wanted:
             return ""
         api: Any = import_module("huggingface_hub")
         errors: Any = import_module("huggingface_hub.errors")  # its HTTP library varies
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.name):
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             raise ContrastError(f"there is no folder {self.folder}, and it is no name of the hub's")
         if offline(_DATASETS_OFFLINE) or api.constants.HF_HUB_OFFLINE:
             return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set)"
@@ -143,10 +143,9 @@ class _Wanted:
 
     def check_revision(self, data: Any) -> None:
         """Refuse another revision: offline, `datasets` takes the latest that it finds cached."""
-        asked = self.source.revision or ""
-        files = data.cache_files
-        if self.local or not files or not _SHA.fullmatch(asked):
-            return
+        asked, files = self.source.revision or "", getattr(data, "cache_files", ())
+        if not files or not _SHA.fullmatch(asked):
+            return  # streamed, or a branch or tag, whose commit the cache does not know
         cached = Path(files[0]["filename"]).parent.name
         if _SHA.fullmatch(cached) and cached != asked:
             raise ContrastError(f"revision {asked} is not in the cache, but {cached}; {REMEDY}")

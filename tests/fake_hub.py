@@ -1,0 +1,102 @@
+"""A hub with one data set, as far as `datasets` asks for it: its API over HTTP on this machine."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+NAME = "owner/moods"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves ``files`` (path -> content) as the data set `NAME` at revision `SHA`."""
+
+    files: Mapping[str, bytes]
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        api = f"/api/datasets/{NAME}"
+        if path in (api, f"{api}/revision/{SHA}", f"{api}/revision/main"):
+            self.say({"id": NAME, "sha": SHA, "siblings": [], "private": False, "tags": []})
+        elif path.startswith(f"{api}/tree/{SHA}"):
+            self.say(self.tree(path.removeprefix(f"{api}/tree/{SHA}").strip("/")))
+        elif path.startswith(f"{api}/paths-info/"):
+            self.say([self.entry(p) for p in self.asked() if self.entry(p)])
+        elif path.startswith(f"/datasets/{NAME}/resolve/{SHA}/"):
+            self.send_file(path.removeprefix(f"/datasets/{NAME}/resolve/{SHA}/"))
+        else:
+            missing = "RevisionNotFound" if path.startswith(f"{api}/revision/") else "RepoNotFound"
+            self.say({}, 404, {"X-Error-Code": missing})
+
+    do_HEAD = do_POST = do_GET
+
+    def tree(self, folder: str) -> list[dict[str, Any] | None]:
+        start = f"{folder}/" if folder else ""
+        inside = [path for path in self.files if path.startswith(start)]
+        if "recursive=true" in self.path.lower():
+            return [self.entry(path) for path in inside]
+        return [
+            self.entry(p) for p in sorted({start + p[len(start) :].split("/")[0] for p in inside})
+        ]
+
+    def entry(self, path: str) -> dict[str, Any] | None:
+        if path in self.files:
+            content = self.files[path]
+            oid = hashlib.sha1(content).hexdigest()
+            return {"type": "file", "path": path, "size": len(content), "oid": oid}
+        if any(known.startswith(f"{path}/") for known in self.files):
+            return {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
+        return None
+
+    def asked(self) -> list[str]:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
+        return paths if isinstance(paths, list) else [paths]
+
+    def send_file(self, path: str) -> None:
+        if path not in self.files:
+            self.say({}, 404, {"X-Error-Code": "EntryNotFound"})
+            return
+        content, headers = self.files[path], {"X-Repo-Commit": SHA, "Accept-Ranges": "bytes"}
+        headers["ETag"] = f'"{hashlib.sha1(content).hexdigest()}"'
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted and self.command == "GET":
+            start, end = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+            self.send(content[start : end + 1], 206, headers)
+        else:
+            self.send(content, 200, headers)
+
+    def say(self, value: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.send(json.dumps(value).encode(), code, headers or {})
+
+    def send(self, body: bytes, code: int, headers: Mapping[str, str]) -> None:
+        self.send_response(code)
+        for key, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Serve the files; lend the address of the hub."""
+    handler = type("H", (Hub,), {"files": files})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{served.server_address[1]}"
+        finally:
+            served.shutdown()
+            thread.join()

@@ -1,0 +1,229 @@
+"""What is counted of the stimuli before a model runs, against numbers found by hand."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeploc.audit import Audit, examine
+from deeploc.confounds import confounds
+from deeploc.contrast import Contrast, parse_comparison
+from deeploc.stimuli import Drawn, Look, draw
+
+
+def contrast_of(conditions: Mapping[str, Any], said: str = "a > b", **more: Any) -> Contrast:
+    told = {"name": "x", "title": "x", "modality": "text", "source": "made up", "split": "none"}
+    return Contrast.model_validate({**told, "conditions": conditions, "contrast": said, **more})
+
+
+def audit_of(**texts: list[str]) -> Audit:
+    contrast = contrast_of({name: {"texts": each} for name, each in texts.items()})
+    return examine(contrast, draw(contrast, seed=0))
+
+
+ALIKE = {"a": ["one two", "three four five"], "b": ["six seven", "eight nine and"]}
+
+
+def test_words_and_characters_are_counted() -> None:
+    """Mean, sd, min and max of each condition, as found by hand."""
+    told = audit_of(a=["one two", "one  two three four"], b=["a", "b"]).conditions["a"]
+
+    assert told["n"] == 2
+    assert told["words"] == {"mean": 3, "sd": pytest.approx(2**0.5), "min": 2, "max": 4}
+    assert told["characters"] == {"mean": 13, "sd": pytest.approx(72**0.5), "min": 7, "max": 19}
+    assert "tokens" not in told
+
+
+def test_stimuli_that_are_alike_give_no_warning() -> None:
+    """Equal words, nearly equal letters, nothing twice."""
+    assert audit_of(**ALIKE).warnings == []
+
+
+def test_both_halves_are_counted_once() -> None:
+    """With `split: half` n is that of both halves, and repeats across them are seen."""
+    texts = [f"word {i}" for i in range(6)]
+    contrast = contrast_of({"a": {"texts": texts}, "b": {"texts": texts[::-1]}}, split="half")
+    found = examine(contrast, draw(contrast, seed=0))
+
+    assert [told["n"] for told in found.conditions.values()] == [6, 6]
+    assert found.conditions["a"]["shared"] == {"b": 6}
+
+
+def test_duplicates_are_told() -> None:
+    """What a condition shows again is counted and told with the number."""
+    found = audit_of(a=["x y", "x y", "x y", "z w"], b=["c d", "e f"])
+
+    assert found.conditions["a"]["duplicates"] == 2
+    assert found.warnings == [
+        "2 of 4 stimuli of a show what another of them shows; t counts each as evidence of its own"
+    ]
+
+
+def test_stimuli_in_two_conditions_are_told_once() -> None:
+    """Each condition has its own count; the pair has one sentence."""
+    found = audit_of(a=["x y", "x y", "z w"], b=["c d", "x y"])
+
+    assert found.conditions["a"]["shared"] == {"b": 2}
+    assert found.conditions["b"]["shared"] == {"a": 1}
+    assert found.warnings[-1] == (
+        "2 of 3 stimuli of a and 1 of 2 of b show the same; "
+        "what is in both conditions cannot tell them apart"
+    )
+
+
+def test_longer_texts_are_told_with_both_means() -> None:
+    """d = (3.5 - 2.5) / sqrt(0.5): both sides and both numbers stand in one sentence."""
+    first, *_ = audit_of(a=["a b", "c d e"], b=["f g h", "i j k l"]).warnings
+
+    assert first == (
+        "mean words 3.5 in b but 2.5 in a (Cohen's d = 1.41); that alone may make the contrast"
+    )
+
+
+def test_a_difference_that_never_varies_is_told() -> None:
+    """Without any variance d has no value, and the difference explains everything."""
+    first, *_ = audit_of(a=["a b", "c d"], b=["e f g", "h i j"]).warnings
+
+    assert first.startswith("mean words 3 in b but 2 in a (the same in every stimulus of a side);")
+
+
+def vectors(key: str, **values: list[float]) -> dict[str, dict[str, np.ndarray]]:
+    return {name: {key: np.array(each, dtype=float)} for name, each in values.items()}
+
+
+@pytest.mark.parametrize(("n", "sentences"), [(10, 0), (11, 1)])
+def test_shares_are_told_from_ten_points(n: int, sentences: int) -> None:
+    """30 % against 20 % is told, 29 % against 20 % not, whatever floats make of it."""
+    measured = vectors("truncated", a=[1] * (19 + n) + [0] * (81 - n), b=[1] * 20 + [0] * 80)
+    found = confounds(parse_comparison("a > b", measured), measured, 12)
+
+    assert len(found) == sentences
+    if n == 11:
+        assert found == [
+            "30 % of a but 20 % of b are truncated at 12 tokens; that alone may make the contrast"
+        ]
+
+
+@pytest.mark.parametrize(("d", "sentences"), [(0.499, 0), (0.501, 1), (-0.501, 1)])
+def test_means_are_told_from_a_medium_effect(d: float, sentences: int) -> None:
+    """Cohen's d from 0.5, in whichever direction; here the pooled sd is 1."""
+    sample = np.array([-1, 0, 1.0])
+    measured = vectors("luminance", a=list(sample + d), b=list(sample))
+
+    assert len(confounds(parse_comparison("a > b", measured), measured)) == sentences
+
+
+def test_sides_are_taken_together() -> None:
+    """The controls of a side count as one; a condition in neither side does not count."""
+    measured = vectors("words", a=[4, 5, 6], b=[1, 2, 3], c=[7, 8, 9], d=[99, 98, 97])
+    both = confounds(parse_comparison("a > b, c", measured), measured)
+    one = confounds(parse_comparison("a > b", measured), measured)
+    weighted = confounds(parse_comparison({"a": 1, "b": -0.5, "d": -0.5}, measured), measured)
+
+    assert both == []
+    assert one[0].startswith("mean words 5 in a but 2 in b (Cohen's d = 3.00)")
+    assert weighted[0].startswith("mean words 50 in b and d but 5 in a ")
+
+
+def test_many_conditions_are_not_all_named() -> None:
+    """The sentence stays readable with a dozen of controls."""
+    names = "abcdefg"
+    measured = vectors("words", **{n: [3, 4, 5] if n == "a" else [1, 2, 3] for n in names})
+    (found,) = confounds(parse_comparison("a > b, c, d, e, f, g", measured), measured)
+
+    assert "but 2 in b, c and 4 other conditions (" in found
+
+
+def test_what_one_condition_lacks_is_not_compared() -> None:
+    """No number, no warning."""
+    measured = {**vectors("words", a=[1, 2, 3]), **vectors("luminance", b=[1, 2, 3])}
+
+    assert confounds(parse_comparison("a > b", measured), measured) == []
+
+
+# Images
+
+
+def shades(folder: Path, grey: int, size: tuple[int, int] = (64, 48), form: str = "png") -> None:
+    folder.mkdir()
+    for number in range(3):
+        Image.new("L", size, grey + number).save(folder / f"{number}.{form}")
+
+
+def images_of(folder: Path, said: str = "a > b") -> tuple[Contrast, Drawn]:
+    names = sorted(path.name for path in folder.iterdir())
+    conditions = {name: {"images": f"{folder}/{name}"} for name in names}
+    contrast = contrast_of(conditions, said, modality="image")
+    return contrast, draw(contrast, seed=0)
+
+
+def test_size_and_luminance_of_images(tmp_path: Path) -> None:
+    """Greys of 100 to 102 of 255; width and height as they are stored."""
+    shades(tmp_path / "a", 100)
+    shades(tmp_path / "b", 200, (32, 96))
+    found = examine(*images_of(tmp_path)).conditions
+
+    assert found["a"]["luminance"] == pytest.approx(
+        {"mean": 101 / 255, "sd": 1 / 255, "min": 100 / 255, "max": 102 / 255}
+    )
+    assert (found["b"]["width"]["max"], found["b"]["height"]["min"]) == (32, 96)
+    assert "words" not in found["a"]
+
+
+def test_brighter_and_larger_images_are_told(tmp_path: Path) -> None:
+    """One sentence for luminance, one for the number of pixels."""
+    shades(tmp_path / "a", 100)
+    shades(tmp_path / "b", 200, (64, 64))
+
+    assert examine(*images_of(tmp_path)).warnings == [
+        "mean luminance 0.788 in b but 0.396 in a (Cohen's d = 100.00); "
+        "that alone may make the contrast",
+        "mean pixels 4,096 in b but 3,072 in a (the same in every stimulus of a side); "
+        "that alone may make the contrast",
+    ]
+
+
+def test_equal_files_are_duplicates_whatever_their_names(tmp_path: Path) -> None:
+    """Bytes decide, within a condition and across two."""
+    shades(tmp_path / "a", 100)
+    shades(tmp_path / "b", 100)
+    (tmp_path / "a" / "again.png").write_bytes((tmp_path / "a" / "0.png").read_bytes())
+    found = examine(*images_of(tmp_path)).conditions
+
+    assert found["a"]["duplicates"] == 1
+    assert (found["a"]["shared"], found["b"]["shared"]) == ({"b": 4}, {"a": 3})
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+def test_luminance_is_that_of_pillow(tmp_path: Path, form: str) -> None:
+    """A reduced decode gives the mean of `convert("L")` at full size, to one grey level."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    picture = Image.fromarray(small).resize((240, 180), Image.Resampling.BICUBIC)
+    for name, number in itertools.product("ab", range(2)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        picture.rotate(90 * number).save(tmp_path / name / f"{number}.{form}")
+    _, drawn = images_of(tmp_path)
+    (first, _) = drawn.localizing["a"]
+    with Image.open(first.content) as image:
+        expected = np.asarray(image.convert("L")).mean() / 255
+
+    assert isinstance(first.look, Look)
+    assert first.look.luminance == pytest.approx(expected, abs=1 / 255)
+
+
+def test_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
+    """An image that EXIF turns by a right angle is as wide as it is shown."""
+    shades(tmp_path / "b", 100)
+    (tmp_path / "a").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for number in range(2):
+        Image.new("RGB", (80, 40)).save(tmp_path / "a" / f"{number}.jpg", exif=turned)
+    found = examine(*images_of(tmp_path)).conditions["a"]
+
+    assert (found["width"]["mean"], found["height"]["mean"]) == (40, 80)

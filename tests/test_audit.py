@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeploc.adapter import Tokenizes
+from deeploc.adapters._tokens import encode
+from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters.module import wrap
 from deeploc.audit import Audit, examine
 from deeploc.confounds import confounds
-from deeploc.contrast import Contrast, parse_comparison
-from deeploc.stimuli import Drawn, Look, draw
+from deeploc.contrast import Contrast, Readout, parse_comparison
+from deeploc.stimuli import Drawn, Look, Stimulus, draw
+from deeploc.testing import ToyAdapter
+
+from .adapters.conftest import model_of, tokenizer_of
 
 
 def contrast_of(conditions: Mapping[str, Any], said: str = "a > b", **more: Any) -> Contrast:
@@ -227,3 +234,132 @@ def test_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
     found = examine(*images_of(tmp_path)).conditions["a"]
 
     assert (found["width"]["mean"], found["height"]["mean"]) == (40, 80)
+
+
+# Tokens
+
+
+TEXTS = {
+    "a": ["the old woman reads", "the bird sang", "some farmers walked home"],
+    "b": ["vek blorp shint dax", "drell spow frim", "gorp hend jask klum norv"],
+}
+
+
+def tokens_of(
+    tokenizer: Any, texts: Mapping[str, list[str]] = TEXTS, **read: Any
+) -> tuple[dict[str, Any], list[str]]:
+    adapter = HFAdapter(model_of("gpt2"), tokenizer, "tiny")
+    contrast = contrast_of({name: {"texts": each} for name, each in texts.items()}, read=read)
+    found = examine(contrast, draw(contrast, seed=0), adapter)
+    return dict(found.conditions), list(found.warnings)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+@pytest.mark.parametrize("eos", [True, False])
+@pytest.mark.parametrize("limit", [None, 6])
+def test_tokens_are_those_of_transformers(bos: bool, eos: bool, limit: int | None) -> None:
+    """Before truncation and without special tokens, which count when a text is cut."""
+    tokenizer = tokenizer_of(bos=bos, eos=eos)
+    bare = {name: tokenizer(each, add_special_tokens=False) for name, each in TEXTS.items()}
+    found, _ = tokens_of(tokenizer, max_tokens=limit, tokens="all")
+    room = (limit or 64) - bos - eos
+
+    for name, told in found.items():
+        lengths = np.array([len(ids) for ids in bare[name]["input_ids"]])
+        spread = {"mean": lengths.mean(), "min": lengths.min(), "max": lengths.max()}
+        assert {key: told["tokens"][key] for key in spread} == spread
+        assert told["truncated"] == np.mean(lengths > room)
+        assert told["bos"] == bos
+
+
+def test_text_of_just_the_limit_is_not_truncated() -> None:
+    """As many tokens as there is room for: all of them are kept."""
+    tokenizer = tokenizer_of()
+    n = len(tokenizer("the bird sang")["input_ids"])
+    texts = {"a": ["the bird sang"] * 2, "b": ["the bird sang in"] * 2}
+    found, _ = tokens_of(tokenizer, texts, max_tokens=n, tokens="all")
+
+    assert [told["truncated"] for told in found.values()] == [0, 1]
+
+
+def test_words_cut_in_the_middle_are_counted() -> None:
+    """`all` reads the last token there is: its word goes on in the text, or it does not."""
+    tokenizer = tokenizer_of()
+    limit = len(tokenizer("the old")["input_ids"])
+    assert len(tokenizer("th farmers")["input_ids"]) > limit
+    texts = {"a": ["the old woman", "the old"], "b": ["the incomprehensibles", "the oldest"]}
+    found, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
+
+    assert [told["not_word_final"] for told in found.values()] == [0, 1]
+    assert (
+        "100 % of b but 0 % of a are read at a token that does not end a word; "
+        "that alone may make the contrast"
+    ) in warnings
+
+
+def test_content_is_read_at_the_end_of_a_word() -> None:
+    """Pool `last` of content tokens goes back to the last word that is whole."""
+    found, _ = tokens_of(tokenizer_of(bos=True), max_tokens=9)
+
+    assert found["b"]["truncated"] > 0
+    assert [told["not_word_final"] for told in found.values()] == [0, 0]
+
+
+def test_an_appended_special_token_ends_no_word() -> None:
+    """`tokens: all` reads the end-of-text token where the tokenizer puts one."""
+    found, _ = tokens_of(tokenizer_of(eos=True), tokens="all")
+
+    assert found["a"]["not_word_final"] == 1
+
+
+def test_the_mean_over_tokens_has_no_token_that_is_read() -> None:
+    """Only pool `last` reads a single token."""
+    found, _ = tokens_of(tokenizer_of(), pool="mean")
+
+    assert "not_word_final" not in found["a"]
+
+
+def test_truncated_share_is_told_with_the_limit() -> None:
+    """The limit is the read-out's, or the model's context where that is less."""
+    texts = {"a": ["the bird sang"] * 2, "b": ["the bird sang " * 40] * 2}
+    _, (first, *_) = tokens_of(tokenizer_of(), texts)
+
+    assert first == (
+        "100 % of b but 0 % of a are truncated at 64 tokens; that alone may make the contrast"
+    )
+
+
+def test_the_audit_reads_what_the_model_reads() -> None:
+    """The token called word-final or not is the one whose state is read out."""
+    tokenizer, model = tokenizer_of(bos=True), model_of("gpt2")
+    stimulus = Stimulus("x", "the incomprehensible birds of the old woman")
+    ends = []
+    for limit in range(2, 20):
+        readout = Readout(tokens="all", max_tokens=limit)
+        encoded = encode(tokenizer, [stimulus], readout, 64)
+        (position,) = np.flatnonzero(encoded.read)[-1:]
+        decoded = tokenizer.decode(encoded.ids[1 : position + 1])
+        (final,) = HFAdapter(model, tokenizer, "x").tokenization([stimulus], readout).word_final
+        assert final == (decoded in spelled(str(stimulus.content)))
+        ends.append(final)
+
+    assert set(ends) == {True, False}
+
+
+def spelled(text: str) -> set[str]:
+    """Return the beginnings of a text that end with a word."""
+    words = text.split()
+    return {" ".join(words[:n]) for n in range(1, len(words) + 1)}
+
+
+def test_adapters_that_do_not_tokenize_lack_the_columns() -> None:
+    """An adapter need not tell; the other numbers are there."""
+    contrast = contrast_of({name: {"texts": each} for name, each in ALIKE.items()})
+    told = examine(contrast, draw(contrast, seed=0), ToyAdapter()).conditions["a"]
+
+    assert set(told) == {"n", "duplicates", "shared", "words", "characters"}
+
+
+def test_a_wrapped_language_model_tokenizes() -> None:
+    """`wrap(model, tokenizer=...)` is told like `hf:`."""
+    assert isinstance(wrap(model_of("gpt2"), tokenizer=tokenizer_of()), Tokenizes)

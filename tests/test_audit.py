@@ -1,12 +1,14 @@
 """What is counted of the stimuli before a model runs, against numbers found by hand."""
 
 import itertools
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from deeploc.adapter import Tokenizes
@@ -14,6 +16,7 @@ from deeploc.adapters._tokens import encode
 from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import wrap
 from deeploc.audit import Audit, examine
+from deeploc.cli import main
 from deeploc.confounds import confounds
 from deeploc.contrast import Contrast, Readout, parse_comparison
 from deeploc.stimuli import Drawn, Look, Stimulus, draw
@@ -363,3 +366,63 @@ def test_adapters_that_do_not_tokenize_lack_the_columns() -> None:
 def test_a_wrapped_language_model_tokenizes() -> None:
     """`wrap(model, tokenizer=...)` is told like `hf:`."""
     assert isinstance(wrap(model_of("gpt2"), tokenizer=tokenizer_of()), Tokenizes)
+
+
+# In a run
+
+
+def told_by(run: Result) -> list[str]:
+    return [line for line in run.stderr.splitlines() if line.startswith("warning: ")]
+
+
+def manifest_at(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return told
+
+
+@pytest.fixture
+def localized(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> Callable[..., Result]:
+    """Return a function that localizes into ``tmp_path / "run"``, one list given twice."""
+    lists = tmp_path / "lists.csv"
+    lists.write_text(lists.read_text() + "dax wug fep,N\ndax wug fep,N\n")
+
+    def localize(*options: str) -> Result:
+        args = ["localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", tmp_path / "run", *options]
+        result = CliRunner().invoke(main, [str(arg) for arg in args])
+        assert result.exit_code == 0, result.output
+        return result
+
+    return localize
+
+
+def test_a_run_tells_and_keeps_its_audit(localized: Callable[..., Result], tmp_path: Path) -> None:
+    """Warnings go to stderr before the model runs, and with every number into the manifest."""
+    lines = told_by(localized())
+    audit = manifest_at(tmp_path / "run")["audit"]
+
+    assert lines == [f"warning: {warning}" for warning in audit["warnings"]]
+    assert any("1 of 14 stimuli of lists show what another of them shows" in w for w in lines)
+    assert audit["conditions"]["sentences"]["tokens"]["mean"] == 5
+    assert audit["limit"] == 64
+
+
+def test_a_resumed_run_keeps_its_audit_current(
+    localized: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statistics are reused, since the audit decides nothing; what it says is new."""
+    localized()
+    before = manifest_at(tmp_path / "run")
+    monkeypatch.setattr("deeploc.confounds.MEDIUM_EFFECT", 0.0)
+    again = localized()
+    after = manifest_at(tmp_path / "run")
+
+    assert "statistics are up to date: reused" in again.stderr
+    assert after["localize"]["inputs"] == before["localize"]["inputs"]
+    assert len(after["audit"]["warnings"]) > len(before["audit"]["warnings"])
+    assert len(told_by(again)) == len(after["audit"]["warnings"])
+
+
+def test_a_quiet_run_says_nothing(localized: Callable[..., Result], tmp_path: Path) -> None:
+    """`-q` silences the notes; the manifest has them all the same."""
+    assert told_by(localized("-q")) == []
+    assert manifest_at(tmp_path / "run")["audit"]["warnings"]

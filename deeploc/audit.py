@@ -1,7 +1,7 @@
 """What a contrast shows a model, counted before the first forward pass, and what warns of it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -25,12 +25,13 @@ class Audit:
     """What was counted of each condition, as JSON, and the sentences that warn.
 
     Of each condition there are ``n``, ``duplicates`` (stimuli that show what an earlier one of the
-    condition shows), ``shared`` (other condition -> how many of its own stimuli that one shows
-    too) and, where they apply, the mean, sd (ddof=1), min and max of ``words``, ``characters``,
-    ``tokens`` (before truncation, special ones not counted), ``width``, ``height``, ``pixels`` and
-    ``luminance`` (0-1), and the shares (0-1) that are ``truncated``, ``not_word_final`` (read at a
-    token that does not end a word) and ``bos`` (a special token stands in front). ``limit`` is
-    after how many tokens, special ones counted, this model's texts are cut.
+    condition shows), ``elsewhere`` (those that any other condition shows too), ``shared`` (the same
+    for each other condition that does) and, where they apply, the mean, sd (ddof=1), min and max
+    of ``words``, ``characters``, ``tokens`` (before truncation, special ones not counted),
+    ``width``, ``height``, ``pixels`` and ``luminance`` (0-1), and the shares (0-1) that are
+    ``truncated``, ``not_word_final`` (read at a token that does not end a word) and ``bos`` (a
+    special token stands in front). ``limit`` is after how many tokens, special ones counted, this
+    model's texts are cut.
     """
 
     conditions: Mapping[str, Mapping[str, Any]]
@@ -107,13 +108,15 @@ def _spread(values: Float64[np.ndarray, " stimulus"]) -> dict[str, float]:
 def _counted(name: str, stimuli: Stimuli) -> dict[str, Any]:
     """Return how many stimuli of a condition there are, and how many of them there are again."""
     shown = Counter(stimulus.shown for stimulus in stimuli[name])
-    shared = {}
-    for other, group in stimuli.items():
-        elsewhere = {stimulus.shown for stimulus in group} if other != name else set()
-        if common := sum(n for content, n in shown.items() if content in elsewhere):
-            shared[other] = common
+    others = {other: {s.shown for s in group} for other, group in stimuli.items() if other != name}
+
+    def common(contents: Set[str]) -> int:
+        return sum(n for content, n in shown.items() if content in contents)
+
+    shared = {other: n for other, contents in others.items() if (n := common(contents))}
+    elsewhere = common({content for contents in others.values() for content in contents})
     n = shown.total()
-    return {"n": n, "duplicates": n - len(shown), "shared": shared}
+    return {"n": n, "duplicates": n - len(shown), "elsewhere": elsewhere, "shared": shared}
 
 
 def _repeats(counted: Mapping[str, Mapping[str, Any]]) -> list[str]:

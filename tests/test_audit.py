@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from deeploc.adapters._tokens import encode
 from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import wrap
 from deeploc.audit import Audit, examine
+from deeploc.audit_tables import tables
 from deeploc.cli import main
 from deeploc.confounds import confounds
 from deeploc.contrast import Contrast, Readout, parse_comparison
+from deeploc.report import render
 from deeploc.stimuli import Drawn, Look, Stimulus, draw
 from deeploc.testing import ToyAdapter
 
@@ -360,7 +363,7 @@ def test_adapters_that_do_not_tokenize_lack_the_columns() -> None:
     contrast = contrast_of({name: {"texts": each} for name, each in ALIKE.items()})
     told = examine(contrast, draw(contrast, seed=0), ToyAdapter()).conditions["a"]
 
-    assert set(told) == {"n", "duplicates", "shared", "words", "characters"}
+    assert set(told) == {"n", "duplicates", "elsewhere", "shared", "words", "characters"}
 
 
 def test_a_wrapped_language_model_tokenizes() -> None:
@@ -426,3 +429,97 @@ def test_a_quiet_run_says_nothing(localized: Callable[..., Result], tmp_path: Pa
     """`-q` silences the notes; the manifest has them all the same."""
     assert told_by(localized("-q")) == []
     assert manifest_at(tmp_path / "run")["audit"]["warnings"]
+
+
+# As tables, in `check` and in the report
+
+
+def test_tables_show_spreads_and_shares() -> None:
+    """Mean (min-max), or the only value; shares in percent; the limit stands in the head."""
+    spread = {"mean": 12.783, "sd": 1.0, "min": 12.0, "max": 17.0}
+    same = {"mean": 1200.0, "sd": 0.0, "min": 1200.0, "max": 1200.0}
+    counted = {"n": 1240, "duplicates": 0, "elsewhere": 3, "shared": {"b": 3}, "words": spread}
+    tokens = {"tokens": same, "truncated": 0.446, "not_word_final": 1.0, "bos": 0.0}
+    shown, read = tables({"conditions": {"a": {**counted, **tokens}}, "limit": 12})
+
+    assert shown.head == ["condition", "n", "repeats", "in others", "words"]
+    assert shown.rows == [["a", "1,240", "0", "3", "12.8 (12-17)"]]
+    assert read.head == ["condition", "tokens", "truncated at 12", "not word-final", "BOS"]
+    assert read.rows == [["a", "1,200", "44.6 %", "100 %", "0 %"]]
+
+
+def test_a_manifest_without_an_audit_has_no_tables() -> None:
+    """Runs of former versions are still reported."""
+    assert tables({}) == []
+
+
+def test_the_report_shows_the_audit(localized: Callable[..., Result], tmp_path: Path) -> None:
+    """Both tables and every warning stand in report.html."""
+    localized()
+    page = render(tmp_path / "run")
+
+    assert ">truncated at 64</th>" in page
+    assert "<li>1 of 14 stimuli of lists show what another of them shows; t counts each" in page
+
+
+def check(*args: object) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, args)])
+
+
+def test_check_shows_two_stimuli_the_audit_and_the_warnings(contrast_file: Path) -> None:
+    """Warnings are no failure; without a model there are no tokens."""
+    lists = contrast_file.parent / "lists.csv"
+    lists.write_text(lists.read_text() + "dax wug fep,N\ndax wug fep,N\n")
+    result = check(contrast_file)
+    sentences = (contrast_file.parent / "sentences.txt").read_text().splitlines()
+    _, _, _, *shown = re.split("  +", result.stdout.splitlines()[1])
+
+    assert result.exit_code == 0
+    assert len(set(shown) & set(sentences)) == len(shown) == 2
+    assert ["condition", "n", "repeats", "in", "others", "words", "characters"] in [
+        line.split() for line in result.stdout.splitlines()
+    ]
+    assert "warning: 1 of 14 stimuli of lists show what another of them shows" in result.stdout
+    assert "BOS" not in result.stdout
+    assert result.stdout.endswith("words.yaml: valid; tasks: perplexity, minimal-pairs\n")
+
+
+def test_check_counts_the_tokens_of_a_model(contrast_file: Path, tiny_lm: Path) -> None:
+    """With -m: a word is a token here, nothing is cut, nothing is put in front."""
+    rows = [line.split() for line in check(contrast_file, "-m", f"hf:{tiny_lm}").stdout.split("\n")]
+
+    assert ["sentences", "5", "0", "%", "0", "%", "0", "%"] in rows
+
+
+def test_check_fits_a_hundred_columns(tmp_path: Path) -> None:
+    """Long names and long texts are cut off."""
+    name, texts = "a" * 60, ["word " * n for n in (300, 500)]
+    conditions = "\n".join(f"  {n}: {{texts: {json.dumps(texts)}}}" for n in (name, "b" * 60))
+    (tmp_path / "x.yaml").write_text(
+        f"name: x\ntitle: x\nmodality: text\nsource: x\nsplit: none\nconditions:\n{conditions}\n"
+        f"contrast: {name} > {'b' * 60}\n"
+    )
+    result = check(tmp_path / "x.yaml")
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("warning: ")]
+
+    assert result.exit_code == 0
+    assert max(len(line) for line in lines[:-1]) <= 100
+
+
+def test_check_as_json(contrast_file: Path) -> None:
+    """One document: what is there, the audit as in a manifest, the tasks."""
+    told = json.loads(check(contrast_file, "--json").stdout)
+
+    assert told["valid"] is True
+    assert told["tasks"] == ["perplexity", "minimal-pairs"]
+    assert told["conditions"]["lists"]["localize"] == 6
+    assert len(told["conditions"]["lists"]["samples"]) == 2
+    assert told["audit"]["conditions"]["lists"]["n"] == 12
+
+
+def test_check_takes_a_shipped_name() -> None:
+    """As every other command does."""
+    result = check("language", "--limit", "4")
+
+    assert result.exit_code == 0
+    assert "language: valid; tasks: " in result.stdout

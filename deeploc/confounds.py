@@ -27,6 +27,12 @@ MEASURES: Mapping[str, str] = {
     "pixels": "pixels",
 }
 
+GREY_LEVEL = 1 / 255
+"""The step between two luminances of an 8-bit image: means that are nearer count as equal.
+
+The luminance of images that were equalized hardly varies, and any difference is many sds then.
+"""
+
 _MOST_NAMES = 3
 _VERDICT = "that alone may make the contrast"
 
@@ -49,8 +55,9 @@ def confounds(
 ) -> list[str]:
     """Return a sentence for every property that differs too much between the two sides.
 
-    A share does from `LARGE_SHARE` on, a measure from `MEDIUM_EFFECT` on. The stimuli of all
-    conditions of a side are taken together, whatever their weights. ``limit`` is after how many
+    A share does from `LARGE_SHARE` on, a measure from `MEDIUM_EFFECT` on (luminance: from a
+    `GREY_LEVEL` on, too). The stimuli of all conditions of a side are taken together, whatever
+    their weights. ``limit`` is after how many
     tokens texts are cut.
     """
     sentences = []
@@ -60,7 +67,8 @@ def confounds(
             sentences += _differing_shares(*sides, what.format(limit=at))
     for key, what in MEASURES.items():
         if sides := _sides(comparison, measured, key):
-            sentences += _differing_means(*sides, what)
+            least = GREY_LEVEL if key == "luminance" else 0.0
+            sentences += _differing_means(*sides, what, least)
     return sentences
 
 
@@ -90,9 +98,9 @@ def _differing_shares(more: _Side, less: _Side, what: str) -> list[str]:
     return [f"{shares} {what}; {_VERDICT}"]
 
 
-def _differing_means(more: _Side, less: _Side, what: str) -> list[str]:
+def _differing_means(more: _Side, less: _Side, what: str, least: float) -> list[str]:
     d = _effect(more, less)
-    if d < MEDIUM_EFFECT:
+    if d < MEDIUM_EFFECT or more.mean - less.mean < least:
         return []
     size = f"Cohen's d = {d:.2f}" if np.isfinite(d) else "the same in every stimulus of a side"
     means = f"mean {what} {told(more.mean)} in {more.name} but {told(less.mean)} in {less.name}"

@@ -130,6 +130,15 @@ def test_means_are_told_from_a_medium_effect(d: float, sentences: int) -> None:
     assert len(confounds(parse_comparison("a > b", measured), measured)) == sentences
 
 
+@pytest.mark.parametrize(("levels", "sentences"), [(0.9, 0), (1.1, 1)])
+def test_luminances_within_a_grey_level_are_equal(levels: float, sentences: int) -> None:
+    """Where luminance was equalized its sd is next to nothing, and d says nothing."""
+    sample = 0.5 + np.array([-1e-6, 0, 1e-6])
+    measured = vectors("luminance", a=list(sample + levels / 255), b=list(sample))
+
+    assert len(confounds(parse_comparison("a > b", measured), measured)) == sentences
+
+
 def test_sides_are_taken_together() -> None:
     """The controls of a side count as one; a condition in neither side does not count."""
     measured = vectors("words", a=[4, 5, 6], b=[1, 2, 3], c=[7, 8, 9], d=[99, 98, 97])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from deeploc.adapter import Tokenization
 from deeploc.contrast import Readout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
@@ -52,20 +53,56 @@ def encode(
     AdapterError
         If a stimulus has no token that can be read; names it.
     """
-    limit = min((n for n in (readout.max_tokens, context) if n is not None), default=None)
+    limit = _limit(readout, context)
     ids, read, cut = [], [], 0
-    for start in range(0, len(stimuli), _CHUNK):
-        chunk = stimuli[start : start + _CHUNK]
-        contents = [_text(stimulus) for stimulus in chunk]
-        for stimulus, tokens in zip(chunk, _tokenized(tokenizer, contents, limit), strict=True):
-            ids.append(tokens.ids)
-            read.append(_readable(stimulus, tokens, readout))
-            if limit == context == len(tokens.ids):
-                cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
+    for stimulus, tokens in _each(tokenizer, stimuli, limit):
+        ids.append(tokens.ids)
+        read.append(_readable(stimulus, tokens, readout))
+        if limit == context == len(tokens.ids):
+            cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
     if cut:
         _log.warning("%d texts are longer than the model's %d tokens and were cut", cut, context)
     starts = np.cumsum([0, *(len(row) for row in ids)])
     return Texts(np.concatenate(ids), np.concatenate(read), starts)
+
+
+def tokenization(
+    tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
+) -> Tokenization:
+    """Return what `encode` makes of ``stimuli``, in numbers.
+
+    Raises
+    ------
+    AdapterError
+        As `encode` does.
+    """
+    limit = _limit(readout, context)
+    kept, bos, final = [], [], []
+    at_limit = []
+    for number, (stimulus, tokens) in enumerate(_each(tokenizer, stimuli, limit)):
+        kept.append(tokens.n_content)
+        bos.append(bool(tokens.special[0]))
+        final.append(_reads_word_end(stimulus, tokens, readout))
+        if len(tokens.ids) == limit:
+            at_limit.append(number)
+    whole = np.array(kept)
+    uncut = _each(tokenizer, [stimuli[number] for number in at_limit], None)
+    whole[at_limit] = [tokens.n_content for _, tokens in uncut]
+    told = None if None in final else np.array(final, dtype=bool)
+    return Tokenization(whole, np.array(kept), told, np.array(bos), limit)
+
+
+def _limit(readout: Readout, context: int | None) -> int | None:
+    return min((n for n in (readout.max_tokens, context) if n is not None), default=None)
+
+
+def _each(
+    tokenizer: Tokenizer, stimuli: Sequence[Stimulus], limit: int | None
+) -> Iterator[tuple[Stimulus, "_Tokens"]]:
+    for start in range(0, len(stimuli), _CHUNK):
+        chunk = stimuli[start : start + _CHUNK]
+        contents = [_text(stimulus) for stimulus in chunk]
+        yield from zip(chunk, _tokenized(tokenizer, contents, limit), strict=True)
 
 
 def _text(stimulus: Stimulus) -> str:
@@ -118,6 +155,10 @@ class _Tokens:
     special: Bool[np.ndarray, " token"]
     offsets: Sequence[tuple[int, int]] | None
 
+    @property
+    def n_content(self) -> int:
+        return int(np.count_nonzero(~self.special))
+
 
 def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
     fast = bool(getattr(tokenizer, "is_fast", False))
@@ -154,6 +195,14 @@ def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.
     return read
 
 
+def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bool | None:
+    """Return whether the token that pool ``last`` reads ends a word; None if nobody can tell."""
+    if readout.pool != "last" or tokens.offsets is None:
+        return None
+    last = np.flatnonzero(_readable(stimulus, tokens, readout))[-1]
+    return _ends_word(str(stimulus.content), tokens.offsets[last])
+
+
 def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
     """Return the last token after which comes white space or the end of ``text``.
 
@@ -163,8 +212,12 @@ def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"])
     if tokens.offsets is None:
         return int(candidates[0])
     for index in candidates:
-        start, end = tokens.offsets[index]
-        end = start + len(text[start:end].rstrip())
-        if end > start and (end == len(text) or text[end].isspace()):
+        if _ends_word(text, tokens.offsets[index]):
             return int(index)
     return None
+
+
+def _ends_word(text: str, span: tuple[int, int]) -> bool:
+    start, end = span
+    end = start + len(text[start:end].rstrip())
+    return end > start and (end == len(text) or text[end].isspace())

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from deeploc.ablation import Ablation
-from deeploc.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore
+from deeploc.adapter import (
+    Batch,
+    ModelOptions,
+    Sampling,
+    TextRequest,
+    TextScore,
+    Tokenization,
+)
 from deeploc.contrast import Readout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
@@ -27,7 +34,7 @@ from ._pool import Pool, pooling
 from ._read import read_batch
 from ._score import Encoded, encode_request, score_encoded
 from ._source import locate
-from ._tokens import Texts, Tokenizer, encode
+from ._tokens import Texts, Tokenizer, encode, tokenization
 
 _REMEMBERED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
@@ -94,6 +101,16 @@ class HFAdapter:
         batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
+
+    def tokenization(self, stimuli: Sequence[Stimulus], readout: Readout) -> Tokenization:
+        """Return how the tokenizer takes ``stimuli``, and where they are cut.
+
+        Raises
+        ------
+        AdapterError
+            If a text has no token to read.
+        """
+        return tokenization(self.tokenizer, stimuli, readout, self._lm.context)
 
     def ablated(self, ablation: Ablation) -> AbstractContextManager[None]:
         """Apply ``ablation`` to every forward pass inside the context, generation included.

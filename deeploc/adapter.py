@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deeploc.ablation import Ablation
 from deeploc.contrast import Readout
@@ -81,6 +81,32 @@ class Adapter(Protocol):
         MaskError
             If the mask names sites this model does not have.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How a model of texts takes some stimuli, in their order; special tokens are not counted.
+
+    ``tokens`` stand in the whole text and ``kept`` of them are read. Texts are cut after ``limit``
+    tokens, special ones counted (``None``: never). ``word_final`` is whether the token that pool
+    ``last`` reads ends a word; ``None`` with other pools, or where a tokenizer cannot tell.
+    ``bos`` is whether a special token stands in front.
+    """
+
+    tokens: Int[np.ndarray, " stimulus"]
+    kept: Int[np.ndarray, " stimulus"]
+    word_final: Bool[np.ndarray, " stimulus"] | None
+    bos: Bool[np.ndarray, " stimulus"]
+    limit: int | None = None
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """Ability of models of texts: what becomes of a text before it is read."""
+
+    def tokenization(self, stimuli: Sequence[Stimulus], readout: Readout) -> Tokenization:
+        """Return what ``activations`` would make of ``stimuli``, without a forward pass."""
         ...
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from deeploc import artefacts, plugins, report
 from deeploc.adapter import Adapter, ModelOptions
+from deeploc.audit import examine
 from deeploc.contrast import Contrast
 from deeploc.errors import ContrastError, RunError, TaskError
 from deeploc.evaluation import evaluate, network, plan
@@ -176,6 +177,9 @@ def _localize_into(
     made = place.claim()
     try:
         adapter = plugins.load_model(setup.address, setup.model)
+        audit = examine(contrast, drawn, adapter)
+        for warning in audit.warnings:
+            watch.note(f"warning: {warning}")
         former = place.read_manifest() if place.manifest.exists() else {}
         stat_map, fresh = _statistics(
             contrast, setup, place, adapter, drawn.localizing, former, watch
@@ -190,7 +194,9 @@ def _localize_into(
         artefacts.save_statmap(place.statmap, stat_map)
     artefacts.save_mask(place.mask, mask)
     artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
-    manifest = manifest_of(contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask)
+    manifest = manifest_of(
+        contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask, audit=audit
+    )
     if "evaluate" in former and not fresh:
         manifest["evaluate"] = former["evaluate"]
     place.write_manifest(manifest)

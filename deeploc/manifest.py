@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deeploc.adapter import Adapter, ModelOptions
+from deeploc.audit import Audit
 from deeploc.contrast import Contrast
 from deeploc.runs import SCHEMA
 from deeploc.stimuli import Drawn, Stimulus
@@ -95,8 +96,9 @@ def manifest_of(
     *,
     stat_map: StatMap,
     mask: UnitMask,
+    audit: Audit,
 ) -> dict[str, Any]:
-    """Return the manifest of a localization."""
+    """Return the manifest of a localization; the audit tells of its inputs and is none of them."""
     decided = inputs(contrast, setup, adapter, drawn.localizing)
     return {
         "schema": SCHEMA,
@@ -116,6 +118,7 @@ def manifest_of(
         },
         "stimuli": _describe(*drawn.halves),
         "unreadable": [asdict(image) for image in drawn.unreadable],
+        "audit": audit.to_json(),
         "sites": stat_map.layout.table(),
         "localize": {
             "inputs": decided,

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from deeploc import plots
 from deeploc.artefacts import load_mask, load_statmap
+from deeploc.audit_tables import tables
 from deeploc.errors import RunError
 from deeploc.profile_figure import profile_figure
 from deeploc.responses import UNITS
@@ -61,12 +62,14 @@ def render(folder: Path) -> str:
     manifest = run.read_manifest()
     stat_map, mask = load_statmap(run.statmap), load_mask(run.mask)
     scores, found = run.read_scores(), run.read_effects()
+    audit = _get(manifest, "audit")
     page = {
         "run": manifest,
         "contrast": _get(manifest, "contrast"),
         "n_controls": sorted({len(effect.controls) for effect in found}),
         "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
+        "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
         "units": _top_units(run.units),
         "profiles": _profiles(run),
         **_results(scores, found, manifest, mask, run.better()),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import pictures
+from deeploc.stimuli import Look, pictures
 
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
 """Two rows of three pixels, each its own colour."""
@@ -72,7 +72,7 @@ def decoded(tmp_path: Path, content: bytes, name: str = "x.jpg") -> np.ndarray:
     image = pictures.decode(path)
 
     assert image.mode == "RGB"
-    assert pictures.unreadable(path) is None
+    assert isinstance(pictures.glance(path), Look)
     return np.asarray(image)
 
 
@@ -245,8 +245,8 @@ def test_threads_see_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
 
 def refusal(path: Path) -> str:
     """Return why a file is refused; decoding it says the same, in one line that names it."""
-    reason = pictures.unreadable(path)
-    assert reason is not None
+    reason = pictures.glance(path)
+    assert isinstance(reason, str)
     with pytest.raises(ContrastError) as caught:
         pictures.decode(path)
     assert str(caught.value) == f"{path}: {reason}"
@@ -355,7 +355,7 @@ def test_no_bytes_crash_the_reader(
         content[int(place * len(content))] = value
     scratch.write_bytes(content[: int(len(content) * max(cut, 0.01))])
 
-    if pictures.unreadable(scratch) is None:
+    if isinstance(pictures.glance(scratch), Look):
         assert pictures.decode(scratch).mode == "RGB"
     else:
         refusal(scratch)

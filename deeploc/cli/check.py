@@ -1,15 +1,25 @@
 """``deeploc check``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deeploc.cli import _options
 
+if TYPE_CHECKING:
+    from deeploc.audit import Audit
+    from deeploc.stimuli import Drawn
+    from deeploc.task import Task
+
+_WIDTH = 100
+_MOST_NAME = 24
+
 
 @click.command("check")
-@click.argument("contrast", metavar="FILE.yaml")
+@click.argument("contrast", metavar="FILE.yaml|NAME")
+@click.option("-m", "--model", metavar="ADAPTER:NAME", help="Count the tokens of this model too.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sample.")
 @click.option("--limit", type=click.IntRange(min=2), help="Most stimuli per condition.")
 @click.option(
@@ -19,30 +29,79 @@ from deeploc.cli import _options
     help="Read the stimuli from this folder.",
 )
 @_options.strict
-def command(contrast: str, **options: Any) -> None:
-    """Validate a contrast file.
+@_options.as_json
+def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> None:
+    """Validate a contrast and audit its stimuli.
 
-    Reads its stimuli and the items of its tasks too, and shows one of each condition.
+    Reads its stimuli and the items of its tasks too, shows two of each condition, and warns of
+    what differs enough between the two sides to explain the contrast by itself.
     """
-    from deeploc.cli._console import Console, print_table
+    from deeploc.audit import examine
+    from deeploc.cli._console import Console
     from deeploc.contrast import load
     from deeploc.experiment import make_tasks, stimuli_of
     from deeploc.manifest import Setup
+    from deeploc.plugins import load_model
 
     described = load(contrast)
-    model = _options.hardware_of({}, seed=options["seed"])
-    setup = Setup("", model, options["limit"], options["stimuli"], strict=options["strict"])
+    hardware = _options.hardware_of({}, seed=options["seed"])
+    setup = Setup("", hardware, options["limit"], options["stimuli"], strict=options["strict"])
     watch = Console()
     drawn = stimuli_of(described, setup, watch)
     tasks = make_tasks(described, setup, drawn.halves)
-    rows = [
-        [name, str(len(stimuli)), str(len(drawn.held_out[name])), _short(stimuli[0].title)]
-        for name, stimuli in drawn.localizing.items()
-    ]
-    print_table(["condition", "localize", "evaluate", "for example"], rows)
+    adapter = load_model(model, hardware) if model else None
+    audit = examine(described, drawn, adapter)
+    (_print_json if as_json else _print)(contrast, drawn, audit, tasks)
     drawn.tell(watch)
-    click.echo(f"\n{contrast}: valid; tasks: {', '.join(task.name for task in tasks) or 'none'}")
 
 
-def _short(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _print(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]") -> None:
+    from deeploc.audit_tables import tables
+    from deeploc.cli._console import print_table
+
+    print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(drawn))
+    for head, rows in tables(audit.to_json()):
+        click.echo()
+        shown = [[_short(name, _MOST_NAME), *cells] for name, *cells in rows]
+        print_table(head, shown, numbers=len(head) - 1)
+    click.echo()
+    for warning in audit.warnings:
+        click.echo(f"warning: {warning}")
+    names = ", ".join(task.name for task in tasks) or "none"
+    click.echo(f"{contrast}: valid; tasks: {names}")
+
+
+def _samples(drawn: "Drawn") -> list[list[str]]:
+    """Return a row per condition: how many stimuli localize and evaluate, and the first two."""
+    names = [_short(name, _MOST_NAME) for name in drawn.localizing]
+    room = (_WIDTH - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
+    rows = []
+    for name, (condition, stimuli) in zip(names, drawn.localizing.items(), strict=True):
+        counts = [str(len(stimuli)), str(len(drawn.held_out[condition]))]
+        titles = [_short(stimulus.title, room) for stimulus in stimuli[:2]]
+        rows.append([name, *counts, *titles, *[""] * (2 - len(titles))])
+    return rows
+
+
+def _print_json(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]") -> None:
+    from dataclasses import asdict
+
+    from deeploc.cli._console import print_json
+
+    conditions = {
+        name: {
+            "localize": len(stimuli),
+            "evaluate": len(drawn.held_out[name]),
+            "samples": [stimulus.title for stimulus in stimuli[:2]],
+        }
+        for name, stimuli in drawn.localizing.items()
+    }
+    left_out = [asdict(image) for image in drawn.unreadable]
+    about = {"contrast": contrast, "valid": True, "tasks": [task.name for task in tasks]}
+    found = {"conditions": conditions, "unreadable": left_out, "audit": audit.to_json()}
+    print_json({**about, **found})
+
+
+def _short(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

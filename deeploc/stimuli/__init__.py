@@ -6,10 +6,11 @@ from deeploc.stimuli.images import Unreadable, readable
 from deeploc.stimuli.loading import load
 from deeploc.stimuli.reading import records
 from deeploc.stimuli.sources import Source, sample
-from deeploc.stimuli.stimulus import Record, Stimulus
+from deeploc.stimuli.stimulus import Look, Record, Stimulus
 
 __all__ = [
     "Drawn",
+    "Look",
     "Record",
     "Source",
     "Stimulus",

@@ -96,8 +96,8 @@ def readable(
 
 def _checked(stimulus: Stimulus) -> Stimulus | str:
     path = Path(stimulus.content)
-    reason = pictures.unreadable(path)
-    return reason or replace(stimulus, sha256=sha256_of(path))
+    seen = pictures.glance(path)
+    return seen if isinstance(seen, str) else replace(stimulus, sha256=sha256_of(path), look=seen)
 
 
 def _matches(pattern: str, root: Path) -> list[Path]:

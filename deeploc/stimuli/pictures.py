@@ -22,6 +22,7 @@ from PIL import (
 )
 
 from deeploc.errors import ContrastError
+from deeploc.stimuli.stimulus import Look
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp"),
@@ -46,6 +47,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)
+"""Orientations that exchange width and height."""
 
 # Classes, not Image.open: that one judges the size by a limit that belongs to the whole process.
 # A JPEG that holds several pictures (MPO) begins with the first of them.
@@ -87,13 +90,25 @@ def decode(path: Path) -> Image.Image:
         raise ContrastError(f"{path}: {fault}") from None
 
 
-def unreadable(path: Path) -> str | None:
-    """Return why `decode` would refuse an image file, or None; reads all of it, but cheaply."""
+def glance(path: Path) -> Look | str:
+    """Return what an image is like, or why `decode` would refuse it; reads all of it, but cheaply.
+
+    A JPEG is decoded at an eighth of its size, whose pixels are the means of blocks of 8 x 8.
+    """
+    opened: list[tuple[ImageFile.ImageFile, tuple[int, int]]] = []
+
+    def prepare(image: ImageFile.ImageFile) -> None:
+        opened.append((image, image.size))  # before the draft makes it smaller
+        _eighth(image)
+
     try:
-        _decoded(path, _eighth)
+        small = _decoded(path, prepare)
     except _Unreadable as fault:
         return str(fault)
-    return None
+    ((image, (width, height)),) = opened
+    if _orientation(image) in _LYING:
+        width, height = height, width
+    return Look(width, height, float(np.asarray(small.convert("L")).mean()) / 255)
 
 
 class _Unreadable(Exception):
@@ -182,9 +197,13 @@ def _upper_byte(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except _BROKEN:
-        return rgb  # broken EXIF is no reason to refuse a good picture
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return rgb if turn is None else rgb.transpose(turn)
+        return 1  # broken EXIF is no reason to refuse a good picture
+    return orientation if isinstance(orientation, int) else 1

@@ -9,6 +9,19 @@ from deeploc.strict import nearest
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What an image is like: its upright width and height in pixels, and its mean luminance.
+
+    ``luminance`` runs from 0 (black) to 1 (white). It is the luma of Rec. ITU-R BT.601 (0.299 R +
+    0.587 G + 0.114 B, what Pillow's ``convert("L")`` computes) of the pixels as they are stored.
+    """
+
+    width: int
+    height: int
+    luminance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stimulus:
     """One input: a text, or the path of an image.
 
@@ -17,12 +30,14 @@ class Stimulus:
     from 0), ``1b_story.txt`` (a whole file), ``texts:3`` (the fourth text written in the contrast),
     ``sentences:0`` (the first one generated) or ``car/1.jpg`` (an image below the folder of the
     contrast, or that of ``--stimuli``).
-    ``sha256`` is that of an image's bytes when it was loaded; a text needs none.
+    ``sha256`` is that of an image's bytes when it was loaded, and ``look`` what it was like then;
+    a text needs neither.
     """
 
     id: str
     content: str | Path
     sha256: str | None = field(default=None, compare=False, repr=False)
+    look: Look | None = field(default=None, compare=False, repr=False)
 
     @property
     def shown(self) -> str:

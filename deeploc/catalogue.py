@@ -64,6 +64,11 @@ def _holding(contrast: Contrast, name: str, folder: Path | None) -> Holding:
 
 
 def _origin(source: Source) -> str:
+    kept = [f"{column} is {' or '.join(values)}" for column, values in (source.where or {}).items()]
+    return _place(source) + (f", where {' and '.join(kept)}" if kept else "")
+
+
+def _place(source: Source) -> str:
     if source.builtin is not None:
         options = ", ".join(map(str, source.builtin.options.values()))
         return f"builtin {source.builtin.generator}{f' ({options})' if options else ''}"

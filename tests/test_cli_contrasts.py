@@ -171,6 +171,7 @@ def test_nothing_is_fetched_to_show_a_contrast() -> None:
     assert "sentences: download * of\nhttps://raw.githubusercontent.com/brain-score/language/" in (
         result.output
     )
+    assert "27a188e1cdc/, where stim14 is S not on" in " ".join(result.output.split())
     assert "    not on this machine yet\n" in result.output
     assert "`deeploc check language-paper` fetches what" in result.output
     assert "DEEPLOC_OFFLINE" not in result.output  # nobody has set it

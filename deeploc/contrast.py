@@ -85,9 +85,11 @@ def _form(value: Any) -> str:
     return "(mapping)" if isinstance(value, Mapping) else "(text)"
 
 
-Name = Annotated[
-    str, AfterValidator(is_name), WithJsonSchema({"type": "string", "pattern": r"^\w[\w-]*$"})
-]
+# Editors read patterns as JavaScript does, whose \w knows no letter beyond ASCII: so this says
+# which characters are none of a name's.
+_NOT_IN_NAMES = r"\s!-,./:-@[-^`{-~"
+_NAME = f"^[^{_NOT_IN_NAMES}-][^{_NOT_IN_NAMES}]*$"
+Name = Annotated[str, AfterValidator(is_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 _Sides = Annotated[Text, WithJsonSchema({"type": "string", "pattern": "^[^>]+>[^>]+$"})]
 Said = Annotated[
     Annotated[_Sides, Tag("(text)")] | Annotated[Mapping[str, Number], Tag("(mapping)")],

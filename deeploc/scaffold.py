@@ -12,49 +12,71 @@ from deeploc.schema import contrast_schema
 SCHEMA_FILE = "deeploc.schema.json"
 """What the first line of a new contrast refers to, in its own folder: no network is needed."""
 
+_ENDINGS = (".yaml", ".yml")
 
-def new_contrast(path: Path, modality: str) -> Path:
+
+def new_contrast(name: Path, modality: str, output: Path | None = None) -> Path:
     """Write a commented contrast of a modality, and the schema beside it; return the contrast.
 
-    A path without ending gets ``.yaml``. The schema is written anew where it is out of date.
+    The file is ``name``, which gets ``.yaml`` where it does not end so, or else ``output``: a
+    file, or a folder that exists. The schema is written anew where it is out of date.
 
     Raises
     ------
     ContrastError
         If the file exists, its name is none for a contrast, or the folder cannot be written to.
     """
-    path = path if path.suffix in (".yaml", ".yml") else path.with_name(f"{path.name}.yaml")
+    path = _with_ending(name)
+    said = _name_of(path)
+    if output is not None:
+        path = _chosen(output, path.name)
+    if os.path.lexists(path):
+        raise ContrastError(f"{path} exists already; choose another name, or remove it")
+    template = files("deeploc") / "templates" / f"contrast-{modality}.yaml"
+    text = template.read_text(encoding="utf-8").replace("@NAME@", said)
+    schema = json.dumps(contrast_schema(), indent=2, ensure_ascii=False) + "\n"
+    _write(path.with_name(SCHEMA_FILE), schema)
+    _write(path, text.replace("@FILE@", path.name))
+    return path
+
+
+def _with_ending(path: Path) -> Path:
+    if not path.name:
+        raise ContrastError(f"{str(path)!r} is no name; write e.g. `deeploc new my-contrast`")
+    return path if path.suffix in _ENDINGS else path.with_name(f"{path.name}.yaml")
+
+
+def _name_of(path: Path) -> str:
     try:
-        name = is_name(path.stem)
+        return is_name(path.stem)
     except ValueError as error:
         raise ContrastError(str(error)) from None
-    template = files("deeploc") / "templates" / f"contrast-{modality}.yaml"
-    text = template.read_text(encoding="utf-8").replace("@NAME@", name)
-    schema = json.dumps(contrast_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _chosen(output: Path, name: str) -> Path:
+    if output.is_dir():
+        return output / name
+    if output.suffix not in _ENDINGS:
+        raise ContrastError(
+            f"{output} is neither a folder nor ends in .yaml or .yml, by which deeploc knows a "
+            f"contrast file; write {output}.yaml"
+        )
+    return output
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all, and leave one alone that says the same."""
+    content = text.encode()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _write_new(path, text)
-        _refresh(path.with_name(SCHEMA_FILE), schema)
-    except FileExistsError:
-        raise ContrastError(f"{path} exists already; choose another name, or remove it") from None
+        if path.exists() and path.read_bytes() == content:
+            return
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise ContrastError(
             f"cannot write {path}: {error.strerror}; name a folder that exists and is yours"
         ) from None
-    return path
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a file whole or not at all, never over another."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        if path.exists():
-            raise FileExistsError
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _refresh(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The commands that help to write and to find contrasts."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.contrast import available
+from deeploc.contrast import available, load
 from deeploc.schema import contrast_schema
 
 
@@ -70,7 +71,9 @@ def test_a_new_contrast_replaces_nothing(elsewhere: Path) -> None:
     ("name", "message"),
     [
         ("my contrast", "'my contrast' is no name; use letters, digits, '_' and '-', e.g. 'my-"),
-        ("nowhere/mine", "cannot write nowhere/mine.yaml: No such file or directory; name a fol"),
+        ("nowhere/mine", "cannot write nowhere/deeploc.schema.json: No such file or directory; n"),
+        ("", "'.' is no name; write e.g. `deeploc new my-contrast`"),
+        ("mine.txt", "'mine.txt' is no name; use letters, digits, '_' and '-', e.g. 'mine-txt'"),
     ],
 )
 def test_faults_of_a_new_name_are_told(name: str, message: str, elsewhere: Path) -> None:
@@ -80,6 +83,55 @@ def test_faults_of_a_new_name_are_told(name: str, message: str, elsewhere: Path)
     assert result.exit_code == 1
     assert message in result.output
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["123", "1e5", "true", "null", "größe"])
+def test_a_name_that_looks_like_something_else_stays_a_name(name: str) -> None:
+    """YAML would take 123 for a number; the file must load all the same."""
+    made = run("new", name)
+
+    assert made.exit_code == 0
+    assert load(f"{name}.yaml").name == name
+
+
+def test_another_file_or_folder_may_be_chosen(elsewhere: Path) -> None:
+    """With -o; what is to be typed next is quoted where a shell needs it."""
+    (elsewhere / "folder").mkdir()
+    file = run("new", "mine", "-o", "of mine.yml")
+    folder = run("new", "mine", "-o", "folder")
+
+    assert "deeploc run 'of mine.yml' -m reference:lm" in file.output
+    assert "`deeploc check of mine.yml` tells" in (elsewhere / "of mine.yml").read_text()
+    assert "folder/mine.yaml is written" in folder.output
+    assert (elsewhere / "folder" / "deeploc.schema.json").exists()
+    assert load("of mine.yml").name == load("folder/mine.yaml").name == "mine"
+
+
+def test_a_file_that_could_not_be_run_is_not_written(elsewhere: Path) -> None:
+    """Only .yaml and .yml are taken for contrast files by the other commands."""
+    result = run("new", "mine", "-o", "mine.txt")
+
+    assert result.exit_code == 1
+    assert "mine.txt is neither a folder nor ends in .yaml or .yml" in result.output
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_schema_that_is_no_text_is_replaced(elsewhere: Path) -> None:
+    """Whatever lies there under that name is deeploc's own file."""
+    (elsewhere / "deeploc.schema.json").write_bytes(b"\xff")
+
+    assert run("new", "mine").exit_code == 0
+    assert json.loads((elsewhere / "deeploc.schema.json").read_text()) == contrast_schema()
+
+
+def test_no_contrast_is_left_where_its_schema_cannot_be_written(elsewhere: Path) -> None:
+    """Both files or neither."""
+    (elsewhere / "deeploc.schema.json").mkdir()
+    result = run("new", "mine")
+
+    assert result.exit_code == 1
+    assert "cannot write deeploc.schema.json: Is a directory" in result.output
+    assert [path.name for path in elsewhere.iterdir()] == ["deeploc.schema.json"]
 
 
 def test_schema_is_printed() -> None:
@@ -93,20 +145,22 @@ def test_the_list_has_a_line_each_that_fits() -> None:
 
     assert [line.split()[0] for line in lines[1:]] == available()
     assert max(map(len, lines)) <= 100
-    assert {"faces": "download", "language": "-"}.items() <= {
+    assert {"faces": "download", "language": "nothing"}.items() <= {
         line.split()[0]: line.split()[2] for line in lines
     }.items()
 
 
 def test_a_contrast_is_shown_with_counts_and_samples() -> None:
     """Where its stimuli are at hand."""
-    shown = run("contrasts", "language").output
-    told = json.loads(run("contrasts", "language", "--json").output)
+    shown = run("contrasts", "multiple-demand-paper").output
+    told = json.loads(run("contrasts", "multiple-demand-paper", "--json").output)
+    hard = told["stimuli"]["hard"]
 
-    assert "sentences: 240 from builtin sentences\n" in shown
-    assert "licence: MIT" in shown
-    assert told["stimuli"]["nonwords"]["n"] == 240
-    assert all(f"    {text}\n" in shown for text in told["stimuli"]["nonwords"]["samples"])
+    assert f"hard: {hard['n']} from {hard['origin']}\n" in shown
+    assert hard["kind"] == "builtin"
+    assert "licence: " in shown
+    assert len(hard["samples"]) == 3
+    assert all(f"    {' '.join(text.split())}"[:90] in shown for text in hard["samples"])
 
 
 def test_nothing_is_fetched_to_show_a_contrast() -> None:
@@ -114,11 +168,39 @@ def test_nothing_is_fetched_to_show_a_contrast() -> None:
     result = run("contrasts", "language-paper")
 
     assert result.exit_code == 0
-    assert "sentences: download https://raw.githubusercontent.com/brain-score/language/" in (
+    assert "sentences: download * of\nhttps://raw.githubusercontent.com/brain-score/language/" in (
         result.output
     )
-    assert "not here yet: " in result.output
-    assert "--stimuli DIR" in " ".join(result.output.split())
+    assert "27a188e1cdc/, where stim14 is S not on" in " ".join(result.output.split())
+    assert "    not on this machine yet\n" in result.output
+    assert "`deeploc check language-paper` fetches what" in result.output
+    assert "DEEPLOC_OFFLINE" not in result.output  # nobody has set it
+    assert "DEEPLOC_OFFLINE" not in os.environ
+
+
+def test_what_is_not_here_is_told_in_json_too() -> None:
+    """With the kind of source, and that fetching would help."""
+    told = json.loads(run("contrasts", "faces", "--json").output)["stimuli"]["faces"]
+
+    assert (told["kind"], told["n"], told["fetchable"]) == ("download", None, True)
+    assert told["missing"] == "not on this machine yet"
+
+
+def test_every_condition_that_cannot_be_read_says_why(elsewhere: Path) -> None:
+    """And the others are counted; the only column of a table is its text."""
+    (elsewhere / "a.csv").write_text("sentence\nhello there\ngood bye\n")
+    (elsewhere / "c.csv").write_text("x,y\n1\n")
+    (elsewhere / "mine.yaml").write_text(
+        "name: mine\ntitle: t\nmodality: text\nsource: s\ncontrast: a > b, c\n"
+        "conditions: {a: {file: a.csv}, b: {file: b.csv}, c: {file: c.csv}}\n"
+    )
+    result = run("contrasts", "mine.yaml")
+
+    assert result.exit_code == 0
+    assert "a: 2 from file a.csv\n    hello there\n    good bye\n" in result.output
+    assert "b: file b.csv\n    no file matches 'b.csv'" in result.output
+    assert "but the header has 2 columns" in " ".join(result.output.split())
+    assert "fetches" not in result.output
 
 
 def test_a_folder_is_counted(elsewhere: Path) -> None:
@@ -158,3 +240,14 @@ def test_options_of_one_contrast_need_one() -> None:
 
     assert result.exit_code == 2
     assert "--stimuli and --yaml go with the NAME of a contrast" in result.output
+
+
+def test_help_names_every_command_by_what_it_is_for() -> None:
+    """In sections, and the examples keep their lines."""
+    lines = run("--help").output.splitlines()
+    at = {line.split()[0]: number for number, line in enumerate(lines) if line.startswith("  ")}
+
+    assert lines.index("Contrasts:") < at["new"] < at["schema"] < lines.index("Models and plugins:")
+    assert {"run", "check", "contrasts", "plugins", "export", "import"} <= set(at)
+    assert any(line.split() == ["deeploc", "contrasts", "what", "is", "shipped"] for line in lines)
+    assert "\\b" not in "\n".join(lines)

@@ -1,5 +1,6 @@
 """The JSON Schema says what the loader says, about what is shipped and about what is wrong."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -111,6 +112,18 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "negative controls": {"ablate": {"controls": {"random": -1}}},
     "two tasks in one entry": {"evaluate": [{"perplexity": None, "choice": None}]},
     "options that are a list": {"evaluate": [{"perplexity": ["x"]}]},
+    "empty entry of evaluate": {"evaluate": [""]},
+    "entry of evaluate without a task": {"evaluate": [{}]},
+    "name and its options on one level": {"evaluate": [{"choice": None, "options": {}}]},
+    "unknown side": {"against": "all"},
+    "three percentiles": {"select": {"percentile": [1, 2, 3]}},
+    "fdr of 1": {"select": {"fdr": 1}},
+    "half a unit": {"select": {"k": 0.5}},
+    "yes for true": {"read": {"lowercase": "yes"}},
+    "no text at all": {"conditions": {"a": {"texts": []}, "b": {"texts": ["z"]}}},
+    "column without a name": {
+        "conditions": {"a": {"file": "x.csv", "column": ""}, "b": {"texts": ["z"]}}
+    },
     "split in three": {"split": "third"},
     "no stimulus to evaluate": {"evaluate_limit": 0},
 }
@@ -210,6 +223,26 @@ def test_selections_are_judged_alike(
 
     if loads(said):
         assert schema.is_valid(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("größe", True),
+        ("日本", True),
+        ("a_b-1", True),
+        ("-a", False),
+        ("a/b", False),
+        ("a b", False),
+    ],
+)
+def test_names_are_judged_alike_in_an_editor(name: str, right: bool) -> None:
+    """JavaScript knows no letter beyond ASCII in \\w, as Python with re.ASCII."""
+    pattern = contrast_schema()["properties"]["name"]["pattern"]
+
+    assert (
+        (re.search(pattern, name, re.ASCII) is not None) == right == loads({**VALID, "name": name})
+    )
 
 
 def test_every_key_is_explained() -> None:

@@ -11,22 +11,15 @@ import click
 
 from deeploc.errors import DeeplocError
 
-_COMMANDS = (
-    "run",
-    "localize",
-    "evaluate",
-    "ablate",
-    "report",
-    "sites",
-    "contrasts",
-    "check",
-    "new",
-    "schema",
-    "export",
-    "import",
-    "plugins",
-)
+_SECTIONS = {
+    "Experiments": ("run", "localize", "evaluate", "ablate", "report"),
+    "Contrasts": ("contrasts", "new", "check", "schema"),
+    "Models and plugins": ("sites", "plugins"),
+    "Masks of other tools": ("export", "import"),
+}
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
+
+_COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 
 
 class Deeploc(click.Group):
@@ -38,6 +31,21 @@ class Deeploc(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the commands in the order a user meets them."""
         return list(_COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by what they are for, one line each."""
+        longest = max(map(len, _COMMANDS))
+        room = formatter.width - 6 - longest
+        for title, names in _SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(longest), command.get_short_help_str(room))
+                        for name, command in commands
+                        if command is not None
+                    ]
+                )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import and return a command."""
@@ -65,10 +73,10 @@ class Deeploc(click.Group):
 )
 @click.version_option(package_name="deeploc")
 def main() -> None:
-    r"""Find the units of a neural network that respond to a contrast, and test what they do.
+    """Find the units of a neural network that respond to a contrast, and test what they do.
 
     \b
       deeploc run language -m reference:lm     everything, offline, in a minute
       deeploc contrasts                        what is shipped
       deeploc sites hf:gpt2                    where a model can be read and ablated
-    """
+    """  # noqa: D301 (click wants the character, not its name)

@@ -196,9 +196,22 @@ def width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def print_paragraph(text: str) -> None:
-    """Print running text, broken where the terminal ends."""
-    click.echo("\n".join(_wrapped(text, width())))
+def print_paragraph(text: str, indent: int = 0) -> None:
+    """Print running text, broken between words where the terminal ends; addresses stay whole."""
+    import textwrap
+
+    margin = " " * indent
+    for line in text.strip().splitlines():
+        click.echo(
+            textwrap.fill(
+                line,
+                width(),
+                initial_indent=margin,
+                subsequent_indent=margin,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
 
 
 def _column_width(n: int) -> int:

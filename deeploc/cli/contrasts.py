@@ -1,5 +1,6 @@
 """``deeploc contrasts``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 @click.option("--yaml", "as_yaml", is_flag=True, help="With NAME: the whole file, defaults too.")
 @_options.as_json
 def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool) -> None:
-    """List the shipped contrasts, or show one: conditions, counts, samples, sources.
+    """List the shipped contrasts, or show what one holds.
 
-    NAME is a shipped name or a path ending in .yaml. Nothing is downloaded.
+    NAME is a shipped name or a path ending in .yaml. Shown are its conditions, with counts,
+    samples and sources, and its tasks. Nothing is downloaded.
     """
     if name is None:
         if stimuli or as_yaml:
@@ -42,12 +44,19 @@ def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool
         resolved = contrast.resolved()
         click.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
     elif as_json:
-        from deeploc.cli._console import print_json
-
-        held = {h.condition: {"n": h.n, "samples": h.samples} for h in holdings(contrast, stimuli)}
-        print_json({**contrast.resolved(), "stimuli": held})
+        _print_json(contrast, holdings(contrast, stimuli))
     else:
-        _show(contrast, holdings(contrast, stimuli))
+        _show(name, contrast, holdings(contrast, stimuli))
+
+
+def _print_json(contrast: "Contrast", held: "list[Holding]") -> None:
+    from dataclasses import asdict
+
+    from deeploc.catalogue import needs
+    from deeploc.cli._console import print_json
+
+    told = {h.condition: {k: v for k, v in asdict(h).items() if k != "condition"} for h in held}
+    print_json({**contrast.resolved(), "needs": needs(contrast), "stimuli": told})
 
 
 def _list(as_json: bool) -> None:
@@ -69,24 +78,38 @@ def _list(as_json: bool) -> None:
     print_table([*head.values(), "title"], cells)
 
 
-def _show(contrast: "Contrast", held: "list[Holding]") -> None:
-    from deeploc.cli._console import print_paragraph, width
+def _show(typed: str, contrast: "Contrast", held: "list[Holding]") -> None:
+    from deeploc.catalogue import needs
+    from deeploc.cli._console import print_paragraph
 
-    click.echo(f"{contrast.name}: {contrast.title}\n")
+    print_paragraph(f"{contrast.name}: {contrast.title}")
+    click.echo(f"\nmodality: {contrast.modality}; needs: {needs(contrast)}")
     for what in ("source", "licence", "notes"):
         if text := getattr(contrast, what):
             print_paragraph(f"{what}: {text}")
     for holding in held:
-        n = "" if holding.n is None else f"{holding.n:,} from "
-        click.echo(f"\n{holding.condition}: {n}{holding.origin}")
-        for line in holding.samples:
-            click.echo(f"    {_short(line, width() - 4)}")
-    reason = next((h.missing for h in held if h.missing), None)
-    if reason:
-        click.echo()
-        print_paragraph(f"not here yet: {reason}")
+        _print_holding(holding, one_line=contrast.modality == "image")
     click.echo()
-    print_paragraph(f"contrast: {_said(contrast)}; tasks: {_tasks(contrast)}")
+    if any(holding.fetchable for holding in held):
+        print_paragraph(
+            f"`deeploc check {shlex.quote(typed)}` fetches what is not on this machine; "
+            "--stimuli DIR reads a copy of yours"
+        )
+    print_paragraph(f"contrast: {_said(contrast)}")
+    print_paragraph(f"tasks: {_tasks(contrast)}")
+
+
+def _print_holding(holding: "Holding", one_line: bool) -> None:
+    from deeploc.cli._console import print_paragraph, width
+
+    n = "" if holding.n is None else f"{holding.n:,} from "
+    click.echo()
+    print_paragraph(f"{holding.condition}: {n}{holding.origin}")
+    samples = [", ".join(holding.samples)] if one_line and holding.samples else holding.samples
+    for line in samples:
+        click.echo(f"    {_short(line, width() - 4)}")
+    if holding.missing:
+        print_paragraph(holding.missing, indent=4)
 
 
 def _said(contrast: "Contrast") -> Any:

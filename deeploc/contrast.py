@@ -1,20 +1,14 @@
 """Contrasts: named conditions, a comparison between them, and how it is read and tested."""
 
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -29,10 +23,11 @@ from deeploc.contrast_parts import (
     Select,
     parse_comparison,
 )
+from deeploc.contrast_words import Entries, Name, Said
 from deeploc.errors import ContrastError
 from deeploc.faults import tell
 from deeploc.stimuli.sources import Source
-from deeploc.strict import Flag, Number, StrictModel, Text, Whole, as_list, nearest
+from deeploc.strict import Flag, StrictModel, Text, Whole, nearest
 from deeploc.strict_yaml import Place
 
 __all__ = [
@@ -49,69 +44,6 @@ __all__ = [
 
 Condition = Source
 """A condition is a named source of stimuli."""
-
-
-def is_name(name: str) -> str:
-    """Return ``name`` if it may be that of a contrast or a condition.
-
-    Raises
-    ------
-    ValueError
-        If it has other characters than letters, digits, ``_`` and ``-``.
-    """
-    if not re.fullmatch(r"\w[\w-]*", name):
-        raise ValueError(
-            f"{name!r} is no name; use letters, digits, '_' and '-', "
-            f"e.g. {re.sub(r'[^a-zA-Z0-9_-]+', '-', name).strip('-') or 'faces'!r}"
-        )
-    return name
-
-
-def _is_task(entry: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
-    if isinstance(entry, str):
-        return entry
-    if len(entry) != 1:
-        raise ValueError(
-            f"a task is its name, or one name with its options below it; this has "
-            f"{', '.join(entry) or 'nothing'}; start each task with a dash of its own"
-        )
-    ((name, options),) = entry.items()
-    if options is not None and not isinstance(options, Mapping):
-        raise ValueError(f"the options of task {name!r} must be a mapping, `key: value`")
-    return entry
-
-
-def _form(value: Any) -> str:
-    return "(mapping)" if isinstance(value, Mapping) else "(text)"
-
-
-# Editors read patterns as JavaScript does, whose \w knows no letter beyond ASCII: so this says
-# which characters are none of a name's.
-_NOT_IN_NAMES = r"\s!-,./:-@[-^`{-~"
-_NAME = f"^[^{_NOT_IN_NAMES}-][^{_NOT_IN_NAMES}]*$"
-Name = Annotated[str, AfterValidator(is_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
-_Sides = Annotated[Text, WithJsonSchema({"type": "string", "pattern": "^[^>]+>[^>]+$"})]
-Said = Annotated[
-    Annotated[_Sides, Tag("(text)")] | Annotated[Mapping[str, Number], Tag("(mapping)")],
-    Discriminator(_form),
-]
-_Options = Annotated[
-    Mapping[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "additionalProperties": {"type": ["object", "null"]},
-            "minProperties": 1,
-            "maxProperties": 1,
-        }
-    ),
-]
-Entry = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[_Options, Tag("(mapping)")],
-    Discriminator(_form),
-    AfterValidator(_is_task),
-]
-_Entries = tuple[Entry, ...]
 
 
 class Contrast(StrictModel):
@@ -153,9 +85,7 @@ class Contrast(StrictModel):
     """Which units are the network."""
     ablate: Ablate = Ablate()
     """What is done to them, at which doses, against which controls."""
-    evaluate: Annotated[
-        _Entries, BeforeValidator(as_list, json_schema_input_type=Text | _Entries)
-    ] = ()
+    evaluate: Entries = ()
     """Tasks: names, or a name with its options below it."""
     evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
     """At most so many held-out stimuli of each condition are evaluated; null: all."""

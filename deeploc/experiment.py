@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from deeploc import artefacts, plugins, report
 from deeploc.adapter import Adapter, ModelOptions
 from deeploc.audit import examine
 from deeploc.contrast import Contrast
-from deeploc.errors import ContrastError, RunError, TaskError
+from deeploc.contrast_tasks import make_tasks
+from deeploc.errors import RunError
 from deeploc.evaluation import evaluate, network, plan
 from deeploc.localization import localize
 from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
@@ -19,7 +18,7 @@ from deeploc.profiling import profiled
 from deeploc.results import Score
 from deeploc.runs import RunFolder, Saving
 from deeploc.stimuli import Drawn, draw
-from deeploc.task import Task, TaskContext
+from deeploc.task import Task
 from deeploc.units import StatMap, UnitMask
 from deeploc.watch import Silent, Watch
 
@@ -124,45 +123,6 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     """
     tasks = make_tasks(run.contrast, run.setup, run.halves)
     _evaluate(run, tasks, watch or Silent())
-
-
-def make_tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]) -> list[Task]:
-    """Return the tasks that a contrast names, their items read.
-
-    ``halves`` are the stimuli that localize and those that evaluate.
-
-    Raises
-    ------
-    PluginError
-        If there is no task of that name.
-    ContrastError
-        If a task's options or items are not usable; names file and line.
-    """
-    positive = contrast.comparison.positive
-    localizing, held_out = halves
-    context = TaskContext(
-        held_out,
-        positive,
-        contrast.base,
-        setup.seed,
-        setup.limit,
-        localizing=localizing,
-        read=contrast.read,
-        strict=setup.strict,
-    )
-    made: dict[str, Task] = {}
-    for number, (name, options) in enumerate(contrast.tasks):
-        if name in made:
-            message = f"task {name!r} is named twice; give it several conditions instead"
-            raise contrast.fault(("evaluate", number), message)
-        make = plugins.load("deeploc.tasks", name)
-        try:
-            made[name] = make(options, context)
-        except ValidationError as error:
-            raise contrast.faults(error, ("evaluate", number, name)) from None
-        except (TaskError, ContrastError) as error:
-            raise contrast.fault(("evaluate", number, name), str(error)) from error
-    return list(made.values())
 
 
 def _localize_into(

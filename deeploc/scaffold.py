@@ -5,7 +5,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from deeploc.contrast import is_name
+from deeploc.contrast_words import is_name
 from deeploc.errors import ContrastError
 from deeploc.schema import contrast_schema
 

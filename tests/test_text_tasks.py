@@ -19,8 +19,9 @@ from deeploc.ablation import Ablation
 from deeploc.adapter import Adapter, Batch, TextRequest, TextScore
 from deeploc.adapters.hf import HFAdapter
 from deeploc.contrast import Contrast, Readout, load
+from deeploc.contrast_tasks import make_tasks
 from deeploc.errors import ContrastError, TaskError
-from deeploc.experiment import make_tasks, run_all, stimuli_of
+from deeploc.experiment import run_all, stimuli_of
 from deeploc.manifest import Setup
 from deeploc.plugins import load_model
 from deeploc.results import Measurement
@@ -665,6 +666,10 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
         return str(error.value)
 
     assert len(make_tasks(contrast, setup, stimuli_of(contrast, setup).halves)) == 2
+    assert fault("evaluate=[perplexty]").startswith(
+        "--set evaluate=[perplexty]: no plugin named 'perplexty' in deeploc.tasks; "
+        "did you mean 'perplexity'? installed: "
+    )
     both.write_text(both.read_text().replace("lists: dax}", "list: dax}"))
     assert fault() == (
         "words.yaml:13: task 'choice': there is no condition 'list'; did you mean 'lists'? "

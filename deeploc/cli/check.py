@@ -39,7 +39,8 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     from deeploc.audit import examine
     from deeploc.cli._console import Console
     from deeploc.contrast import load
-    from deeploc.experiment import make_tasks, stimuli_of
+    from deeploc.contrast_tasks import make_tasks
+    from deeploc.experiment import stimuli_of
     from deeploc.manifest import Setup
     from deeploc.plugins import load_model
 

@@ -152,7 +152,7 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm, .pbm"
         (
             "nowhere/*.jpg",
             "no file or folder matches 'nowhere/*.jpg' in HERE; relative paths start at the "
-            "folder of the contrast file, or at the one given with --stimuli",
+            "folder of the contrast file, or at the one that --stimuli DIR names",
         ),
         (
             "texts",

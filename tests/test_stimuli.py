@@ -378,7 +378,7 @@ def test_no_such_file() -> None:
     """A pattern without a file says where it was looked for."""
     assert fault(file="*.csv") == (
         f"no file matches '*.csv' in {Path.cwd()}; relative paths start at the folder of the "
-        "contrast file, or at the one given with --stimuli"
+        "contrast file, or at the one that --stimuli DIR names"
     )
 
 

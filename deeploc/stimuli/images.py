@@ -110,7 +110,7 @@ def _matches(pattern: str, root: Path) -> list[Path]:
     if not hits:
         raise ContrastError(
             f"no file or folder matches {pattern!r} in {root}; relative paths start at the folder "
-            "of the contrast file, or at the one given with --stimuli"
+            "of the contrast file, or at the one that --stimuli DIR names"
         )
     return _among(hits, f"matches of {pattern!r} in {root}")
 

@@ -30,7 +30,7 @@ def find(patterns: Sequence[str], root: Path) -> list[Path]:
         if not hits:
             raise ContrastError(
                 f"no file matches {pattern!r} in {root}; relative paths start at the folder of "
-                "the contrast file, or at the one given with --stimuli"
+                "the contrast file, or at the one that --stimuli DIR names"
             )
         found.update(dict.fromkeys(hits))
     return list(found)

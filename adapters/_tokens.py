@@ -77,11 +77,12 @@ def tokenization(
         As `encode` does.
     """
     limit = _limit(readout, context)
-    kept, bos, final = [], [], []
+    kept, bos, final, words = [], [], [], []
     at_limit = []
     for number, (stimulus, tokens) in enumerate(_each(tokenizer, stimuli, limit)):
         kept.append(tokens.n_content)
-        bos.append(bool(tokens.special[0]))
+        bos.append(bool(tokens.special[:1].any()))
+        words.append(_words_kept(stimulus, tokens))
         final.append(_reads_word_end(stimulus, tokens, readout))
         if len(tokens.ids) == limit:
             at_limit.append(number)
@@ -89,7 +90,8 @@ def tokenization(
     uncut = _each(tokenizer, [stimuli[number] for number in at_limit], None)
     whole[at_limit] = [tokens.n_content for _, tokens in uncut]
     told = None if None in final else np.array(final, dtype=bool)
-    return Tokenization(whole, np.array(kept), told, np.array(bos), limit)
+    left = None if None in words else np.array(words, dtype=np.int64)
+    return Tokenization(whole, np.array(kept), told, np.array(bos), left, limit)
 
 
 def _limit(readout: Readout, context: int | None) -> int | None:
@@ -201,6 +203,16 @@ def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bo
         return None
     last = np.flatnonzero(_readable(stimulus, tokens, readout))[-1]
     return _ends_word(str(stimulus.content), tokens.offsets[last])
+
+
+def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
+    """Return how many words of a text end within its tokens; None if nobody can tell."""
+    if tokens.offsets is None:
+        return None
+    text = str(stimulus.content)
+    ends = max((end for _, end in tokens.offsets), default=0)
+    inside_a_word = 0 < ends < len(text) and not (text[ends - 1].isspace() or text[ends].isspace())
+    return len(text[:ends].split()) - inside_a_word
 
 
 def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:

@@ -91,6 +91,7 @@ class Tokenization:
     ``tokens`` stand in the whole text and ``kept`` of them are read. Texts are cut after ``limit``
     tokens, special ones counted (``None``: never). ``word_final`` is whether the token that pool
     ``last`` reads ends a word; ``None`` with other pools, or where a tokenizer cannot tell.
+    ``words`` are those of the whole text whose end is kept; ``None`` where it cannot tell.
     ``bos`` is whether a special token stands in front.
     """
 
@@ -98,6 +99,7 @@ class Tokenization:
     kept: Int[np.ndarray, " stimulus"]
     word_final: Bool[np.ndarray, " stimulus"] | None
     bos: Bool[np.ndarray, " stimulus"]
+    words: Int[np.ndarray, " stimulus"] | None = None
     limit: int | None = None
 
 

@@ -28,10 +28,10 @@ class Audit:
     condition shows), ``elsewhere`` (those that any other condition shows too), ``shared`` (the same
     for each other condition that does) and, where they apply, the mean, sd (ddof=1), min and max
     of ``words``, ``characters``, ``tokens`` (before truncation, special ones not counted),
-    ``width``, ``height``, ``pixels`` and ``luminance`` (0-1), and the shares (0-1) that are
-    ``truncated``, ``not_word_final`` (read at a token that does not end a word) and ``bos`` (a
-    special token stands in front). ``limit`` is after how many tokens, special ones counted, this
-    model's texts are cut.
+    ``words_left`` (whole ones, where any text is truncated), ``width``, ``height``, ``pixels`` and
+    ``luminance`` (0-1), and the shares (0-1) that are ``truncated``, ``not_word_final`` (read at a
+    token that does not end a word) and ``bos`` (a special token stands in front). ``limit`` is
+    after how many tokens, special ones counted, this model's texts are cut.
     """
 
     conditions: Mapping[str, Mapping[str, Any]]
@@ -64,6 +64,7 @@ def examine(contrast: Contrast, drawn: Drawn, adapter: Adapter | None = None) ->
         for name, group in stimuli.items():
             tokenized, limit = _tokenized(adapter, group, contrast)
             measured[name] |= tokenized
+        measured = _without_idle(measured)
     counted = {name: _counted(name, stimuli) | _summary(measured[name]) for name in stimuli}
     warnings = [*confounds(contrast.comparison, measured, limit), *_repeats(counted)]
     return Audit(counted, warnings, limit)
@@ -89,7 +90,18 @@ def _tokenized(
     values = {"tokens": found.tokens, "truncated": found.kept < found.tokens, "bos": found.bos}
     if found.word_final is not None:
         values["not_word_final"] = ~found.word_final
+    if found.words is not None:
+        values["words_left"] = found.words
     return {key: each.astype(np.float64) for key, each in values.items()}, found.limit
+
+
+def _without_idle(measured: Mapping[str, Measured]) -> dict[str, Measured]:
+    """Return what was measured without the words left, where no text at all is truncated."""
+    cut = any(values["truncated"].any() for values in measured.values())
+    return {
+        name: {key: each for key, each in values.items() if cut or key != "words_left"}
+        for name, values in measured.items()
+    }
 
 
 def _summary(measured: Measured) -> dict[str, Any]:

@@ -80,6 +80,7 @@ _SHOWN: Mapping[str, _Column] = {
 _TOKENS: Mapping[str, _Column] = {
     "tokens": ("tokens", _spread),
     "truncated": ("truncated", _share),
+    "words left": ("words_left", _spread),
     "not word-final": ("not_word_final", _share),
     "BOS": ("bos", _share),
 }

@@ -23,6 +23,7 @@ MEASURES: Mapping[str, str] = {
     "words": "words",
     "characters": "characters",
     "tokens": "tokens",
+    "words_left": "words left after truncation",
     "luminance": "luminance",
     "pixels": "pixels",
 }

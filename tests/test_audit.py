@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from tokenizers.normalizers import Replace
 
 from deeploc.adapter import Tokenizes
 from deeploc.adapters._tokens import encode
@@ -21,6 +22,7 @@ from deeploc.audit_tables import tables
 from deeploc.cli import main
 from deeploc.confounds import confounds
 from deeploc.contrast import Contrast, Readout, parse_comparison
+from deeploc.errors import AdapterError
 from deeploc.report import render
 from deeploc.stimuli import Drawn, Look, Stimulus, draw
 from deeploc.testing import ToyAdapter
@@ -318,6 +320,31 @@ def test_content_is_read_at_the_end_of_a_word() -> None:
 
     assert found["b"]["truncated"] > 0
     assert [told["not_word_final"] for told in found.values()] == [0, 0]
+
+
+def test_whole_words_left_are_counted() -> None:
+    """Where texts are cut, a word counts if its last letter is read."""
+    tokenizer = tokenizer_of()
+    limit = len(tokenizer("the old")["input_ids"])
+    texts = {"a": ["the old woman", "the old"], "b": ["the incomprehensibles", "the oldest"]}
+    found, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
+
+    assert [told["words_left"]["mean"] for told in found.values()] == [2, 1]
+    assert (
+        "mean words left after truncation 2 in a but 1 in b (the same in every stimulus of a "
+        "side); that alone may make the contrast"
+    ) in warnings
+    assert "words_left" not in tokens_of(tokenizer, texts)[0]["a"]
+
+
+def test_a_text_without_a_token_is_told() -> None:
+    """A tokenizer may drop all of a text; that is no crash."""
+    tokenizer = tokenizer_of()
+    tokenizer.backend_tokenizer.normalizer = Replace("zzz", "")
+    texts = {"a": ["the old", "zzz"], "b": ["a bird", "some farmers"]}
+
+    with pytest.raises(AdapterError, match="texts:1"):
+        tokens_of(tokenizer, texts)
 
 
 def test_an_appended_special_token_ends_no_word() -> None:

@@ -11,8 +11,8 @@ import pytest
 from deeploc.errors import ContrastError
 from deeploc.stimuli.builtin import GENERATORS, generate
 from deeploc.stimuli.builtin._draw import is_held_out, new_rng
-from deeploc.stimuli.builtin.arithmetic import training_arithmetic
-from deeploc.stimuli.builtin.carrying import differences, sums
+from deeploc.stimuli.builtin.arithmetic import ONE_IN, training_arithmetic
+from deeploc.stimuli.builtin.carrying import differences, is_fresh, sums
 from deeploc.stimuli.builtin.copying import training_copies
 from deeploc.stimuli.builtin.english import training_sentences
 from deeploc.stimuli.builtin.jabberwocky import FUNCTION_WORDS, ending_of
@@ -411,6 +411,27 @@ def test_fresh_arithmetic_never_localizes() -> None:
     fresh = {row for difficulty, seed in options for row in solved(difficulty, True, seed)}
 
     assert not local & fresh
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("difficulty", ["hard", "easy"])
+def test_fresh_and_untrained_have_nothing_to_do_with_each_other(
+    difficulty: str, fresh: bool
+) -> None:
+    """About one in eight is unknown to the bundled model, whatever the part and difficulty."""
+    part = [pair[difficulty] for pair in (*sums(), *differences()) if is_fresh(pair) is fresh]
+    unknown = sum(is_held_out(problem, ONE_IN) for problem in part) / len(part)
+
+    assert abs(unknown - 1 / ONE_IN) < 3 * (0.125 * 0.875 / len(part)) ** 0.5
+
+
+@pytest.mark.parametrize(("operation", "sign"), [("add", "+"), ("subtract", "-")])
+def test_carrying_keeps_to_one_operation(operation: str, sign: str) -> None:
+    """The option chooses the sign, and enough problems of it exist for the shipped contrast."""
+    rows = texts("multiple-demand", n=50, operation=operation)
+
+    assert len(set(rows)) == 50
+    assert {row.split()[1] for row in rows} == {sign}
 
 
 @pytest.mark.parametrize("kind", ["belief", "photograph"])

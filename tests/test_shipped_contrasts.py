@@ -13,6 +13,8 @@ from deeploc import contrast, stimuli
 from deeploc.contrast import Contrast
 from deeploc.stimuli import Source, Stimulus
 
+TOMLOC = Path(__file__).parents[1].parent / "shared" / "assets" / "stimuli" / "tomloc"
+
 SHIPPED = {name: contrast.load(name) for name in contrast.available()}
 OFFLINE = [
     name
@@ -105,23 +107,25 @@ def test_every_stimulus_has_twelve_words(name: str) -> None:
     assert {len(t.split()) for key in loaded(name) for t in texts(name, key)} == {12}
 
 
-@pytest.mark.parametrize("name", ["multiple-demand"])
-def test_operators_are_balanced(name: str) -> None:
-    """Half of each condition are sums, half differences."""
-    for condition in ("hard", "easy"):
-        assert sum("+" in text for text in texts(name, condition)) == 50
-        assert sum("-" in text for text in texts(name, condition)) == 50
+@pytest.mark.parametrize("seed", [0, 4, 6])
+@pytest.mark.parametrize(("limit", "each"), [(None, 25), (20, 10)])
+def test_operators_are_balanced_in_each_half(seed: int, limit: int | None, each: int) -> None:
+    """What localizes and what evaluates holds as many sums as differences, hard as easy."""
+    for half in stimuli.draw(SHIPPED["multiple-demand"], seed=seed, limit=limit).halves:
+        for name, group in half.items():
+            sign = "+" if name.endswith("sums") else "-"
+            assert [str(s.content).split()[1] for s in group] == [sign] * each
 
 
-@pytest.mark.parametrize("name", ["multiple-demand"])
-def test_evaluated_arithmetic_is_fresh(name: str) -> None:
+def test_evaluated_arithmetic_is_fresh() -> None:
     """No evaluated problem is among the stimuli, and both difficulties are complete."""
+    name = "multiple-demand"
     evaluated = items(SHIPPED[name], "continuation")
     prompts = {row["prompt"] for rows in evaluated.values() for row in rows}
 
     assert {key: len(rows) for key, rows in evaluated.items()} == {"hard": 60, "easy": 60}
     assert len(prompts) == 120
-    assert not prompts & {text for key in ("hard", "easy") for text in texts(name, key)}
+    assert not prompts & {text for key in loaded(name) for text in texts(name, key)}
 
 
 @pytest.mark.parametrize("name", ["theory-of-mind"])
@@ -151,3 +155,14 @@ def test_word_lists_hold_the_words_of_the_sentences() -> None:
     ]
 
     assert words[0] == words[1]
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not TOMLOC.is_dir(), reason="the stories of the Saxe lab are not here")
+def test_the_stories_of_the_lab_are_read_from_its_folder() -> None:
+    """Each story file is one stimulus without line breaks; the questions are not read."""
+    found = stimuli.load(SHIPPED["theory-of-mind-saxe"], seed=0, folder=TOMLOC)
+
+    for name, letter in (("belief", "b"), ("photograph", "p")):
+        files = [(TOMLOC / f"{n}{letter}_story.txt").read_text() for n in range(1, 11)]
+        assert {str(s.content) for s in found[name]} == {" ".join(t.split()) for t in files}

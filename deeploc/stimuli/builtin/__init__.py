@@ -14,7 +14,7 @@ from typing import Any
 
 from deeploc.errors import ContrastError
 from deeploc.stimuli.builtin.arithmetic import arithmetic
-from deeploc.stimuli.builtin.carrying import DIFFICULTIES, carrying
+from deeploc.stimuli.builtin.carrying import DIFFICULTIES, OPERATIONS, carrying
 from deeploc.stimuli.builtin.copying import copying
 from deeploc.stimuli.builtin.english import sentences
 from deeploc.stimuli.builtin.jabberwocky import jabberwocky
@@ -53,7 +53,10 @@ GENERATORS: Mapping[str, Generator] = {
     ),
     "copying": Generator(copying, 240, {}, {}),
     "multiple-demand": Generator(
-        carrying, 100, {"difficulty": "hard", "fresh": False}, {"difficulty": DIFFICULTIES}
+        carrying,
+        100,
+        {"difficulty": "hard", "operation": "both", "fresh": False},
+        {"difficulty": DIFFICULTIES, "operation": OPERATIONS},
     ),
     "multiple-demand-paper": Generator(
         multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}

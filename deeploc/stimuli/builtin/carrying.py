@@ -15,6 +15,7 @@ from deeploc.stimuli.builtin._draw import is_held_out, new_rng, shuffled
 from deeploc.stimuli.builtin.arithmetic import record
 
 DIFFICULTIES = ("hard", "easy")
+OPERATIONS = ("both", "add", "subtract")
 TENS = (1, 2, 3, 4)  # operands 10 to 49, the numbers that the bundled language model knows
 UNITS = range(10)
 
@@ -27,22 +28,28 @@ def carrying(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
     Record k is hard and easy the two partners of one pair. The stimulus (column ``text``) is the
     problem up to the equals sign: the answer is still to be found there, and it is the same last
-    token for both. ``fresh`` problems are those of other pairs, whatever the seeds; `is_held_out`
-    of the hard partner tells.
+    token for both. ``operation`` keeps to sums or to differences. ``fresh`` problems are those of
+    other pairs, whatever the seeds; `is_fresh` tells.
     """
     rng = new_rng("multiple-demand", options["fresh"], seed)
-    pools = [
-        shuffled(rng, (pair for pair in pairs if is_fresh(pair) is options["fresh"]))
-        for pairs in (list(sums()), list(differences()))
-    ]
-    for pair in chain.from_iterable(zip(*pools, strict=False)):
+    pools = {
+        operation: shuffled(rng, (pair for pair in pairs if is_fresh(pair) is options["fresh"]))
+        for operation, pairs in (("add", list(sums())), ("subtract", list(differences())))
+    }
+    operation = options["operation"]
+    asked = list(pools.values()) if operation == "both" else [pools[operation]]
+    for pair in chain.from_iterable(zip(*asked, strict=False)):
         solved = record(pair[options["difficulty"]])
         yield {**solved, "text": solved["prompt"]}
 
 
 def is_fresh(pair: Pair) -> bool:
-    """Return whether a pair is kept for evaluation."""
-    return is_held_out(pair["hard"])
+    """Return whether a pair is kept for evaluation.
+
+    The name in front makes the hash another one than that which keeps problems from the bundled
+    language model; with the same, all hard problems it never saw would be fresh.
+    """
+    return is_held_out(f"multiple-demand {pair['hard']}")
 
 
 def sums() -> Iterator[Pair]:

@@ -5,8 +5,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from deeploc import artefacts
 from deeploc.contrast_words import is_name
-from deeploc.errors import ContrastError
+from deeploc.errors import ContrastError, RunError
 from deeploc.schema import contrast_schema
 
 SCHEMA_FILE = "deeploc.schema.json"
@@ -66,17 +67,11 @@ def _chosen(output: Path, name: str) -> Path:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all, and leave one alone that says the same."""
-    content = text.encode()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        if path.exists() and path.read_bytes() == content:
-            return
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
+        if not path.exists() or path.read_bytes() != text.encode():
+            artefacts.write(path, text)
+    except (OSError, RunError) as error:
+        reason = getattr(error.__cause__ or error, "strerror", error)
         raise ContrastError(
-            f"cannot write {path}: {error.strerror}; name a folder that exists and is yours"
+            f"cannot write {path}: {reason}; name a folder that exists and is yours"
         ) from None

@@ -116,7 +116,7 @@ def manifest_of(
             "strict": setup.strict,
             "base": str(contrast.base),
         },
-        "stimuli": _describe(*drawn.halves),
+        "stimuli": _describe(drawn),
         "unreadable": [asdict(image) for image in drawn.unreadable],
         "audit": audit.to_json(),
         "sites": stat_map.layout.table(),
@@ -155,11 +155,12 @@ def _counts(stat_map: StatMap, mask: UnitMask) -> dict[str, Any]:
     }
 
 
-def _describe(localizing: Stimuli, held_out: Stimuli) -> dict[str, dict[str, Any]]:
+def _describe(drawn: Drawn) -> dict[str, dict[str, Any]]:
+    held_out = drawn.held_out
     described = {}
-    for name, stimuli in localizing.items():
+    for name, stimuli in drawn.localizing.items():
         described[name] = {
-            "n": len({*stimuli, *held_out[name]}),
+            "n": drawn.counts[name],
             "localize": len(stimuli),
             "evaluate": len(held_out[name]),
             "sha256": content_hash(stimuli),

@@ -480,6 +480,7 @@ def test_evaluate_limit_bounds_the_held_out_half_only() -> None:
     for name in drawn["null"].held_out:
         whole, four, seven = (drawn[limit].held_out[name] for limit in ("null", 4, 7))
         assert (len(whole), len(four), len(seven)) == (10, 4, 7)
+        assert drawn[4].counts[name] == 20
         assert set(four) < set(seven) < set(whole)
         assert drawn[4].localizing[name] == drawn["null"].localizing[name]
 

@@ -1,7 +1,7 @@
 """The stimuli of an experiment: drawn, divided into halves, and what was left out of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -33,11 +33,15 @@ class Divides(HasConditions, Protocol):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The stimuli of each condition that localize and evaluate, and the images left out."""
+    """The stimuli of each condition that localize and evaluate, and the images left out.
+
+    ``counts`` are all there are of each condition, those included that ``evaluate_limit`` spares.
+    """
 
     localizing: Mapping[str, Sequence[Stimulus]]
     held_out: Mapping[str, Sequence[Stimulus]]
     unreadable: Sequence[Unreadable] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def halves(self) -> tuple[Mapping[str, Sequence[Stimulus]], Mapping[str, Sequence[Stimulus]]]:
@@ -76,9 +80,10 @@ def draw(
     stimuli = load(
         contrast, seed=seed, limit=limit, folder=folder, strict=strict, unreadable=tell, watch=watch
     )
+    counts = {name: len(group) for name, group in stimuli.items()}
     if contrast.split == "none":
-        return Drawn(stimuli, stimuli, unreadable)
+        return Drawn(stimuli, stimuli, unreadable, counts)
     localizing, held_out = split_half(stimuli, seed)
     most = contrast.evaluate_limit
     evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
-    return Drawn(localizing, evaluated, unreadable)
+    return Drawn(localizing, evaluated, unreadable, counts)

@@ -7,34 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import (
-    Batch,
-    ModelOptions,
-    Sampling,
-    TextRequest,
-    TextScore,
-    Tokenization,
-)
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore, Tokenization
+from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
-from deeploc.units import Layout, Site
 
-from ._ablate import edits
-from ._batching import Indices, bucketed, budget, each_batch, padded
-from ._causal import CausalLM
-from ._device import check_no_weights
-from ._discover import find_sites
-from ._generate import continuation
-from ._hooks import visiting
-from ._identity import describe_causal_lm, describe_origin
-from ._load import check_loadable, load_model, load_tokenizer
-from ._pool import Pool, pooling
-from ._read import read_batch
-from ._score import Encoded, encode_request, score_encoded
-from ._source import locate
-from ._tokens import Texts, Tokenizer, encode, tokenization
+from ._sites.discover import find_sites
+from ._text.causal import CausalLM
+from ._text.generate import continuation
+from ._text.identity import describe_causal_lm
+from ._text.load import check_loadable, load_model, load_tokenizer
+from ._text.score import Encoded, encode_request, score_encoded
+from ._text.tokens import Texts, Tokenizer, encode, tokenization
+from ._torch.ablate import edits
+from ._torch.batching import Indices, bucketed, budget, each_batch, padded
+from ._torch.device import check_no_weights
+from ._torch.hooks import visiting
+from ._torch.hub import locate
+from ._torch.identity import describe_origin
+from ._torch.pool import Pool, pooling
+from ._torch.read import read_batch
 
 _REMEMBERED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""

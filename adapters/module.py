@@ -11,16 +11,16 @@ from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import Tensor, nn
 
-from deeploc.adapter import Adapter, ModelOptions
+from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.units import Site
 from deeploc.errors import AdapterError
-from deeploc.units import Site
 
-from ._device import check_no_weights, resolved_device, resolved_dtype
-from ._import import imported, is_adapter
-from ._labels import class_names
-from ._pictures import Pixels, Preparation
-from ._vision import ImageAdapter
-from ._wrapped import ModuleAdapter, Preprocess
+from ._image.adapter import ImageAdapter
+from ._image.class_names import class_names
+from ._image.prepare import Pixels, Preparation
+from ._module.adapter import ModuleAdapter, Preprocess
+from ._module.import_object import imported, is_adapter
+from ._torch.device import check_no_weights, resolved_device, resolved_dtype
 from .hf import HFAdapter
 
 Transform = Callable[[Image], Tensor]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.resources import as_file, files
 
-from deeploc.adapter import Adapter, ModelOptions
+from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.errors import AdapterError
 
-from ._device import check_no_weights
+from ._torch.device import check_no_weights
 
 LIBRARIES: Mapping[str, str] = {"lm": "hf", "cnn": "timm", "vit": "timm"}
 """Bundled model -> the adapter that reads its folder."""

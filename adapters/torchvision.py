@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from deeploc.adapter import ModelOptions
+from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
-from ._device import placed, seeded
-from ._labels import class_names
-from ._pictures import Pixels, Preparation
-from ._quiet import told
-from ._vision import ImageAdapter
-from ._weights import load_weights, n_classes, read_weights
+from ._image.adapter import ImageAdapter
+from ._image.class_names import class_names
+from ._image.prepare import Pixels, Preparation
+from ._image.weights import load_weights, n_classes, read_weights
+from ._torch.device import placed, seeded
+from ._torch.quiet import told
 
 _REMEDY = "without a network give --weights FILE or --untrained"
 

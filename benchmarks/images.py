@@ -32,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import deeploc
-from deeploc.adapter import Adapter
+from deeploc.core.adapter import Adapter
 from deeploc.stimuli import Stimulus
 
 MODEL = "resnet34"

@@ -28,7 +28,7 @@ import torch
 
 import deeploc
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.units import StatMap
+from deeploc.core.units import StatMap
 
 BATCH_SIZES = (20, 40, 80, 120, 240)
 WORDS = 300

@@ -13,40 +13,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deeploc.ablation import Ablation
-    from deeploc.adapter import ModelOptions, Sampling, TextRequest
-    from deeploc.contrast import Contrast
-    from deeploc.contrast import load as load_contrast
+    from deeploc.analysis.evaluation import evaluate
+    from deeploc.analysis.localization import localize
+    from deeploc.contrast.model import Contrast
+    from deeploc.contrast.model import load as load_contrast
+    from deeploc.core.ablation import Ablation
+    from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
+    from deeploc.core.selection import (
+        bottom_k,
+        fdr,
+        percentile_range,
+        random_like,
+        top_k,
+        top_percent,
+    )
+    from deeploc.core.units import Layout, Site, StatMap, UnitMask
     from deeploc.errors import DeeplocError
-    from deeploc.evaluation import evaluate
-    from deeploc.localization import localize
     from deeploc.plugins import load_model, wrap
-    from deeploc.select import bottom_k, fdr, percentile_range, random_like, top_k, top_percent
     from deeploc.stimuli import Stimulus
-    from deeploc.units import Layout, Site, StatMap, UnitMask
 
 _HOME = {
-    "Ablation": "ablation",
-    "Contrast": "contrast",
+    "Ablation": "core.ablation",
+    "Contrast": "contrast.model",
     "DeeplocError": "errors",
-    "Layout": "units",
-    "ModelOptions": "adapter",
-    "Sampling": "adapter",
-    "Site": "units",
-    "StatMap": "units",
+    "Layout": "core.units",
+    "ModelOptions": "core.adapter",
+    "Sampling": "core.adapter",
+    "Site": "core.units",
+    "StatMap": "core.units",
     "Stimulus": "stimuli",
-    "TextRequest": "adapter",
-    "UnitMask": "units",
-    "bottom_k": "select",
-    "evaluate": "evaluation",
-    "fdr": "select",
-    "load_contrast": "contrast:load",
+    "TextRequest": "core.adapter",
+    "UnitMask": "core.units",
+    "bottom_k": "core.selection",
+    "evaluate": "analysis.evaluation",
+    "fdr": "core.selection",
+    "load_contrast": "contrast.model:load",
     "load_model": "plugins",
-    "localize": "localization",
-    "percentile_range": "select",
-    "random_like": "select",
-    "top_k": "select",
-    "top_percent": "select",
+    "localize": "analysis.localization",
+    "percentile_range": "core.selection",
+    "random_like": "core.selection",
+    "top_k": "core.selection",
+    "top_percent": "core.selection",
     "wrap": "plugins",
 }
 

@@ -12,6 +12,9 @@ The command line turns each of them into one line and exit code 1; any other exc
 of deeploc and keeps its traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class DeeplocError(Exception):
     """Base class of every error deeploc raises on purpose."""
@@ -39,3 +42,15 @@ class PluginError(DeeplocError):
 
 class RunError(DeeplocError):
     """A run folder cannot be read, written or continued."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'? `` for the known name nearest to ``name``, or nothing.
+
+    Examples
+    --------
+    >>> nearest("negativ", ["negative", "positive"])
+    "did you mean 'negative'? "
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""

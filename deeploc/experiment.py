@@ -5,22 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deeploc import artefacts, plugins, report
-from deeploc.adapter import Adapter, ModelOptions
-from deeploc.audit import examine
-from deeploc.contrast import Contrast
-from deeploc.contrast_tasks import make_tasks
+from deeploc import atomic, plugins
+from deeploc.analysis.audit import examine
+from deeploc.analysis.evaluation import evaluate, network, plan
+from deeploc.analysis.localization import localize
+from deeploc.analysis.profile import profile
+from deeploc.analysis.tasks import make_tasks
+from deeploc.contrast.model import Contrast
+from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.responses import to_csv as profile_csv
+from deeploc.core.results import Score
+from deeploc.core.task import Task
+from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
-from deeploc.evaluation import evaluate, network, plan
-from deeploc.localization import localize
-from deeploc.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
-from deeploc.profiling import profiled
-from deeploc.results import Score
-from deeploc.runs import RunFolder, Saving
+from deeploc.progress import Silent, Watch
+from deeploc.report import html as report
+from deeploc.runs import files as artefacts
+from deeploc.runs.folder import RunFolder, Saving
+from deeploc.runs.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
 from deeploc.stimuli import Drawn, draw
-from deeploc.task import Task
-from deeploc.units import StatMap, UnitMask
-from deeploc.watch import Silent, Watch
+from deeploc.stimuli.stimulus import content_hash
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None 
     """
     watch = watch or Silent()
     drawn = stimuli_of(contrast, setup, watch)
-    tasks = make_tasks(contrast, setup, drawn.halves)
+    tasks = _tasks(contrast, setup, drawn.halves)
     run = _localize_into(contrast, setup, folder, drawn, watch, None)
     _evaluate(run, tasks, watch)
     drawn.tell(watch)
@@ -121,8 +125,13 @@ def evaluate_run(run: Run, watch: Watch | None = None) -> None:
     DeeplocError
         If a task cannot be made or measured.
     """
-    tasks = make_tasks(run.contrast, run.setup, run.halves)
+    tasks = _tasks(run.contrast, run.setup, run.halves)
     _evaluate(run, tasks, watch or Silent())
+
+
+def _tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]) -> list[Task]:
+    seed, limit, strict = setup.seed, setup.limit, setup.strict
+    return make_tasks(contrast, halves, seed=seed, limit=limit, strict=strict)
 
 
 def _localize_into(
@@ -153,14 +162,14 @@ def _localize_into(
         place.clear()
         artefacts.save_statmap(place.statmap, stat_map)
     artefacts.save_mask(place.mask, mask)
-    artefacts.write(place.units, artefacts.units_csv(mask, stat_map))
+    atomic.write(place.units, artefacts.units_csv(mask, stat_map))
     manifest = manifest_of(
         contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask, audit=audit
     )
     if "evaluate" in former and not fresh:
         manifest["evaluate"] = former["evaluate"]
     place.write_manifest(manifest)
-    manifest["profile"] = profiled(
+    manifest["profile"] = _profiled(
         place, adapter, contrast, (stat_map, mask), drawn.halves, manifest, former, watch
     )
     place.write_manifest(manifest)
@@ -213,7 +222,7 @@ def _evaluate(run: Run, tasks: Sequence[Task], watch: Watch) -> None:
             tick(1)
 
         evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
-    artefacts.write(run.folder.report, report.render(run.folder.path))
+    atomic.write(run.folder.report, report.render(run.folder.path))
 
 
 def _describe(task: Task, run: Run) -> dict[str, Any]:
@@ -222,3 +231,36 @@ def _describe(task: Task, run: Run) -> dict[str, Any]:
     selected = fingerprint(run.mask.selected.nonzero()[0].tolist())
     key = fingerprint([run.manifest["localize"]["fingerprint"], selected, items])
     return {"metrics": dict(task.metrics), "items": items, "key": key}
+
+
+def _profiled(
+    place: RunFolder,
+    adapter: Adapter,
+    contrast: Contrast,
+    found: tuple[StatMap, UnitMask],
+    halves: tuple[Stimuli, Stimuli],
+    manifest: Mapping[str, Any],
+    former: Mapping[str, Any],
+    watch: Watch,
+) -> dict[str, Any]:
+    """Write profile.csv of a run and return what its manifest says of it.
+
+    ``manifest`` is that of the localization, ``former`` that of an earlier run in the folder:
+    its profile is kept where it is of the same statistics, units and stimuli.
+    """
+    localizing, held_out = halves
+    stat_map, mask = found
+    hashes = {name: content_hash(stimuli) for name, stimuli in held_out.items()}
+    selected = mask.selected.nonzero()[0].tolist()
+    key = fingerprint([manifest["localize"]["fingerprint"], contrast.split, selected, hashes])
+    told: dict[str, Any] = former.get("profile") or {}
+    if told.get("key") == key and place.profile.exists():
+        return told
+    counts = {name: len(stimuli) for name, stimuli in localizing.items()}
+    seed = manifest["options"]["seed"]
+    with watch.progress("profiling", sum(map(len, held_out.values()))) as tick:
+        made = profile(
+            adapter, contrast, stat_map, mask, held_out, counts=counts, seed=seed, progress=tick
+        )
+    atomic.write(place.profile, profile_csv(made.responses))
+    return {**made.described(), "key": key}

@@ -1,70 +1,13 @@
-"""Find adapters and tasks by name, installed with deeploc or by anyone else.
-
-Listing imports nothing, so a broken or slow plugin costs nobody else anything; a plugin is
-imported when it is asked for.
-"""
+"""Models by address, modules in hand, and every installed plugin."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, get_args
+from importlib.metadata import EntryPoint
+from typing import Any
 
-from deeploc.adapter import Adapter, ModelOptions
-from deeploc.errors import AdapterError, DeeplocError, PluginError
-
-Group = Literal["deeploc.adapters", "deeploc.tasks"]
-GROUPS: tuple[Group, ...] = get_args(Group)
-
-
-def available(group: Group) -> dict[str, EntryPoint]:
-    """Return the installed plugins of a group by name, without importing any.
-
-    Raises
-    ------
-    PluginError
-        If two packages offer different plugins under one name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
-        if entry.name in found and entry.value != found[entry.name].value:
-            raise PluginError(
-                f"two packages offer {group} {entry.name!r}: "
-                f"{found[entry.name].value} and {entry.value}; uninstall one of them"
-            )
-        found[entry.name] = entry
-    return dict(sorted(found.items()))
-
-
-def load(group: Group, name: str) -> Any:
-    """Import and return the plugin ``name`` of ``group``.
-
-    Raises
-    ------
-    PluginError
-        If there is none of that name, or its import fails.
-    """
-    plugins = available(group)
-    if name not in plugins:
-        near = get_close_matches(name, plugins, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise PluginError(
-            f"no plugin named {name!r} in {group}; {hint}installed: {', '.join(plugins) or 'none'}"
-        )
-    try:
-        return plugins[name].load()
-    except DeeplocError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"plugin {name!r} ({origin(plugins[name])}, {plugins[name].value}) cannot be "
-            f"imported: {type(error).__name__}: {error}; repair or uninstall that package"
-        ) from error
-
-
-def origin(entry: EntryPoint) -> str:
-    """Return the distribution and version a plugin comes from."""
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown package"
+from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.entry_points import GROUPS, Group, available, load
+from deeploc.errors import AdapterError
 
 
 def load_model(address: str, options: ModelOptions | None = None) -> Adapter:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import Adapter, Batch
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Adapter, Batch
+from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.stimuli import Stimulus
-from deeploc.units import Layout, Site, UnitMask
 
 PerPosition = Float64[np.ndarray, "position site_unit"]
 Matrix = Float[np.ndarray, "stimulus unit"]
@@ -101,7 +101,7 @@ class ToyAdapter:
 def check_adapter(
     adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout | None = None
 ) -> None:
-    """Check that an adapter keeps what :class:`deeploc.adapter.Adapter` promises.
+    """Check that an adapter keeps what :class:`deeploc.core.adapter.Adapter` promises.
 
     For the tests of whoever writes one; a handful of ``stimuli`` of unequal length is enough.
     ``readout`` defaults to the mean over positions.
@@ -203,7 +203,7 @@ def _expect(kept: bool, broken: str) -> None:
 
 
 def _told(broken: str) -> str:
-    return f"the adapter breaks the contract of deeploc.adapter.Adapter: {broken}"
+    return f"the adapter breaks the contract of deeploc.core.adapter.Adapter: {broken}"
 
 
 class _Interrupted(Exception):

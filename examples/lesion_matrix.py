@@ -10,9 +10,9 @@ import argparse
 from collections.abc import Sequence
 
 import deeploc
-from deeploc.adapter import Adapter
-from deeploc.stimuli.builtin import generate
-from deeploc.units import UnitMask
+from deeploc.core.adapter import Adapter
+from deeploc.core.units import UnitMask
+from deeploc.generators.registry import generate
 
 ABILITIES = ("sentences", "arithmetic", "copying")
 N = 100

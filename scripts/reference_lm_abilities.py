@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from deeploc.stimuli.builtin import generate
+from deeploc.generators.registry import generate
 
 SEED = 0  # of the evaluation records; every seed of the generators is held out of training
 

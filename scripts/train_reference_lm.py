@@ -4,7 +4,7 @@
 
 GPT-2's layout, 4 blocks of 64 dimensions, trained from nothing on three kinds of text mixed:
 English from the grammar, small arithmetic, copying of non-words. Records that the generators
-give out are held out of training (`deeploc.stimuli.builtin`). At first only what can be
+give out are held out of training (`deeploc.generators.registry`). At first only what can be
 predicted is a target, because the abilities come sooner so; then every token, as in any
 language model. About fifteen minutes on one CPU core.
 """
@@ -36,9 +36,9 @@ from transformers import (
     set_seed,
 )
 
-from deeploc.stimuli.builtin.arithmetic import training_arithmetic
-from deeploc.stimuli.builtin.copying import training_copies
-from deeploc.stimuli.builtin.english import training_sentences
+from deeploc.generators.arithmetic import training_arithmetic
+from deeploc.generators.copying import training_copies
+from deeploc.generators.english.sentences import training_sentences
 
 END = "<|endoftext|>"  # begins and ends every text, and pads
 VOCABULARY = 1536

@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 from torch.nn.functional import cross_entropy, pad
 
-from deeploc.stimuli.builtin import generate
-from deeploc.stimuli.builtin.rendered import LABELS, training_pictures
+from deeploc.generators.images.rendered import LABELS, training_pictures
+from deeploc.generators.registry import generate
 
 SIZE = 64  # pixels
 NAMES = list(LABELS.values())  # of the classes, in their order

@@ -28,15 +28,15 @@ import torch
 import torchvision
 from PIL import Image
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import ModelOptions
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
-from deeploc.adapters._vision import ImageAdapter
-from deeploc.contrast import Readout
+from deeploc.adapters._image.adapter import ImageAdapter
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import DeeplocError
 from deeploc.stimuli import Stimulus
-from deeploc.units import Layout, UnitMask
 
 SIZE = 256  # pixels; the images themselves, the network crops them to its own size
 N_IMAGES = 3

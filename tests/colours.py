@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import Answers, Batch
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Answers, Batch
+from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
-from deeploc.stimuli.pictures import decode
-from deeploc.units import Layout, Site
+from deeploc.stimuli.image_decode import decode
 
 CLASSES = (
     ("red thing", "crimson"),

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeploc.units import Layout, Site, StatMap
+from deeploc.core.units import Layout, Site, StatMap
 
 
 @pytest.fixture

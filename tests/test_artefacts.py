@@ -5,9 +5,9 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
-from deeploc import artefacts
+from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import MaskError, RunError
-from deeploc.units import Layout, Site, StatMap, UnitMask
+from deeploc.runs import files as artefacts
 
 from .conftest import stat_map_of
 

@@ -13,17 +13,17 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tokenizers.normalizers import Replace
 
-from deeploc.adapter import Tokenizes
-from deeploc.adapters._tokens import encode
+from deeploc.adapters._text.tokens import encode
 from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import wrap
-from deeploc.audit import Audit, examine
-from deeploc.audit_tables import tables
+from deeploc.analysis.audit import Audit, examine
+from deeploc.analysis.confounds import confounds
 from deeploc.cli import main
-from deeploc.confounds import confounds
-from deeploc.contrast import Contrast, Readout, parse_comparison
+from deeploc.contrast.model import Contrast, Readout, parse_comparison
+from deeploc.core.adapter import Tokenizes
 from deeploc.errors import AdapterError
-from deeploc.report import render
+from deeploc.report.audit_tables import tables
+from deeploc.report.html import render
 from deeploc.stimuli import Drawn, Look, Stimulus, draw
 from deeploc.testing import ToyAdapter
 
@@ -451,7 +451,7 @@ def test_a_resumed_run_keeps_its_audit_current(
     """The statistics are reused, since the audit decides nothing; what it says is new."""
     localized()
     before = manifest_at(tmp_path / "run")
-    monkeypatch.setattr("deeploc.confounds.MEDIUM_EFFECT", 0.0)
+    monkeypatch.setattr("deeploc.analysis.confounds.MEDIUM_EFFECT", 0.0)
     again = localized()
     after = manifest_at(tmp_path / "run")
 

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from deeploc import contrast, stimuli
+from deeploc import stimuli
+from deeploc.contrast import model as contrast
 from deeploc.errors import ContrastError
 
 MINE = """\

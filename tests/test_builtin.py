@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli.builtin import GENERATORS, generate
-from deeploc.stimuli.builtin._draw import is_held_out, new_rng
-from deeploc.stimuli.builtin.arithmetic import ONE_IN, training_arithmetic
-from deeploc.stimuli.builtin.carrying import differences, is_fresh, sums
-from deeploc.stimuli.builtin.copying import training_copies
-from deeploc.stimuli.builtin.english import training_sentences
-from deeploc.stimuli.builtin.jabberwocky import FUNCTION_WORDS, ending_of
-from deeploc.stimuli.builtin.minimal_pairs import SUITES
-from deeploc.stimuli.builtin.nonwords import real_words
-from deeploc.stimuli.builtin.phrases import NOUNS, noun_phrase
-from deeploc.stimuli.builtin.theory_of_mind import HALVES
+from deeploc.generators.arithmetic import ONE_IN, training_arithmetic
+from deeploc.generators.carrying import differences, is_fresh, sums
+from deeploc.generators.copying import training_copies
+from deeploc.generators.english.jabberwocky import FUNCTION_WORDS, ending_of
+from deeploc.generators.english.minimal_pairs import SUITES
+from deeploc.generators.english.nonwords import real_words
+from deeploc.generators.english.phrases import NOUNS, noun_phrase
+from deeploc.generators.english.sentences import training_sentences
+from deeploc.generators.registry import GENERATORS, generate
+from deeploc.generators.rng import is_held_out, new_rng
+from deeploc.generators.theory_of_mind import HALVES
 
 HELD_OUT = ["sentences", "arithmetic", "copying"]
 
@@ -86,7 +86,7 @@ def test_records_are_unique(name: str) -> None:
 
 def test_records_do_not_depend_on_the_hash_seed() -> None:
     """Another PYTHONHASHSEED, which reorders sets, gives the same records."""
-    code = "from deeploc.stimuli.builtin import generate; print(generate('copying', 9, 0, {}))"
+    code = "from deeploc.generators.registry import generate; print(generate('copying', 9, 0, {}))"
 
     def run(seed: str) -> str:
         command = [sys.executable, "-c", code]

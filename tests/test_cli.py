@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from deeploc.cli import main
 from deeploc.cli._console import print_effects
-from deeploc.runs import RunFolder
+from deeploc.runs.folder import RunFolder
 
 CONTEXT = Context(main)
 

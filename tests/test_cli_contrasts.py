@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.contrast import available, load
-from deeploc.schema import contrast_schema
+from deeploc.contrast.model import available, load
+from deeploc.contrast.schema import contrast_schema
 
 
 def run(*arguments: str) -> Result:
@@ -40,7 +40,10 @@ def test_a_new_contrast_is_valid_as_it_is(modality: str, elsewhere: Path) -> Non
     assert first == "# yaml-language-server: $schema=./deeploc.schema.json"
     assert json.loads((elsewhere / "deeploc.schema.json").read_text()) == contrast_schema()
     assert run("check", "my-contrast.yaml").exit_code == 0
-    assert sorted(p.name for p in elsewhere.iterdir()) == ["deeploc.schema.json", path.name]
+    assert sorted(p.name for p in elsewhere.iterdir()) == [
+        "deeploc.schema.json",
+        path.name,
+    ]
 
 
 @pytest.mark.parametrize(("modality", "model"), [("text", "lm"), ("image", "cnn")])
@@ -71,7 +74,10 @@ def test_a_new_contrast_replaces_nothing(elsewhere: Path) -> None:
     ("name", "message"),
     [
         ("my contrast", "'my contrast' is no name; use letters, digits, '_' and '-', e.g. 'my-"),
-        ("nowhere/mine", "cannot write nowhere/deeploc.schema.json: No such file or directory; n"),
+        (
+            "nowhere/mine",
+            "cannot write nowhere/deeploc.schema.json: No such file or directory; n",
+        ),
         ("", "'.' is no name; write e.g. `deeploc new my-contrast`"),
         ("mine.txt", "'mine.txt' is no name; use letters, digits, '_' and '-', e.g. 'mine-txt'"),
     ],

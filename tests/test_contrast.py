@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
-from deeploc import contrast
-from deeploc.contrast import Comparison, Contrast, Select
+from deeploc.contrast import model as contrast
+from deeploc.contrast.model import Comparison, Contrast, Select
 from deeploc.errors import ContrastError
 
 MINIMAL = """\

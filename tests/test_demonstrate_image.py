@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy.special import softmax
 
+from deeploc.analysis.demonstration import Dose, Guess, continuations, guesses
 from deeploc.cli import main
 from deeploc.cli._console import print_guesses
-from deeploc.demonstrate import Dose, Guess, continuations, guesses
 from deeploc.errors import TaskError
 from deeploc.experiment import open_run
 from deeploc.stimuli import Stimulus

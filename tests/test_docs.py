@@ -7,8 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from deeploc import contrast, plugins
+from deeploc import entry_points
 from deeploc.cli import main
+from deeploc.contrast import model as contrast
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ def test_every_shipped_contrast_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
 
 
-@pytest.mark.parametrize("name", plugins.available("deeploc.tasks"))
+@pytest.mark.parametrize("name", entry_points.available("deeploc.tasks"))
 def test_every_task_is_in_the_readme(name: str) -> None:
     """And a task."""
     assert name in README

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from deeploc import stimuli
+from deeploc.contrast.sources import Download
 from deeploc.errors import ContrastError
 from deeploc.stimuli import Source, archives, download, transfer
-from deeploc.stimuli.sources import Download
 
 GOOD = b"text,kind\na b,S\nc d,N\n"
 SHA = hashlib.sha256(GOOD).hexdigest()

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from deeploc import select
-from deeploc.ablation import Ablation, parse_scale
-from deeploc.adapter import Adapter, ScoresText
-from deeploc.contrast import Ablate, Readout, Select
+from deeploc.analysis.evaluation import evaluate, network, plan
+from deeploc.contrast.model import Ablate, Readout, Select
+from deeploc.core import selection as select
+from deeploc.core.ablation import Ablation, parse_scale
+from deeploc.core.adapter import Adapter, ScoresText
+from deeploc.core.results import Cell, Measurement
+from deeploc.core.selection import random_like
+from deeploc.core.task import require
+from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.errors import TaskError
-from deeploc.evaluation import evaluate, network, plan
-from deeploc.results import Cell, Measurement
-from deeploc.select import random_like
 from deeploc.stimuli import Stimulus
-from deeploc.task import require
 from deeploc.testing import ToyAdapter
-from deeploc.units import Layout, StatMap, UnitMask
 
 from .conftest import stat_map_of
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from deeploc import contrast, stimuli
-from deeploc.contrast import Contrast
+from deeploc import stimuli
+from deeploc.contrast import model as contrast
+from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
 from deeploc.stimuli import Source
 
@@ -424,7 +425,7 @@ def test_by_name_and_then_from_the_cache() -> None:
 
 def test_the_six_emotion_contrasts_are_in_step() -> None:
     """They are one text, but for the emotion that is compared with the other five."""
-    folder = Path(contrast.__file__).parent / "contrasts" / "emotion"
+    folder = Path(contrast.__file__).parents[1] / "contrasts" / "emotion"
     texts = {path.stem: path.read_text() for path in folder.glob("*.yaml")}
     patterns = set()
     for emotion, text in texts.items():

@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deeploc import contrast, stimuli
+from deeploc import stimuli
 from deeploc.cli import main
-from deeploc.contrast import Contrast
+from deeploc.contrast import model as contrast
+from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
 from deeploc.stimuli import Source, Stimulus, Unreadable, download
-from deeploc.stimuli.hashes import content_hash
+from deeploc.stimuli.stimulus import content_hash
 
 ROOT = Path(__file__).parents[1]
 FLOC = ROOT.parent / "shared" / "assets" / "floc224"
@@ -821,9 +822,9 @@ def test_faces_reads_the_real_images() -> None:
 SEES = """
 import numpy as np
 from contextlib import contextmanager
-from deeploc.adapter import Batch
-from deeploc.stimuli.pictures import decode
-from deeploc.units import Layout, Site
+from deeploc.core.adapter import Batch
+from deeploc.stimuli.image_decode import decode
+from deeploc.core.units import Layout, Site
 
 
 class Colours:
@@ -913,8 +914,8 @@ def test_strict_runs_stop_before_the_model_loads(reds: Path) -> None:
 
 def test_strict_is_restored(reds: Path) -> None:
     """A run that was strict is strict when it is opened again."""
-    from deeploc.adapter import ModelOptions
-    from deeploc.manifest import Setup
+    from deeploc.core.adapter import ModelOptions
+    from deeploc.runs.manifest import Setup
 
     Path("red/05.jpg").unlink()
     command = ("localize", reds, "-m", "torch:deeploc_test_sees:Colours", "-o", "run")

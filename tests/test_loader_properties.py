@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from deeploc import stimuli
-from deeploc.contrast import Contrast
+from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stimuli.balance import quotas
+from deeploc.stimuli.sampling import quotas
 
 LABELS = ("joy", "fear", "love")
 Row = tuple[str, str]

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from deeploc import stats
-from deeploc.adapter import Batch
-from deeploc.contrast import Contrast, Readout
+from deeploc.analysis.localization import localize
+from deeploc.contrast.model import Contrast, Readout
+from deeploc.core import stats
+from deeploc.core.adapter import Batch
+from deeploc.core.units import Layout, Site, StatMap
 from deeploc.errors import AdapterError, ContrastError
-from deeploc.localization import localize
 from deeploc.stimuli import Stimulus
 from deeploc.testing import ToyAdapter, check_adapter
-from deeploc.units import Layout, Site, StatMap
 
 TEXTS = {
     "a": ["aab", "aaa", "ba", "abca", "aacb"],

@@ -49,4 +49,4 @@ def test_wheel_holds_every_module_and_data_file(wheel: set[str]) -> None:
 
     assert expected <= wheel
     assert "deeploc/reference/lm/model.safetensors" in wheel
-    assert "deeploc/templates/report.html.jinja" in wheel
+    assert "deeploc/report/report.html.jinja" in wheel

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Look, pictures
+from deeploc.stimuli import Look
+from deeploc.stimuli import image_decode as pictures
 
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
 """Two rows of three pixels, each its own colour."""

@@ -10,13 +10,13 @@ from math import comb, inf, nan
 import numpy as np
 import pytest
 
-from deeploc import plots
-from deeploc.contrast_parts import Comparison
-from deeploc.profile_figure import profile_figure
-from deeploc.responses import UNITS, Profile, Response
-from deeploc.results import Effect
-from deeploc.summary import row_of
-from deeploc.units import Layout, Site, StatMap, UnitMask
+from deeploc.contrast.comparison import Comparison
+from deeploc.core.responses import UNITS, Profile, Response
+from deeploc.core.results import Effect
+from deeploc.core.units import Layout, Site, StatMap, UnitMask
+from deeploc.report import figures as plots
+from deeploc.report.profile_figure import profile_figure
+from deeploc.report.text import row_of
 
 LAYOUT = Layout((*(Site(f"h.{i}", "block", 50) for i in range(3)), Site("h.0.mlp", "mlp", 20)))
 EFFECT = Effect(
@@ -168,6 +168,6 @@ def test_a_long_name_leaves_room_for_the_points():
 
 def test_importing_plots_does_not_import_matplotlib():
     """A command that draws nothing does not pay for matplotlib."""
-    code = "import sys, deeploc.report; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, deeploc.report.html; sys.exit('matplotlib' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deeploc import entry_points as named
 from deeploc import plugins
 from deeploc.errors import AdapterError, PluginError
 
@@ -81,7 +82,7 @@ def test_unknown_plugin_names_the_nearest() -> None:
     with pytest.raises(
         PluginError, match=r"no plugin named 'perplex' .*; did you mean 'perplexity'"
     ):
-        plugins.load("deeploc.tasks", "perplex")
+        named.load("deeploc.tasks", "perplex")
 
 
 @pytest.mark.parametrize("address", ["gpt2", "hf:", ""])
@@ -100,5 +101,5 @@ def test_every_shipped_module_is_a_plugin(group: plugins.Group) -> None:
     declared = {e.module for e in entry_points(group=group) if e.module.startswith(group)}
 
     assert modules == declared
-    for name in plugins.available(group):
-        assert callable(plugins.load(group, name))
+    for name in named.available(group):
+        assert callable(named.load(group, name))

@@ -13,18 +13,18 @@ import pytest
 from scipy import stats as reference
 
 from deeploc import plugins
-from deeploc.adapter import Adapter, Batch, ModelOptions
-from deeploc.contrast import Contrast, Readout, load
+from deeploc.analysis.evaluation import network, plan
+from deeploc.analysis.localization import layout_of, localize
+from deeploc.analysis.profile import profile, standard
+from deeploc.contrast.model import Contrast, Readout, load
+from deeploc.core.adapter import Adapter, Batch, ModelOptions
+from deeploc.core.responses import Preference, Profile, Response, to_csv
+from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.errors import RunError
-from deeploc.evaluation import network, plan
 from deeploc.experiment import Run, evaluate_run, localize_run, open_run
-from deeploc.localization import layout_of, localize
-from deeploc.manifest import Setup
-from deeploc.profiling import profile, standard
-from deeploc.responses import Preference, Profile, Response, to_csv
+from deeploc.runs.manifest import Setup
 from deeploc.stimuli import Stimulus, draw
 from deeploc.testing import ToyAdapter
-from deeploc.units import Layout, StatMap, UnitMask
 
 from .conftest import REAL, UNREAL
 from .test_localization import Wide, contrast

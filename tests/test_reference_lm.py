@@ -7,11 +7,11 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as TokenizerBase
 
-from deeploc.adapter import ModelOptions
 from deeploc.adapters import reference
+from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
-from deeploc.stimuli.builtin import generate
-from deeploc.stimuli.builtin.minimal_pairs import SUITES
+from deeploc.generators.english.minimal_pairs import SUITES
+from deeploc.generators.registry import generate
 
 FOLDER = str(files("deeploc") / "reference" / "lm")
 SEED = 2024  # not the one the training script reports on

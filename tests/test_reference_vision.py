@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from deeploc.stimuli.builtin import generate
-from deeploc.stimuli.builtin.rendered import LABELS
+from deeploc.generators.images.rendered import LABELS
+from deeploc.generators.registry import generate
 
 FOLDERS = {name: Path(str(files("deeploc") / "reference" / name)) for name in ("cnn", "vit")}
 SEED = 2024  # not the one the training script reports on

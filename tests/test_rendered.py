@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeploc.cache import cache_root
 from deeploc.errors import ContrastError
-from deeploc.stimuli.builtin import generate
-from deeploc.stimuli.builtin import rendered as module
-from deeploc.stimuli.builtin._draw import new_rng
-from deeploc.stimuli.builtin.rendered import LABELS, renderer, training_pictures
-from deeploc.stimuli.cache import cache_root
-from deeploc.stimuli.rendering import PAINTERS, render, surroundings
-from deeploc.stimuli.rendering.canvas import Canvas
-from deeploc.stimuli.rendering.surroundings import flattened, photographed
+from deeploc.generators.images import rendered as module
+from deeploc.generators.images import surroundings
+from deeploc.generators.images.canvas import Canvas
+from deeploc.generators.images.drawing import PAINTERS, render
+from deeploc.generators.images.rendered import LABELS, renderer, training_pictures
+from deeploc.generators.images.surroundings import flattened, photographed
+from deeploc.generators.registry import generate
+from deeploc.generators.rng import new_rng
 
 RED = (200, 0, 0)
 
@@ -216,11 +217,11 @@ def test_a_changed_renderer_has_a_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its folder is named by a hash over the source of every module that decides a pixel."""
-    copy = tmp_path / "stimuli"
-    shutil.copytree(str(files("deeploc.stimuli")), copy)
+    copy = tmp_path / "generators"
+    shutil.copytree(str(files("deeploc.generators")), copy)
     monkeypatch.setattr(module, "files", lambda _: copy)
     names = {renderer.__wrapped__()}
-    for name in ("rendering/palette.py", "rendering/__init__.py", "builtin/_draw.py"):
+    for name in ("images/palette.py", "images/drawing.py", "rng.py"):
         with (copy / name).open("a") as code:
             code.write("# changed\n")
         names.add(renderer.__wrapped__())

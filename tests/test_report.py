@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc import artefacts
+from deeploc.atomic import write, write_json
+from deeploc.core.responses import Response
+from deeploc.core.responses import to_csv as profile_csv
+from deeploc.core.results import Score, to_csv
+from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import RunError
-from deeploc.report import render
-from deeploc.responses import Response
-from deeploc.responses import to_csv as profile_csv
-from deeploc.results import Score, to_csv
-from deeploc.units import Layout, Site, StatMap, UnitMask
+from deeploc.report.html import render
+from deeploc.runs import files as artefacts
 
 LAYOUT = Layout(
     (
@@ -97,9 +98,9 @@ def write_run(folder: Path) -> Path:
     mask = UnitMask(LAYOUT, selected)
     artefacts.save_statmap(folder / "statmap.safetensors", stat_map)
     artefacts.save_mask(folder / "mask.safetensors", mask)
-    artefacts.write(folder / "units.csv", artefacts.units_csv(mask, stat_map))
-    artefacts.write(folder / "scores.csv", to_csv(scores()))
-    artefacts.write_json(folder / "manifest.json", MANIFEST)
+    write(folder / "units.csv", artefacts.units_csv(mask, stat_map))
+    write(folder / "scores.csv", to_csv(scores()))
+    write_json(folder / "manifest.json", MANIFEST)
     return folder
 
 
@@ -112,7 +113,7 @@ def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = run / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
-    artefacts.write_json(path, manifest)
+    write_json(path, manifest)
 
 
 class Page(HTMLParser):
@@ -198,7 +199,7 @@ def test_a_bare_manifest_is_enough(run: Path):
     """Keys that an older or foreign run lacks are left out of the page."""
     (run / "units.csv").unlink()
     (run / "scores.csv").unlink()
-    artefacts.write_json(run / "manifest.json", {"schema": 1})
+    write_json(run / "manifest.json", {"schema": 1})
 
     assert "Functional localizer" in Page(render(run)).text
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deeploc.results import Cell, Effect, Measurement, Score, effects, from_csv, score, to_csv
+from deeploc.core.results import Cell, Effect, Measurement, Score, effects, from_csv, score, to_csv
 
 ABLATED = Cell("block", "zero", 1.0, "top")
 

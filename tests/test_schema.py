@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from deeploc.contrast import Contrast, available
+from deeploc.contrast.model import Contrast, available
+from deeploc.contrast.schema import contrast_schema
 from deeploc.errors import ContrastError
-from deeploc.schema import contrast_schema
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("*.yaml"))
-TEMPLATES = sorted(Path(str(files("deeploc") / "templates")).glob("*.yaml"))
+TEMPLATES = sorted(Path(str(files("deeploc.contrast") / "templates")).glob("*.yaml"))
 
 VALID: Mapping[str, Any] = {
     "name": "mine",

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deeploc import select
-from deeploc.units import Layout, Site, StatMap, UnitMask
+from deeploc.core import selection as select
+from deeploc.core.units import Layout, Site, StatMap, UnitMask
 
 from .conftest import stat_map_of
 

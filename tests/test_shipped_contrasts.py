@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeploc import contrast, stimuli
-from deeploc.contrast import Contrast
+from deeploc import stimuli
+from deeploc.contrast import model as contrast
+from deeploc.contrast.model import Contrast
 from deeploc.stimuli import Source, Stimulus
 
 TOMLOC = Path(__file__).parents[1].parent / "shared" / "assets" / "stimuli" / "tomloc"

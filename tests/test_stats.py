@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats as reference
 
-from deeploc import stats
-from deeploc.stats import (
+from deeploc.core import stats
+from deeploc.core.stats import (
     Moments,
     benjamini_hochberg,
     cohens_d,

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeploc import contrast, stimuli
-from deeploc.contrast import Contrast
+from deeploc import stimuli
+from deeploc.contrast import model as contrast
+from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Source, Stimulus, builtin
+from deeploc.generators import registry as builtin
+from deeploc.stimuli import Source, Stimulus
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 LANGLOC = SHARED / "assets" / "stimuli" / "langloc"

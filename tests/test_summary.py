@@ -6,9 +6,9 @@ from math import inf, nan
 
 import pytest
 
-from deeploc.responses import Preference, Profile, Response
-from deeploc.results import Effect
-from deeploc.summary import (
+from deeploc.core.responses import Preference, Profile, Response
+from deeploc.core.results import Effect
+from deeploc.report.text import (
     MAX_TOLD,
     at_one_dose,
     condensed,

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 import pytest
 
-from deeploc.svg import inline_svg
+from deeploc.report.svg import inline_svg
 
 
 def draw(figure: Any) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import Batch
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Batch
+from deeploc.core.units import UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.stimuli import Stimulus
 from deeploc.testing import ToyAdapter, check_adapter
-from deeploc.units import UnitMask
 
 STIMULI = [Stimulus(f"texts:{i}", text) for i, text in enumerate(["abba", "zoo, bar", "c", "tt"])]
 

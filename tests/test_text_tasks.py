@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.optimize import minimize
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import Adapter, Batch, TextRequest, TextScore
 from deeploc.adapters.hf import HFAdapter
-from deeploc.contrast import Contrast, Readout, load
-from deeploc.contrast_tasks import make_tasks
+from deeploc.analysis.tasks import make_tasks
+from deeploc.contrast.model import Contrast, Readout, load
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Adapter, Batch, TextRequest, TextScore
+from deeploc.core.results import Measurement
+from deeploc.core.task import Task, TaskContext
+from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import ContrastError, TaskError
 from deeploc.experiment import run_all, stimuli_of
-from deeploc.manifest import Setup
 from deeploc.plugins import load_model
-from deeploc.results import Measurement
+from deeploc.runs.manifest import Setup
 from deeploc.stimuli import Stimulus
-from deeploc.task import Task, TaskContext
 from deeploc.tasks import choice, text_probe
 from deeploc.tasks._template import Template
 from deeploc.testing import ToyAdapter
-from deeploc.units import Layout, Site, UnitMask
 
 from .adapters.conftest import model_of, tokenizer_of
 from .test_probe import naive_loss
@@ -662,10 +662,10 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
     def fault(*changes: str) -> str:
         contrast: Contrast = load(both, changes)
         with pytest.raises(ContrastError) as error:
-            make_tasks(contrast, setup, stimuli_of(contrast, setup).halves)
+            make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)
         return str(error.value)
 
-    assert len(make_tasks(contrast, setup, stimuli_of(contrast, setup).halves)) == 2
+    assert len(make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)) == 2
     assert fault("evaluate=[perplexty]").startswith(
         "--set evaluate=[perplexty]: no plugin named 'perplexty' in deeploc.tasks; "
         "did you mean 'perplexity'? installed: "
@@ -687,7 +687,7 @@ def test_reference_lm_tells_sentences_from_nonwords() -> None:
     limits = [f"conditions.{name}.limit=60" for name in ("sentences", "nonwords")]
     contrast = load("language", ["evaluate=[text-probe]", *limits])
     setup = Setup("reference:lm")
-    (task,) = make_tasks(contrast, setup, stimuli_of(contrast, setup).halves)
+    (task,) = make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)
     adapter = load_model("reference:lm")
     intact = measured(task, adapter)
     last = np.zeros(adapter.sites.n_units, dtype=bool)

@@ -15,18 +15,18 @@ from pydantic import ValidationError
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import Answers
-from deeploc.contrast import Ablate
+from deeploc.analysis.evaluation import evaluate, plan
+from deeploc.contrast.model import Ablate
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Answers
+from deeploc.core.results import Measurement, effects
+from deeploc.core.task import Task, TaskContext
+from deeploc.core.units import UnitMask
 from deeploc.errors import ContrastError, TaskError
-from deeploc.evaluation import evaluate, plan
-from deeploc.results import Measurement, effects
 from deeploc.stimuli import Stimulus
-from deeploc.task import Task, TaskContext
 from deeploc.tasks import accuracy, category_probe, label_stability
 from deeploc.tasks._classes import Names
 from deeploc.testing import ToyAdapter
-from deeploc.units import UnitMask
 
 from .colours import CLASSES, CONDITIONS, WEIGHTS, ColourAdapter, paint, paint_all
 from .conftest import stat_map_of

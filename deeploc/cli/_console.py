@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from deeploc.demonstrate import Guess
-    from deeploc.responses import Response, Units
-    from deeploc.results import Effect
-    from deeploc.runs import RunFolder
+    from deeploc.analysis.demonstration import Guess
+    from deeploc.core.responses import Response, Units
+    from deeploc.core.results import Effect
+    from deeploc.runs.folder import RunFolder
 
 _SHOWN: "tuple[Units, Units]" = ("selected", "random")
 
@@ -105,7 +105,7 @@ def profile_json(run: "RunFolder") -> dict[str, Any] | None:
 
 def print_profile(run: "RunFolder") -> None:
     """Print the z of every condition, selected and random units, and the contrast tested on it."""
-    from deeploc.summary import tell_test
+    from deeploc.report.text import tell_test
 
     profile = run.read_profile()
     if profile is None:
@@ -133,7 +133,7 @@ def _z(row: "Response") -> str:
 
 def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
     """Print a table per kind of site and mode: the main metric of each task at every dose."""
-    from deeploc.summary import condensed, main_effects
+    from deeploc.report.text import condensed, main_effects
 
     main = main_effects(effects, run.better())
     told = main if verbose else condensed(main, run.read_comparison().positive)
@@ -160,7 +160,7 @@ def _order(block: "Sequence[Effect]", effect: "Effect") -> int:
 
 
 def _row(effect: "Effect") -> list[str]:
-    from deeploc.summary import number
+    from deeploc.report.text import number
 
     controls = effect.controls
     middle = number(median(controls)) if controls else "-"

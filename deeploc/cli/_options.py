@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from deeploc.adapter import ModelOptions
-    from deeploc.contrast import Contrast
-    from deeploc.manifest import Setup
+    from deeploc.contrast.model import Contrast
+    from deeploc.core.adapter import ModelOptions
+    from deeploc.runs.manifest import Setup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -151,7 +151,7 @@ def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
     """Return those of ``options`` that are model options: device, dtype, weights and so on."""
     from dataclasses import fields
 
-    from deeploc.adapter import ModelOptions
+    from deeploc.core.adapter import ModelOptions
 
     names = {field.name for field in fields(ModelOptions)}
     return ModelOptions(**{k: v for k, v in {**options, **more}.items() if k in names})
@@ -165,8 +165,8 @@ def resolve(
     import shlex
     import sys
 
-    from deeploc.contrast import load
-    from deeploc.manifest import Setup
+    from deeploc.contrast.model import load
+    from deeploc.runs.manifest import Setup
 
     changes = ("overrides", "sites", "percent", "mode", "controls", "tasks")
     described = load(contrast, overrides_of(**{k: options[k] for k in changes if k in options}))

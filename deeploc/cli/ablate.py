@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from deeploc.cli import _options
 
 if TYPE_CHECKING:
-    from deeploc.demonstrate import Dose
+    from deeploc.analysis.demonstration import Dose
     from deeploc.experiment import Run
 
 
@@ -43,7 +43,7 @@ def command(
     Side by side, from one seed; the control holds as many random units in each site.
     """
     _check(prompt, image)
-    from deeploc.demonstrate import Dose
+    from deeploc.analysis.demonstration import Dose
     from deeploc.experiment import open_run
 
     opened = open_run(run, _options.hardware_of({**options, "seed": 0}))
@@ -69,8 +69,8 @@ def _check(prompt: str | None, image: Path | None) -> None:
 def _continue(
     run: "Run", prompt: str, dose: "Dose", sampling: dict[str, Any], as_json: bool
 ) -> None:
+    from deeploc.analysis.demonstration import continuations
     from deeploc.cli._console import print_columns, print_json
-    from deeploc.demonstrate import continuations
 
     texts = continuations(run, prompt, dose, **sampling)
     if as_json:
@@ -82,8 +82,8 @@ def _continue(
 def _name(run: "Run", image: Path, dose: "Dose", seed: int, as_json: bool) -> None:
     from dataclasses import asdict
 
+    from deeploc.analysis.demonstration import guesses
     from deeploc.cli._console import print_guesses, print_json
-    from deeploc.demonstrate import guesses
     from deeploc.stimuli import Stimulus
 
     found = guesses(run, Stimulus(image.name, image.absolute()), dose, seed=seed)

@@ -9,9 +9,9 @@ import click
 from deeploc.cli import _options
 
 if TYPE_CHECKING:
-    from deeploc.audit import Audit
+    from deeploc.analysis.audit import Audit
+    from deeploc.core.task import Task
     from deeploc.stimuli import Drawn
-    from deeploc.task import Task
 
 _WIDTH = 100
 _MOST_NAME = 24
@@ -36,20 +36,22 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     Reads its stimuli and the items of its tasks too, shows two of each condition, and warns of
     what differs enough between the two sides to explain the contrast by itself.
     """
-    from deeploc.audit import examine
+    from deeploc.analysis.audit import examine
+    from deeploc.analysis.tasks import make_tasks
     from deeploc.cli._console import Console
-    from deeploc.contrast import load
-    from deeploc.contrast_tasks import make_tasks
+    from deeploc.contrast.model import load
     from deeploc.experiment import stimuli_of
-    from deeploc.manifest import Setup
     from deeploc.plugins import load_model
+    from deeploc.runs.manifest import Setup
 
     described = load(contrast)
     hardware = _options.hardware_of({}, seed=options["seed"])
     setup = Setup("", hardware, options["limit"], options["stimuli"], strict=options["strict"])
     watch = Console()
     drawn = stimuli_of(described, setup, watch)
-    tasks = make_tasks(described, setup, drawn.halves)
+    tasks = make_tasks(
+        described, drawn.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
+    )
     adapter = load_model(model, hardware) if model else None
     audit = examine(described, drawn, adapter)
     (_print_json if as_json else _print)(contrast, drawn, audit, tasks)
@@ -57,8 +59,8 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
 
 
 def _print(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]") -> None:
-    from deeploc.audit_tables import tables
     from deeploc.cli._console import print_table
+    from deeploc.report.audit_tables import tables
 
     print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(drawn))
     for head, rows in tables(audit.to_json()):

@@ -9,8 +9,8 @@ import click
 from deeploc.cli import _options
 
 if TYPE_CHECKING:
-    from deeploc.catalogue import Holding
-    from deeploc.contrast import Contrast
+    from deeploc.analysis.catalogue import Holding
+    from deeploc.contrast.model import Contrast
 
 
 @click.command("contrasts")
@@ -34,8 +34,8 @@ def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool
             raise click.UsageError("--stimuli and --yaml go with the NAME of a contrast")
         _list(as_json)
         return
-    from deeploc.catalogue import holdings
-    from deeploc.contrast import load
+    from deeploc.analysis.catalogue import holdings
+    from deeploc.contrast.model import load
 
     contrast = load(name)
     if as_yaml:
@@ -52,7 +52,7 @@ def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool
 def _print_json(contrast: "Contrast", held: "list[Holding]") -> None:
     from dataclasses import asdict
 
-    from deeploc.catalogue import needs
+    from deeploc.analysis.catalogue import needs
     from deeploc.cli._console import print_json
 
     told = {h.condition: {k: v for k, v in asdict(h).items() if k != "condition"} for h in held}
@@ -60,9 +60,9 @@ def _print_json(contrast: "Contrast", held: "list[Holding]") -> None:
 
 
 def _list(as_json: bool) -> None:
-    from deeploc.catalogue import needs
+    from deeploc.analysis.catalogue import needs
     from deeploc.cli._console import print_json, print_table, width
-    from deeploc.contrast import available, load
+    from deeploc.contrast.model import available, load
 
     shipped = [(name, load(name)) for name in available()]
     rows = [{"name": n, "modality": c.modality, "needs": needs(c)} for n, c in shipped]
@@ -79,7 +79,7 @@ def _list(as_json: bool) -> None:
 
 
 def _show(typed: str, contrast: "Contrast", held: "list[Holding]") -> None:
-    from deeploc.catalogue import needs
+    from deeploc.analysis.catalogue import needs
     from deeploc.cli._console import print_paragraph
 
     print_paragraph(f"{contrast.name}: {contrast.title}")

@@ -17,8 +17,8 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="RUN/mask.npy by default.")
 def command(run: Path, kind: str, output: Path | None) -> None:
     """Write a mask in a format that other tools read."""
-    from deeploc import artefacts
-    from deeploc.runs import RunFolder
+    from deeploc.runs import files as artefacts
+    from deeploc.runs.folder import RunFolder
 
     del kind  # the one choice there is
     target = output or run / "mask.npy"

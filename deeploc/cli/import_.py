@@ -25,9 +25,9 @@ def command(
     The statistics of the imported units are computed with --contrast, so that the run can be
     evaluated with every mode and control.
     """
-    from deeploc.artefacts import import_llm_localization
     from deeploc.cli._console import Console
     from deeploc.experiment import localize_run
+    from deeploc.runs.files import import_llm_localization
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     described = described.changed(["read.sites=block", "ablate.percent=null"])

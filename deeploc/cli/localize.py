@@ -21,7 +21,7 @@ def command(
     """Find the units: statistics and mask, no ablation."""
     from deeploc.cli._console import Console, print_json, print_profile, print_table, profile_json
     from deeploc.experiment import localize_run
-    from deeploc.summary import number
+    from deeploc.report.text import number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     run = localize_run(described, setup, folder, Console(quiet))

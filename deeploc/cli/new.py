@@ -25,7 +25,7 @@ def command(name: str, modality: str, output: Path | None) -> None:
     """
     import shlex
 
-    from deeploc.scaffold import new_contrast
+    from deeploc.contrast.scaffold import new_contrast
 
     path = new_contrast(Path(name), modality, output)
     typed = shlex.quote(str(path))

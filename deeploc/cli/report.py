@@ -9,9 +9,10 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
     """Write RUN/report.html anew from the files of a run."""
-    from deeploc import artefacts, report
-    from deeploc.runs import RunFolder
+    from deeploc import atomic
+    from deeploc.report import html as report
+    from deeploc.runs.folder import RunFolder
 
     folder = RunFolder(run)
-    artefacts.write(folder.report, report.render(run))
+    atomic.write(folder.report, report.render(run))
     click.echo(str(folder.report))

@@ -7,6 +7,6 @@ import click
 def command() -> None:
     """Print the JSON Schema of contrast files, for editors."""
     from deeploc.cli._console import print_json
-    from deeploc.schema import contrast_schema
+    from deeploc.contrast.schema import contrast_schema
 
     print_json(contrast_schema())

@@ -1,11 +1,10 @@
 """Stimuli: where they come from, how they are read, and how they are divided."""
 
-from deeploc.stimuli.drawing import Drawn, draw
-from deeploc.stimuli.halves import split_half
-from deeploc.stimuli.images import Unreadable, readable
-from deeploc.stimuli.loading import load
+from deeploc.contrast.sources import Source
+from deeploc.stimuli.image_files import Unreadable, readable
+from deeploc.stimuli.load import Drawn, draw, load
 from deeploc.stimuli.reading import records
-from deeploc.stimuli.sources import Source, sample
+from deeploc.stimuli.sampling import sample, split_half
 from deeploc.stimuli.stimulus import Look, Record, Stimulus
 
 __all__ = [

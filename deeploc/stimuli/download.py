@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from deeploc.cache import OFFLINE, cache_root, offline
+from deeploc.contrast.sources import Download
 from deeploc.errors import ContrastError
+from deeploc.progress import Silent, Watch
 from deeploc.stimuli import archives, tables, transfer
-from deeploc.stimuli.cache import cache_root
-from deeploc.stimuli.hashes import sha256_of
-from deeploc.stimuli.offline import OFFLINE, offline
-from deeploc.stimuli.sources import Download
+from deeploc.stimuli.stimulus import sha256_of
 from deeploc.stimuli.threads import threads
 from deeploc.stimuli.transfer import Failed
-from deeploc.watch import Silent, Watch
 
 CONNECTIONS = 6
 """How many files are fetched, or checked against their hash, at a time."""

@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from deeploc.cache import OFFLINE, offline
+from deeploc.contrast.sources import Source
 from deeploc.errors import ContrastError
 from deeploc.stimuli import arrow, labels
-from deeploc.stimuli.offline import OFFLINE, offline
-from deeploc.stimuli.sources import Source
 from deeploc.stimuli.stimulus import Record, Table, cell
 from deeploc.stimuli.tables import checked
 
@@ -35,7 +35,7 @@ def read(source: Source, base: Path) -> Table:
     """Return the rows of a ``hub`` source, with ids ``NAME/CONFIG/SPLIT:ROW`` (counted from 0).
 
     A folder below ``base`` of that name is read in place of the hub. Where the hub cannot be
-    asked, or must not be (`deeploc.stimuli.offline`), what `datasets` has in its cache is used, if
+    asked, or must not be (`deeploc.cache`), what `datasets` has in its cache is used, if
     it is of the revision asked for. With ``streaming`` only the first rows that ``where`` keeps
     are read, as many as ``limit`` says.
 

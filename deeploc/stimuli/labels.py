@@ -3,37 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from deeploc.contrast.labels import name_of
 from deeploc.errors import ContrastError
 from deeploc.stimuli.stimulus import Record, cell
-from deeploc.strict import nearest
 
 Names = Mapping[str, Sequence[str]]
 """Column -> the names of 0, 1, 2 …"""
 
 UNLABELLED = "-1"
 """Stands for "no label" in a column whose data set names the others (the hub's convention)."""
-
-_MOST_DIGITS = 9
-
-
-def name_of(said: str, names: Sequence[str]) -> str:
-    """Return the label that a name or a number counted from 0 stands for; a name comes first.
-
-    Raises
-    ------
-    ValueError
-        If it is neither; lists the labels that exist.
-    """
-    text = said.strip()
-    if text in names:
-        return text
-    number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
-    if number and int(text) < len(names):
-        return names[int(text)]
-    raise ValueError(
-        f"there is no label {text[:40]!r}; {nearest(text[:40], names)}there are: "
-        f"{', '.join(names)} (or 0 to {len(names) - 1})"
-    )
 
 
 def named(rows: Iterable[Record], declared: Names, own: Names) -> list[Record]:

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deeploc.errors import ContrastError
-from deeploc.stimuli import copies, download, hub, images, labels, pictures, tables
-from deeploc.stimuli.builtin import generate
-from deeploc.stimuli.sources import Builtin, Download, Source, sample
+from deeploc.contrast.sources import Builtin, Download, Source
+from deeploc.errors import ContrastError, nearest
+from deeploc.generators.registry import generate
+from deeploc.progress import Watch
+from deeploc.stimuli import download, hub, labels, tables
+from deeploc.stimuli import hub_folder as copies
+from deeploc.stimuli import image_decode as pictures
+from deeploc.stimuli import image_files as images
+from deeploc.stimuli.sampling import sample
 from deeploc.stimuli.stimulus import Record, Table, cell
-from deeploc.strict import nearest
-from deeploc.watch import Watch
 
 
 def records(

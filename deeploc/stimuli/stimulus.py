@@ -1,11 +1,11 @@
 """What is shown to a model, and the row it comes from."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeploc.errors import ContrastError
-from deeploc.strict import nearest
+from deeploc.errors import ContrastError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +89,22 @@ class Table:
     records: Sequence[Record]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     whole: bool = True
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(stimuli: Iterable[Stimulus]) -> str:
+    """Return the sha256 of what the stimuli show, in order: texts, or the sha256 of files."""
+    digest = hashlib.sha256()
+    for stimulus in stimuli:
+        content = stimulus.content
+        if isinstance(content, Path):
+            data = bytes.fromhex(stimulus.sha256 or sha256_of(content))
+        else:
+            data = content.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from deeploc.contrast.sources import as_text
 from deeploc.errors import ContrastError
 from deeploc.stimuli import arrow
-from deeploc.stimuli.delimited import MAX_CELL, comma, tab
-from deeploc.stimuli.sources import as_text
 from deeploc.stimuli.stimulus import Record
-from deeploc.stimuli.texts import Rows, by_file, by_line, labelled, lines_of
+from deeploc.stimuli.texts import MAX_CELL, Rows, by_file, by_line, comma, labelled, lines_of, tab
 
 Txt = Literal["line", "file", "labelled"]
 """How .txt files are read."""

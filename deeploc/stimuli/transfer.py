@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from deeploc.stimuli.hashes import sha256_of
+from deeploc.stimuli.stimulus import sha256_of
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a transfer is given up."""

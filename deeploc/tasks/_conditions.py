@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deeploc.adapter import Adapter
+from deeploc.core.adapter import Adapter
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
-from deeploc.results import Better, Measurement
 from deeploc.stimuli import Stimulus
-from deeploc.task import TaskContext
 
 from ._probe import Probe, fit
 from ._shown import Shown, held_out, prepared

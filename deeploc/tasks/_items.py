@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
 from deeploc.stimuli import Record, Source, Stimulus, readable, records, sample
-from deeploc.stimuli.images import shown
-from deeploc.task import TaskContext
+from deeploc.stimuli.image_files import shown
 
 _log = logging.getLogger(__name__)
 

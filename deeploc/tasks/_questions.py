@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from deeploc.adapter import TextRequest
-from deeploc.errors import TaskError
+from deeploc.contrast.validation import StrictModel, Text
+from deeploc.core.adapter import TextRequest
+from deeploc.core.task import TaskContext
+from deeploc.errors import TaskError, nearest
 from deeploc.stimuli import Record, Stimulus
-from deeploc.strict import StrictModel, Text, nearest
-from deeploc.task import TaskContext
 
 from ._items import items
 from ._shown import Shown

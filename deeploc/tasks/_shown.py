@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Int
 
-from deeploc.adapter import Adapter, Answers, Classifies
-from deeploc.errors import TaskError
+from deeploc.contrast.validation import StrictModel, Texts
+from deeploc.core.adapter import Adapter, Answers, Classifies
+from deeploc.core.task import require
+from deeploc.errors import TaskError, nearest
 from deeploc.stimuli import Stimulus, split_half
-from deeploc.stimuli.hashes import content_hash
-from deeploc.strict import StrictModel, Texts, nearest
-from deeploc.task import require
+from deeploc.stimuli.stimulus import content_hash
 
 T = TypeVar("T")
 

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BeforeValidator, Field
 
-from deeploc.adapter import Adapter, Classifies
+from deeploc.contrast.sources import as_text
+from deeploc.contrast.validation import StrictModel, Text, as_list
+from deeploc.core.adapter import Adapter, Classifies
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
-from deeploc.results import Better, Measurement
-from deeploc.stimuli.sources import as_text
-from deeploc.strict import StrictModel, Text, as_list
-from deeploc.task import TaskContext, require
 
 from ._classes import Names
 from ._items import fingerprint, labelled

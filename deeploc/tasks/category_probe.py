@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deeploc.adapter import Adapter, Classifies
+from deeploc.core.adapter import Adapter, Classifies
+from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Stimulus
-from deeploc.task import TaskContext, require
 
 from ._conditions import ConditionProbe, halves
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from deeploc.adapter import Adapter, ScoresText, TextRequest
+from deeploc.core.adapter import Adapter, ScoresText, TextRequest
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
-from deeploc.results import Better, Measurement
-from deeploc.task import TaskContext, require
 
 from ._items import fingerprint
 from ._questions import KEYS, Asked, Question, Words, over_contrast, over_items

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from deeploc.adapter import Adapter, ScoresText, TextRequest
-from deeploc.results import Better, Measurement
-from deeploc.task import TaskContext, require
+from deeploc.core.adapter import Adapter, ScoresText, TextRequest
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext, require
 
 from ._items import fingerprint, items
 

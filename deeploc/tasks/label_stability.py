@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy.special import log_softmax
 
-from deeploc.adapter import Adapter
+from deeploc.core.adapter import Adapter
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
-from deeploc.results import Better, Measurement
-from deeploc.task import TaskContext
 
 from ._shown import Shown, held_out, prepared
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from deeploc.adapter import Adapter, ScoresText, TextRequest
-from deeploc.results import Better, Measurement
+from deeploc.core.adapter import Adapter, ScoresText, TextRequest
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Record
-from deeploc.task import TaskContext, require
 
 from ._items import fingerprint, items
 

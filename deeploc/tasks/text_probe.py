@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from deeploc.adapter import Adapter
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.adapter import Adapter
+from deeploc.core.task import TaskContext
+from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
-from deeploc.task import TaskContext
-from deeploc.units import Layout
 
 from ._conditions import ConditionProbe, halves
 from ._shown import Shown

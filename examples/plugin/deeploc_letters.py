@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import deeploc
-from deeploc.adapter import Adapter, ModelOptions
-from deeploc.contrast import Readout
-from deeploc.results import Measurement
-from deeploc.task import TaskContext
+from deeploc.contrast.model import Readout
+from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.results import Measurement
+from deeploc.core.task import TaskContext
 
 
 class Letters(nn.Module):

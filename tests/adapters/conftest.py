@@ -12,11 +12,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from deeploc.adapter import Adapter, ModelOptions
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
-from deeploc.units import Layout
 
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()

@@ -4,10 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeploc.adapters._batching import bucketed, each_batch, padded
-from deeploc.adapters._pool import pooling
+from deeploc.adapters._torch.batching import bucketed, each_batch, padded
+from deeploc.adapters._torch.pool import pooling
+from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
-from deeploc.units import Layout, Site
 
 LAYOUT = Layout((Site("block", "block", 2),))
 

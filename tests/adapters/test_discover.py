@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from deeploc.adapters._discover import discover, named_sites
-from deeploc.adapters._hooks import Tapped, replace_first, visiting
+from deeploc.adapters._sites.discover import discover, named_sites
+from deeploc.adapters._torch.hooks import Tapped, replace_first, visiting
+from deeploc.core.units import Site
 from deeploc.errors import AdapterError
-from deeploc.units import Site
 
 from .conftest import hooks_of
 

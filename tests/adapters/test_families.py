@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import TextRequest
 from deeploc.adapters.hf import HFAdapter
-from deeploc.units import UnitMask
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import TextRequest
+from deeploc.core.units import UnitMask
 
 from .conftest import (
     FAMILIES,

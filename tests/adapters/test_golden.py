@@ -21,12 +21,12 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 
-from deeploc import select
-from deeploc.adapter import ModelOptions
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.contrast import Contrast
-from deeploc.localization import localize
-from deeploc.units import StatMap
+from deeploc.analysis.localization import localize
+from deeploc.contrast.model import Contrast
+from deeploc.core import selection as select
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.units import StatMap
 
 from .conftest import LISTS, SENTENCES, model_of, texts, tokenizer_of
 

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import ModelOptions, Sampling, TextRequest
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.contrast import Readout
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
+from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.testing import check_adapter
-from deeploc.units import Layout, Site, UnitMask
 
 from .conftest import LISTS, SENTENCES, hooks_of, model_of, texts, tokenizer_of, values_of
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import ModelOptions, Sampling, TextRequest
 from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import load, wrap
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
+from deeploc.core.units import Site, UnitMask
 from deeploc.errors import AdapterError
 from deeploc.testing import ToyAdapter, check_adapter
-from deeploc.units import Site, UnitMask
 
 from .conftest import LISTS, SENTENCES, model_of, texts, tokenizer_of, values_of
 

@@ -19,20 +19,20 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy import stats as reference
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import ModelOptions
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
-from deeploc.adapters._pictures import Kept
-from deeploc.adapters._vision import ImageAdapter
+from deeploc.adapters._image.adapter import ImageAdapter
+from deeploc.adapters._image.prepare import Kept
 from deeploc.adapters.hf import load as load_hf
 from deeploc.adapters.module import wrap
 from deeploc.adapters.reference import load as load_reference
-from deeploc.contrast import Contrast, Readout
+from deeploc.analysis.localization import localize
+from deeploc.contrast.model import Contrast, Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import AdapterError, ContrastError
-from deeploc.localization import localize
 from deeploc.stimuli import Stimulus
-from deeploc.units import Layout, UnitMask
 
 from .conftest import Shrunk, inputs_of, shaken
 

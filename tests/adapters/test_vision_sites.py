@@ -18,15 +18,15 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 
-from deeploc.ablation import Ablation
-from deeploc.adapter import ModelOptions
-from deeploc.adapters._discover import discover, named_sites
-from deeploc.adapters._shape import Widths, unit_axis
+from deeploc.adapters._sites.discover import discover, named_sites
+from deeploc.adapters._torch.shape import Widths, unit_axis
 from deeploc.adapters.module import wrap
 from deeploc.adapters.timm import load
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.units import Site, UnitMask
 from deeploc.stimuli import Stimulus
 from deeploc.testing import check_adapter
-from deeploc.units import Site, UnitMask
 
 from .conftest import Shrunk, hooks_of, inputs_of, shaken, values_of
 

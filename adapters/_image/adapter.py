@@ -1,0 +1,162 @@
+"""An adapter around any network that is shown images, whatever library it comes from."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deeploc.adapters._sites.discover import find_sites
+from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.batching import Indices, each_batch, in_order
+from deeploc.adapters._torch.hooks import visiting
+from deeploc.adapters._torch.identity import describe_module, describe_origin
+from deeploc.adapters._torch.pool import pooling
+from deeploc.adapters._torch.read import evaluating, read_batch
+from deeploc.contrast.model import Readout
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Answers, Batch, ModelOptions
+from deeploc.core.units import Layout, Site
+from deeploc.stimuli import Stimulus
+from deeploc.stimuli.threads import threads
+
+from .classify import Remembered, classifier_input, read_answers
+from .prepare import Kept, Pictures, Preparation
+
+_BATCH = {"cpu": 16}
+_BATCH_ELSEWHERE = 64
+_VALUES = 2**24
+"""Most activations read in one forward pass, where every position is a unit: 64 MiB."""
+
+Size = tuple[int, int, int]
+"""Colours, rows and columns of the input."""
+
+
+class ImageAdapter:
+    """A network of images: reads, ablates, classifies."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preparation: Preparation,
+        size: Size,
+        identity: Mapping[str, Any],
+        classes: Sequence[Sequence[str]] = (),
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+    ) -> None:
+        self.module = module
+        self.classes = classes
+        self._preparation = preparation
+        self._size = size
+        self._identity = identity
+        self._wanted = sites
+        self._kept = Kept()
+        self._remembered = Remembered(module)
+        first = next(module.parameters(), torch.zeros(()))
+        self._device, self._dtype = first.device, first.dtype
+        self._options = options or ModelOptions()
+        self._batch = self._options.batch_size or _BATCH.get(self._device.type, _BATCH_ELSEWHERE)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Library, name, content hash of the weights, dtype and how images are prepared."""
+        return {
+            **self._identity,
+            **describe_module(self.module),
+            **describe_origin(self._options),
+            "preparation": dict(self._preparation.described),
+        }
+
+    @cached_property
+    def sites(self) -> Layout:
+        """Blocks, MLP neurons, attention, convolutions: whatever the network has of them."""
+        return find_sites(self.module, self._wanted, *self._probe())
+
+    def activations(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[Batch]:
+        """Yield the pooled activations of every image once, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a stimulus is no image, or maps cannot be pooled as asked.
+        ContrastError
+            Naming the file of an image that cannot be read.
+        """
+        pool = pooling(readout.pool, layout)
+        every = readout.pool == "none"
+        largest = max(_VALUES // max(layout.n_units, 1), 1) if every else self._batch
+        batches = in_order(len(stimuli), min(largest, self._batch))
+        with threads() as decoding:
+            pictures = Pictures(stimuli, self._preparation, batches, decoding)
+
+            def run(indices: Indices) -> np.ndarray:
+                images = self._input(pictures.take(indices))
+                return read_batch(
+                    self.module, layout, pool, lambda: self.module(images), len(indices), None
+                )
+
+            for indices, values in each_batch(batches, run):
+                yield Batch(indices, values)
+
+    @contextmanager
+    def ablated(self, ablation: Ablation) -> Iterator[None]:
+        """Apply ``ablation`` to every forward pass inside the context.
+
+        Raises
+        ------
+        MaskError
+            If the mask was made for other sites.
+        """
+        with visiting(edits(ablation, self.module, self.sites)):
+            outside, self._remembered = self._remembered, Remembered(self.module)
+            try:
+                yield
+            finally:
+                self._remembered = outside
+
+    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
+        """Return logits and penultimate features of the images, in order.
+
+        What was answered to the same images by the same network, equally ablated, is not
+        computed again: several tasks that ask the same pay for one forward pass.
+
+        Raises
+        ------
+        AdapterError
+            If a stimulus is no image, or the network gives no scores of classes.
+        """
+        return self._remembered.answers(stimuli, self._classified)
+
+    def _classified(self, stimuli: Sequence[Stimulus]) -> Answers:
+        batches = in_order(len(stimuli), self._batch)
+        with threads() as decoding, evaluating(self.module):
+            pictures = Pictures(stimuli, self._preparation, batches, decoding, self._kept)
+
+            def run(indices: Indices) -> tuple[np.ndarray, np.ndarray]:
+                images = self._input(pictures.take(indices))
+                return read_answers(self.module, self._features, images)
+
+            parts = [values for _, values in each_batch(batches, run)]
+        logits, features = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Answers(logits, features)
+
+    @cached_property
+    def _features(self) -> Site:
+        with evaluating(self.module):
+            return classifier_input(self.module, *self._probe())
+
+    def _probe(self) -> tuple[Callable[[], Any], int]:
+        """Return a forward pass of two unlike images, and how many they are."""
+        noise = torch.rand((2, *self._size), generator=torch.Generator().manual_seed(0))
+        images = noise.to(self._device, self._dtype)
+        return (lambda: self.module(images)), len(images)
+
+    def _input(self, pixels: Tensor) -> Float[Tensor, "image colour row column"]:
+        return self._preparation.normalized(pixels, self._device).to(self._dtype)

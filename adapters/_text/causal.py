@@ -1,0 +1,91 @@
+"""A causal language model in hand: its trunk, its head, and what they accept."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from deeploc.adapters._torch.hooks import first_tensor
+from deeploc.adapters._torch.quiet import quiet
+from deeploc.errors import AdapterError
+
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
+
+Ids = Int[Tensor, "batch position"]
+Attended = Bool[Tensor, "batch position"] | None
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A transformers causal LM, reduced to its forward passes."""
+
+    model: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        return torch.device(self.model.get_input_embeddings().weight.device)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens the model has an embedding for."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @cached_property
+    def context(self) -> int | None:
+        """The longest input in tokens; ``None`` where the architecture sets no limit."""
+        config = self.model.config.get_text_config()
+        limits = (getattr(config, name, None) for name in _CONTEXT)
+        return next((int(n) for n in limits if isinstance(n, int) and n > 0), None)
+
+    def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
+        """Run everything but the language-model head; return its last hidden state."""
+        output = self._call(self.model.base_model, ids, attended)
+        hidden = first_tensor(output)
+        if hidden is None:
+            raise AdapterError(f"{type(self.model).__name__} returns no tensor")
+        return hidden
+
+    def logits(
+        self, ids: Ids, attended: Attended = None, keep: int = 0
+    ) -> Float[Tensor, "batch kept token"]:
+        """Return the logits of the last ``keep`` positions, of all with 0."""
+        more = {"logits_to_keep": keep} if "logits_to_keep" in _accepted(self.model) else {}
+        logits: Tensor = self._call(self.model, ids, attended, **more).logits
+        return logits[:, -keep:]
+
+    @torch.inference_mode()
+    def require_causal(self, name: str) -> None:
+        """Refuse a model in which a later token changes what an earlier one is.
+
+        Raises
+        ------
+        AdapterError
+            If it does: such a model cannot be scored from left to right.
+        """
+        first, second = self.trunk(self.probe().to(self.device))[:, :-1].float()
+        if (first - second).norm() > 1e-3 * first.norm():
+            raise AdapterError(
+                f"model {name!r} is not a causal language model: its tokens see those after "
+                "them; for an encoder use `deeploc.wrap(module, preprocess=...)` from Python"
+            )
+
+    def probe(self) -> Ids:
+        """Return a small input: two texts of three tokens that differ in the last."""
+        return torch.tensor([[1, 2, 3], [1, 2, 4]]) % self.vocabulary
+
+    def _call(self, module: Any, ids: Ids, attended: Attended, **more: Any) -> Any:
+        if "use_cache" in _accepted(module):
+            more["use_cache"] = False
+        if attended is not None:  # without padding no mask: the fastest attention takes none
+            more["attention_mask"] = attended.to(ids.device, torch.long)
+        with quiet():  # a token that happens to be the pad token is no reason to advise the user
+            return module(input_ids=ids, **more)
+
+
+def _accepted(module: Any) -> set[str]:
+    return set(inspect.signature(module.forward).parameters)

@@ -1,0 +1,137 @@
+"""Load a causal language model and its tokenizer; every way to fail is told in one line."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
+from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
+from deeploc.adapters._torch.quiet import quiet
+from deeploc.core.adapter import ModelOptions
+from deeploc.errors import AdapterError
+
+from .tokens import Tokenizer
+
+_REASONS = {
+    "couldn't connect": "it is not in the local cache and the hub cannot be reached",
+    "not a valid json": "its config.json is not valid JSON",
+    "model_type": "its config.json does not say which kind of model it is",
+    "does not recognize this architecture": "this transformers does not know its architecture",
+    "custom code": "it needs code of its own to run, which deeploc does not execute",
+    "error no file named": "it has no weights (model.safetensors)",
+    "mismatch": "its weights do not have the shapes that its config.json says",
+    "deserializing": "its weights file is broken",
+    "backend tokenizer": "it has no tokenizer files",
+    "gated": "its authors give access on request only; log in with `hf auth login`",
+}
+"""What transformers says, somewhere in its message -> what that means."""
+
+
+def check_loadable(name: str, source: Mapping[str, Any]) -> None:
+    """Refuse what is not a causal language model before anything large is read.
+
+    Raises
+    ------
+    AdapterError
+        If there is no checkpoint, or it is of another kind.
+    """
+    with _told(f"model {name!r}", source):
+        config = _transformers().AutoConfig.from_pretrained(**source)
+        if type(config) not in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise AdapterError(
+                f"model {name!r} cannot be loaded: {config.model_type or 'it'} is not a causal "
+                "language model; hf: takes what AutoModelForCausalLM takes"
+            )
+
+
+def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer of the checkpoint at ``source``.
+
+    Raises
+    ------
+    AdapterError
+        If there is none, or it knows no token.
+    """
+    with _told(f"the tokenizer of {name!r}", source):
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(**source)
+    # Without its files a tokenizer class may load all the same, knowing only special tokens.
+    if len(tokenizer) - len(set(tokenizer.all_special_ids)) < 2:
+        raise AdapterError(
+            f"model {name!r} has no tokenizer: there is no vocabulary beside its weights; "
+            "save its tokenizer (tokenizer.json, tokenizer_config.json) into the same folder"
+        )
+    return tokenizer
+
+
+def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> Any:
+    """Return the causal LM at ``source``, on its device and in evaluation mode.
+
+    With ``options.untrained`` the weights are drawn in float32 on the CPU, so that a seed gives
+    the same model on every device and, up to rounding, in every dtype.
+
+    Raises
+    ------
+    AdapterError
+        In one line: which model, why it cannot be loaded, what to do.
+    """
+    device = resolved_device(options.device)
+    dtype = resolved_dtype(options.dtype, device)
+    with _told(f"model {name!r}", source):
+        if options.untrained:
+            return _drawn(source, options.seed, dtype).to(device).eval()
+        model, missing = _pretrained(source, dtype)
+    if missing:
+        raise AdapterError(
+            f"model {name!r} cannot be loaded: its checkpoint lacks {len(missing)} weights of a "
+            f"causal language model (first: {missing[0]}); give a checkpoint that has them all"
+        )
+    return model.to(device).eval()
+
+
+def _pretrained(source: Mapping[str, Any], dtype: torch.dtype | None) -> tuple[Any, list[str]]:
+    model, found = _transformers().AutoModelForCausalLM.from_pretrained(
+        **source, dtype=dtype or "auto", output_loading_info=True
+    )
+    return model, sorted(found["missing_keys"])
+
+
+def _drawn(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None) -> Any:
+    config = _transformers().AutoConfig.from_pretrained(**source)
+    own = config.dtype or torch.float32
+    with seeded(seed):
+        model = _transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model.to(dtype or own)
+
+
+def _transformers() -> Any:
+    return import_module("transformers")  # when it is needed: half of a start is spent on it
+
+
+@contextmanager
+def _told(what: str, source: Mapping[str, Any]) -> Iterator[None]:
+    """Turn whatever transformers raises into one line, and keep it from printing."""
+    try:
+        with quiet():
+            yield
+    except AdapterError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise AdapterError(
+            f"{what} does not fit into the device's memory; use --dtype bfloat16 or --device cpu"
+        ) from error
+    except Exception as error:  # the list of what a foreign file can raise has no end
+        local = Path(source["pretrained_model_name_or_path"]).is_dir()
+        remedy = LOCAL_REMEDY if local else REMEDY
+        raise AdapterError(f"{what} cannot be loaded: {_reason(error)}; {remedy}") from error
+
+
+def _reason(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    for sign, meaning in _REASONS.items():
+        if sign in said.lower():
+            return meaning
+    return f"{type(error).__name__}: {said[:200]}"

@@ -1,0 +1,133 @@
+"""The probability a causal LM gives to a completion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.read import evaluating
+from deeploc.core.adapter import TextRequest, TextScore
+from deeploc.errors import AdapterError
+
+from .causal import CausalLM
+from .tokens import Tokenizer, bare_ids
+
+_LOGITS = 2**25
+"""The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
+
+_PADDING = 0.2
+"""Items of tasks are few and of many lengths: a little padding costs less than many batches."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of a request; those from ``start`` on are scored."""
+
+    ids: Int[np.ndarray, " token"]
+    start: int
+
+
+def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> Encoded:
+    """Tokenize prompt and completion together and say where the completion starts.
+
+    Joined texts are not joined tokens: the completion starts at the first token that the prompt
+    on its own does not have. Where the prompt's tokens are a prefix of the whole, that is the
+    split of lm-evaluation-harness (``_encode_pair`` in ``lm_eval/api/model.py``). A prompt too
+    long for the context loses its beginning.
+
+    Raises
+    ------
+    AdapterError
+        If the completion alone does not fit into the context.
+    """
+    whole = bare_ids(tokenizer, request.prompt + request.completion)
+    prompt = bare_ids(tokenizer, request.prompt)
+    shared = min(len(whole), len(prompt))
+    differs = np.flatnonzero(np.not_equal(whole[:shared], prompt[:shared]))
+    start = max(int(differs[0]) if differs.size else shared, 1)
+    # the last token is predicted, not read, so one more than the context fits
+    surplus = max(len(whole) - (context or len(whole)) - 1, 0)
+    if surplus >= start:
+        raise AdapterError(
+            f"text of {len(whole) - start} tokens does not fit into the model's context of "
+            f"{context}: {request.completion[:60]!r}…; use shorter texts"
+        )
+    return Encoded(np.asarray(whole[surplus:], dtype=np.int32), start - surplus)
+
+
+@torch.inference_mode()
+def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -> list[TextScore]:
+    """Return the score of every encoded request, in order.
+
+    Requests that differ in their last token only (options of one token after one prompt) share
+    one row of a forward pass, so that equal tokens have equal scores, to the last bit.
+    """
+    scores = [TextScore(0.0, 0, True)] * len(encoded)  # right where there is nothing to predict
+    sharing: dict[bytes, list[int]] = {}
+    for index, request in enumerate(encoded):
+        if len(request.ids) > request.start:
+            sharing.setdefault(request.ids[:-1].tobytes(), []).append(index)
+    rows = list(sharing.values())
+    lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
+    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+
+    def run(indices: Indices) -> list[TextScore]:
+        return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
+
+    with evaluating(lm.model):
+        for indices, found in each_batch(bucketed(lengths, positions, bound, _PADDING), run):
+            for index, score in zip(
+                chain.from_iterable(rows[r] for r in indices), found, strict=True
+            ):
+                scores[index] = score
+    return scores
+
+
+def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextScore]:
+    """Return the scores of the requests in every row, which all read the same tokens."""
+    requests = list(chain.from_iterable(rows))
+    owner = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row) for row in rows]))
+    ids, attended = padded([row[0].ids[:-1] for row in rows])
+    first = min(e.start for e in requests) - 1  # the position that predicts the first scored token
+    logits = lm.logits(ids.to(lm.device), attended, keep=ids.shape[1] - first).float()
+    targets, counted = _targets(requests, first, ids.shape[1])
+    there = logits.device
+    logprobs, hits = _judged(logits, owner.to(there), targets.to(there))
+    zero = torch.zeros((), device=there, dtype=logprobs.dtype)
+    here = counted.to(there)
+    sums = torch.where(here, logprobs, zero).sum(dim=1).tolist()
+    greedy = (hits | ~here).all(dim=1).tolist()
+    return [
+        TextScore(float(total), len(e.ids) - e.start, bool(all_hit))
+        for total, all_hit, e in zip(sums, greedy, requests, strict=True)
+    ]
+
+
+def _targets(batch: Sequence[Encoded], first: int, end: int) -> tuple[Tensor, Tensor]:
+    """Return the next token at the positions ``first`` to ``end``, and which of them count."""
+    targets = np.zeros((len(batch), end - first), dtype=np.int64)
+    counted = np.zeros(targets.shape, dtype=bool)
+    for row, e in enumerate(batch):
+        targets[row, e.start - 1 - first : len(e.ids) - 1 - first] = e.ids[e.start :]
+        counted[row, e.start - 1 - first : len(e.ids) - 1 - first] = True
+    return torch.from_numpy(targets), torch.from_numpy(counted)
+
+
+def _judged(logits: Tensor, owner: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-probability (nats) of every target, and whether it is the most probable token.
+
+    ``logits`` are ``(row, position, token)``, ``targets`` ``(request, position)``; ``owner`` is
+    the row of each request. A model broken enough to give nan gives its targets no probability
+    at all.
+    """
+    here = torch.arange(logits.shape[1], device=logits.device)
+    logprobs = logits[owner[:, None], here, targets] - logits.logsumexp(dim=-1)[owner]
+    broken = logprobs.isnan()
+    hits = (logits.argmax(dim=-1)[owner] == targets) & ~broken
+    wide = logprobs if logprobs.device.type == "mps" else logprobs.double()
+    return wide.masked_fill(broken, -torch.inf), hits

@@ -1,0 +1,115 @@
+"""Apply an ablation to a torch model by hooks."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from deeploc.core.ablation import Ablation
+from deeploc.core.units import Layout, Site, Vector
+from deeploc.errors import MaskError
+
+from .hooks import Tapped
+from .shape import rows
+
+
+def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
+    """Return one visit for every site of ``model`` that has a selected unit.
+
+    Raises
+    ------
+    MaskError
+        If the mask was made for sites that ``sites`` does not have.
+    """
+    mask = ablation.mask
+    check_fits(mask.layout, sites)
+    own = {site.name: site for site in sites.sites}
+    taps = []
+    for masked in mask.layout.sites:
+        (units,) = np.nonzero(mask.at(masked.name))
+        if units.size:
+            site, here = own[masked.name], mask.layout.slices[masked.name]
+            offset = None if ablation.offset is None else ablation.offset[here][units]
+            edit = Edit(units, ablation.gain, offset)
+            visit = partial(_visit, edit, site, masked.n_units)
+            taps.append(Tapped(model.get_submodule(site.path), site.tap, visit))
+    return taps
+
+
+def _visit(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
+    """Return ``x`` with the masked units edited: at every position, or each at its own."""
+    last = rows(site, x)
+    if n_masked == site.n_units:
+        return edit.apply(last).movedim(-1, site.axis)
+    flat = last.reshape(-1, n_masked)
+    return edit.apply(flat).view(last.shape).movedim(-1, site.axis)
+
+
+def check_fits(wanted: Layout, sites: Layout) -> None:
+    """Refuse a mask whose sites the model lacks, or has in another width.
+
+    Raises
+    ------
+    MaskError
+        Naming the sites on both sides.
+    """
+    present = {site.name: _widths(site) for site in sites.sites}
+    if any(site.n_units not in present.get(site.name, ()) for site in wanted.sites):
+        kinds = {site.kind for site in wanted.sites}
+        alike = Layout(tuple(site for site in sites.sites if site.kind in kinds))
+        raise MaskError(
+            f"mask was made for sites {_told(wanted)} but this model has "
+            f"{_told(alike if alike.sites else sites)}; re-run `deeploc localize` on this model"
+        )
+
+
+def _widths(site: Site) -> tuple[int, ...]:
+    """Return how many units a mask may have at ``site``: one each, or one per position."""
+    every = (site.n_units * site.n_positions,) if site.n_positions else ()
+    return (site.n_units, *every)
+
+
+class Edit:
+    """``gain * x + offset`` on some units of a site.
+
+    What it needs on the device is put there once per device and dtype, not once per forward
+    pass: generating text makes one pass per token.
+    """
+
+    def __init__(
+        self, units: Int[np.ndarray, " selected"], gain: float, offset: Vector | None
+    ) -> None:
+        self._units = torch.from_numpy(units)
+        self._gain = gain
+        self._offset = torch.zeros(1) if offset is None else torch.from_numpy(offset)
+        self._shifts = offset is not None
+        self._there: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return a copy of ``x`` (..., unit) in which only the selected units differ."""
+        units, offset = self._at(x)
+        edited = x.clone()
+        edited[..., units] = self._edited(x, units, offset)
+        return edited
+
+    def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:
+        if self._gain == 0:  # not multiplied out: 0 * inf would leave nan where silence is asked
+            return offset.to(x.dtype)
+        scaled = self._gain * x[..., units].to(offset.dtype)
+        return (scaled + offset if self._shifts else scaled).to(x.dtype)
+
+    def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        key = (x.device, x.dtype)
+        if key not in self._there:
+            # half types are edited in float32, so that gain and offset round only once
+            wide = x.dtype if x.dtype == torch.float64 else torch.float32
+            self._there[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
+        return self._there[key]
+
+
+def _told(layout: Layout) -> str:
+    sites = [f"{site.name} ({site.n_units})" for site in layout.sites]
+    shown = sites if len(sites) <= 4 else [*sites[:2], "…", sites[-1]]
+    return f"[{', '.join(shown)}]"

@@ -1,0 +1,96 @@
+"""How positions become one number per unit and stimulus."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from deeploc.core.units import Layout
+from deeploc.errors import AdapterError
+
+Activations = Float[Tensor, "batch position unit"]
+Valid = Bool[Tensor, "batch position"] | None
+"""Which positions count; ``None`` where all of them do."""
+Pooled = Float[Tensor, "batch pooled"]
+Pool = Callable[[Activations, Valid], Pooled]
+
+_TEXT = ("last", "mean", "max")
+_IMAGE = ("mean", "max", "cls", "none")
+
+
+def pooling(name: str, layout: Layout) -> Pool:
+    """Return the pool called ``name`` over the valid positions of the sites of ``layout``.
+
+    ``last``, ``mean`` and ``max`` take padding on either side; ``cls`` is position 0; ``none``
+    keeps every position, so that unit ``position * n_units + unit`` is ``unit`` at ``position``.
+    Where the number of positions is fixed (images) there is no last one, where it is not (texts)
+    they can neither be told apart nor begin with a class token. All return float32, or float64
+    for float64 input.
+
+    Raises
+    ------
+    AdapterError
+        If the sites cannot be pooled that way.
+    """
+    fixed = all(site.n_positions is not None for site in layout.sites)
+    known = _IMAGE if layout.sites and fixed else _TEXT
+    if name not in known:
+        raise AdapterError(
+            f"pool {name!r} does not apply to what this model is shown; it can be "
+            f"{', '.join(known)}; change `read.pool`"
+        )
+    without = [site.name for site in layout.sites if not site.class_token]
+    if name == "cls" and without:
+        raise AdapterError(
+            f"pool 'cls' needs a class token, and site {without[0]} has none; "
+            "use mean, max or none, or read other sites"
+        )
+    return _POOLS[name]
+
+
+def _last(x: Activations, valid: Valid) -> Pooled:
+    if valid is None:
+        return _at_least_float32(x[:, -1])
+    positions = torch.arange(x.shape[1], device=x.device)
+    last = torch.where(valid, positions, -1).argmax(dim=1)
+    return _at_least_float32(x[torch.arange(len(x), device=x.device), last])
+
+
+def _mean(x: Activations, valid: Valid) -> Pooled:
+    if valid is None:  # the very operation of the published localizers, to the last bit
+        return x.mean(dim=1, dtype=_kept(x))
+    weight = valid.unsqueeze(-1)
+    # where, not a product: what stands at an invalid position may be inf or nan
+    total = torch.where(weight, x, 0.0).sum(dim=1, dtype=_kept(x))
+    return total / weight.sum(dim=1)
+
+
+def _max(x: Activations, valid: Valid) -> Pooled:
+    seen = x if valid is None else x.masked_fill(~valid.unsqueeze(-1), -torch.inf)
+    return _at_least_float32(seen.amax(dim=1))
+
+
+def _cls(x: Activations, _: Valid) -> Pooled:
+    return _at_least_float32(x[:, 0])
+
+
+def _none(x: Activations, _: Valid) -> Pooled:
+    return _at_least_float32(x.flatten(1))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(_kept(x))
+
+
+def _kept(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+_POOLS: Mapping[str, Pool] = {
+    "last": _last,
+    "mean": _mean,
+    "max": _max,
+    "cls": _cls,
+    "none": _none,
+}

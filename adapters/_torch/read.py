@@ -1,0 +1,85 @@
+"""Run a batch through a model and keep one number per unit and stimulus."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deeploc.core.units import Layout, Site
+from deeploc.errors import AdapterError
+
+from .hooks import Tapped, visiting
+from .pool import Activations, Pool, Pooled, Valid
+from .shape import as_sequences
+
+
+def read_batch(
+    model: nn.Module, layout: Layout, pool: Pool, run: Callable[[], Any], n: int, valid: Valid
+) -> Float[np.ndarray, "stimulus unit"]:
+    """Return the pooled activations of the ``n`` stimuli that ``run`` feeds to ``model``.
+
+    Pooling happens inside the hooks: nothing of the size (batch, position, unit) is kept, and
+    the device is waited for once per batch, not once per site.
+
+    Raises
+    ------
+    AdapterError
+        If a site did not run or has a shape that cannot be read.
+    """
+    pooled: dict[str, Pooled] = {}
+
+    def keep(site: Site, x: Tensor) -> None:
+        sequence = as_sequences(site, x, n)
+        pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
+
+    taps = [Tapped(model.get_submodule(s.path), s.tap, partial(keep, s)) for s in layout.sites]
+    with visiting(taps), evaluating(model), torch.inference_mode():
+        run()
+    _check(layout, pooled)
+    values = [pooled[site.name] for site in layout.sites]
+    joined = torch.cat([v.to(values[0].device, non_blocking=True) for v in values], dim=1)
+    return np.asarray(joined.cpu().numpy())
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and its like off inside the context, and only there."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
+    """Return which positions of a site count; a site that has pooled them all has one."""
+    if valid is None or x.shape[1] == 1 != valid.shape[1]:
+        return None
+    if valid.shape[1] != x.shape[1]:
+        raise AdapterError(
+            f"site {site.name} has {x.shape[1]} positions but the attention mask has "
+            f"{valid.shape[1]}; choose sites that keep the positions of the input"
+        )
+    return valid.to(x.device)
+
+
+def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:
+    for site in layout.sites:
+        if site.name not in pooled:
+            raise AdapterError(
+                f"site {site.name} takes no part in the forward pass on this input; "
+                "`deeploc sites MODEL` lists those that do"
+            )
+        if pooled[site.name].shape[1] != site.n_units:
+            raise AdapterError(
+                f"site {site.name} holds {pooled[site.name].shape[1]} units on this input but "
+                f"was found with {site.n_units}; choose sites of a fixed width"
+            )

@@ -1,0 +1,1 @@
+"""Procedures: localize, evaluate, profile, audit."""

@@ -1,0 +1,180 @@
+"""The response profile of a run: selected units, random ones and all, condition by condition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from deeploc.analysis.localization import Progress, compare, layout_of, response_of
+from deeploc.contrast.model import Contrast
+from deeploc.core import stats
+from deeploc.core.adapter import Adapter
+from deeploc.core.responses import UNITS, Preference, Profile, Response
+from deeploc.core.selection import Seed, random_like
+from deeploc.core.stats import Moments, Vector, slices
+from deeploc.core.units import Layout, Selection, StatMap, UnitMask
+from deeploc.stimuli import Stimulus
+
+Stimuli = Mapping[str, Sequence[Stimulus]]
+Places = Int[np.ndarray, " _"]
+Means = Float64[np.ndarray, "stimulus kind group scale"]
+"""Means over the units of each group at each kind of site: of the response (0), of z (1)."""
+
+
+def profile(
+    adapter: Adapter,
+    contrast: Contrast,
+    stat_map: StatMap,
+    mask: UnitMask,
+    stimuli: Stimuli,
+    *,
+    counts: Mapping[str, int],
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> Profile:
+    """Return how the selected units of each kind of site respond to every condition.
+
+    For each of ``stimuli`` (those that did not localize, where the contrast is split) the
+    response is averaged over the selected units of a kind, over as many matched random units
+    (the mask of the control ``random-0`` with the same ``seed``) and over all units of the kind.
+    A condition's value is the mean of these over its stimuli, its interval that of Student's t.
+
+    Units differ in scale by orders of magnitude, so that a plain mean is that of the largest.
+    ``z`` therefore counts each unit in its own standard deviations over all localizing stimuli
+    (see `standard`; ``counts`` are their numbers per condition), and the contrast is tested on z.
+    Units that did not vary while localizing have no z and are left out of its mean.
+
+    Batches are reduced as they come: no matrix of stimuli by units is kept.
+
+    Raises
+    ------
+    AdapterError
+        If the model cannot read the stimuli.
+    """
+    layout = layout_of(adapter, contrast)
+    control = _random(mask, (seed, 0))
+    groups = _Groups.of(layout, mask.selected, control, standard(stat_map, counts))
+    conditions = list(contrast.conditions)
+    flat = [stimulus for name in conditions for stimulus in stimuli[name]]
+    owner = np.repeat(np.arange(len(conditions)), [len(stimuli[name]) for name in conditions])
+    moments = {name: Moments(groups.sizes.size) for name in conditions}
+    for batch in adapter.activations(flat, layout, contrast.read):
+        means = groups.means(response_of(batch.values, contrast)).reshape(len(batch.indices), -1)
+        for number in np.unique(owner[batch.indices]):
+            moments[conditions[number]].add(means[owner[batch.indices] == number])
+        progress(len(batch.indices))
+    responses = _responses(layout.kinds, moments)
+    return Profile(contrast.split == "half", responses, _tests(contrast, layout.kinds, moments))
+
+
+def standard(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Vector]:
+    """Return mean and standard deviation (ddof=1) of every unit over all localizing stimuli.
+
+    With ``n_c``, ``m_c`` and ``s_c`` of condition c and ``N = sum(n_c)``: ``m = sum(n_c m_c) / N``
+    and ``s^2 = (sum((n_c - 1) s_c^2) + sum(n_c (m_c - m)^2)) / (N - 1)``, the within and between
+    parts of the sum of squares; equal to ``numpy.std(all of them, ddof=1)``.
+    """
+    mean, sd = np.empty(stat_map.layout.n_units), np.empty(stat_map.layout.n_units)
+    for here in slices(stat_map.layout.n_units):
+        parts = [
+            Moments.of(counts[name], stat_map.means[name][here], stat_map.sds[name][here])
+            for name in stat_map.means
+        ]
+        with np.errstate(invalid="ignore", over="ignore"):  # a unit that was not finite is nan
+            whole = stats.pooled(parts)
+            mean[here], sd[here] = whole.mean, whole.sd
+    return mean, sd
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Neighbouring units of one kind, their scale, and which of them each group holds."""
+
+    kind: int
+    units: slice
+    members: tuple[Places | slice, ...]
+    mean: Vector
+    inverse: Vector
+    unscaled: Places
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The units whose mean is taken, and ``sizes``: how many each mean is over."""
+
+    pieces: Sequence[_Piece]
+    sizes: Float64[np.ndarray, "kind group scale"]
+
+    @classmethod
+    def of(
+        cls, layout: Layout, selected: Selection, control: Selection, scale: tuple[Vector, Vector]
+    ) -> "_Groups":
+        """Return the groups of every kind; units without a finite, positive sd have no z."""
+        mean, sd = scale
+        pieces = []
+        sizes = np.zeros((len(layout.kinds), len(UNITS), 2))
+        for kind, here in _runs(layout):
+            scaled = np.isfinite(mean[here]) & np.isfinite(sd[here]) & (sd[here] > 0)
+            inverse = np.divide(1.0, sd[here], out=np.zeros_like(sd[here]), where=scaled)
+            members = (np.flatnonzero(selected[here]), np.flatnonzero(control[here]), slice(None))
+            pieces.append(_Piece(kind, here, members, mean[here], inverse, np.flatnonzero(~scaled)))
+            sizes[kind] += [[scaled[m].size, np.count_nonzero(scaled[m])] for m in members]
+        return cls(pieces, sizes)
+
+    def means(self, responses: Float[np.ndarray, "stimulus unit"]) -> Means:
+        """Return the means over each group, nan where one is not finite or over no unit."""
+        sums = np.zeros((len(responses), *self.sizes.shape))
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            for piece in self.pieces:
+                values = responses[:, piece.units].astype(np.float64)
+                for scale in (0, 1):
+                    for group, members in enumerate(piece.members):
+                        sums[:, piece.kind, group, scale] += values[:, members].sum(axis=1)
+                    values = (values - piece.mean) * piece.inverse
+                    values[:, piece.unscaled] = 0.0
+            means: Means = sums / self.sizes
+        means[~np.isfinite(means)] = np.nan
+        return means
+
+
+def _runs(layout: Layout) -> Iterator[tuple[int, slice]]:
+    """Yield (number of the kind, units) so that all units are covered, at most a slice at once."""
+    for site in layout.sites:
+        start = layout.slices[site.name].start
+        for part in slices(site.n_units):
+            stop = start + min(part.stop, site.n_units)
+            yield layout.kinds.index(site.kind), slice(start + part.start, stop)
+
+
+def _random(mask: UnitMask, seed: Seed) -> Selection:
+    """Return the matched random units of every kind, drawn as a control of that kind is."""
+    parts = [random_like(mask.of_kind(kind), seed).selected for kind in mask.layout.kinds]
+    either: Selection = np.logical_or.reduce(parts)
+    return either
+
+
+def _responses(kinds: Sequence[str], moments: Mapping[str, Moments]) -> list[Response]:
+    shape = (len(kinds), len(UNITS), 2)
+    bounds = {name: (m.mean, *stats.t_interval(m)) for name, m in moments.items()}
+    ends = {name: np.stack([v.reshape(shape) for v in b], axis=-1) for name, b in bounds.items()}
+    return [
+        Response(kind, name, units, moments[name].count, *ends[name][k, u].ravel().tolist())
+        for k, kind in enumerate(kinds)
+        for u, units in enumerate(UNITS)
+        for name in moments
+    ]
+
+
+def _tests(
+    contrast: Contrast, kinds: Sequence[str], moments: Mapping[str, Moments]
+) -> list[Preference]:
+    """Return the contrast tested on the mean z of every group, as the units were localized."""
+    t, df, d = compare(contrast, moments)
+    found = np.stack([t, df, stats.two_sided_p(t, df), d], axis=-1)
+    of_z = found.reshape(len(kinds), len(UNITS), 2, 4)[:, :, 1]
+    return [
+        Preference(kind, units, *of_z[k, u].tolist())
+        for k, kind in enumerate(kinds)
+        for u, units in enumerate(UNITS)
+    ]

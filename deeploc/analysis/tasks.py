@@ -1,0 +1,57 @@
+"""The tasks that a contrast names, made: their options checked, their items read."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from deeploc import entry_points
+from deeploc.contrast.model import Contrast
+from deeploc.core.task import Task, TaskContext
+from deeploc.errors import ContrastError, PluginError, TaskError
+from deeploc.stimuli import Stimulus
+
+Stimuli = Mapping[str, Sequence[Stimulus]]
+
+
+def make_tasks(
+    contrast: Contrast,
+    halves: tuple[Stimuli, Stimuli],
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    strict: bool = False,
+) -> list[Task]:
+    """Return the tasks that a contrast names, their items read.
+
+    ``halves`` are the stimuli that localize and those that evaluate.
+
+    Raises
+    ------
+    ContrastError
+        If there is no task of that name, or its options or items are not usable; names file and
+        line.
+    """
+    positive = contrast.comparison.positive
+    localizing, held_out = halves
+    context = TaskContext(
+        held_out,
+        positive,
+        contrast.base,
+        seed,
+        limit,
+        localizing=localizing,
+        read=contrast.read,
+        strict=strict,
+    )
+    made: dict[str, Task] = {}
+    for number, (name, options) in enumerate(contrast.tasks):
+        if name in made:
+            message = f"task {name!r} is named twice; give it several conditions instead"
+            raise contrast.fault(("evaluate", number), message)
+        try:
+            made[name] = entry_points.load("deeploc.tasks", name)(options, context)
+        except ValidationError as error:
+            raise contrast.faults(error, ("evaluate", number, name)) from None
+        except (PluginError, TaskError, ContrastError) as error:
+            raise contrast.fault(("evaluate", number, name), str(error)) from error
+    return list(made.values())

@@ -1,0 +1,43 @@
+"""Write files whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from deeploc.errors import RunError
+
+Buffer = bytes | memoryview
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all: beside its place, then renamed over it.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be written to.
+    """
+    write_parts(path, [content.encode() if isinstance(content, str) else content])
+
+
+def write_parts(path: Path, parts: Iterable[Buffer]) -> None:
+    """Write a file of several parts as `write` does, without joining them in memory."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            for part in parts:
+                file.write(part)
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON document, indented, keys in the order given."""
+    write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,1 @@
+"""What a contrast file may say."""

@@ -1,0 +1,27 @@
+"""Labels by name or by number."""
+
+from collections.abc import Sequence
+
+from deeploc.errors import nearest
+
+_MOST_DIGITS = 9
+
+
+def name_of(said: str, names: Sequence[str]) -> str:
+    """Return the label that a name or a number counted from 0 stands for; a name comes first.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; lists the labels that exist.
+    """
+    text = said.strip()
+    if text in names:
+        return text
+    number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if number and int(text) < len(names):
+        return names[int(text)]
+    raise ValueError(
+        f"there is no label {text[:40]!r}; {nearest(text[:40], names)}there are: "
+        f"{', '.join(names)} (or 0 to {len(names) - 1})"
+    )

@@ -1,0 +1,210 @@
+"""The parts of a source in a contrast file: generators, downloads, labels, what a folder holds."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from deeploc.contrast.labels import name_of
+from deeploc.contrast.validation import StrictModel, Text, Texts, Whole, as_list
+from deeploc.errors import ContrastError
+from deeploc.generators import registry as generators
+
+
+def as_text(value: Any) -> str:
+    """Return a YAML or JSON value as the text that a table would hold: 3, true, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _texts_of(value: Any) -> Any:
+    listed = as_list(value)
+    return [as_text(v) for v in listed] if isinstance(listed, list) else listed
+
+
+_Cell = str | int | float | bool | None
+_Values = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _texts_of,
+        json_schema_input_type=_Cell | Annotated[tuple[JsonValue, ...], Field(min_length=1)],
+    ),
+]
+Where = Mapping[str, _Values]
+"""Column -> the values that are kept."""
+
+
+def _are_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"label {name!r} stands here twice; each number needs its own name")
+    return names
+
+
+Names = Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_are_names)]]
+"""Column -> the names of 0, 1, 2 …"""
+
+Per = Literal["line", "file"]
+"""What of a .txt file is a stimulus."""
+
+
+def check_columns(
+    images: Sequence[str] | None,
+    column: Sequence[str] | None,
+    names: Mapping[str, Sequence[str]] | None,
+    where: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Refuse a column of images, and a ``where`` that asks for a label that ``names`` has not.
+
+    Raises
+    ------
+    ValueError
+        If there is such a thing.
+    """
+    if images is not None and column is not None:
+        raise ValueError("column is the part of a table; images have none; leave it out")
+    for labelled, known in (names or {}).items():
+        for value in (where or {}).get(labelled, ()):
+            try:
+                name_of(value, known)
+            except ValueError as fault:
+                raise ValueError(f"where.{labelled}: {fault}") from None
+
+
+class Builtin(BaseModel):
+    """One of deeploc's own generators; whatever is not ``generator`` or ``seed`` is its option."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    generator: Text
+    seed: Annotated[Whole, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _exists(self) -> "Builtin":
+        if self.generator not in generators.GENERATORS:
+            known = generators.GENERATORS
+            raise ValueError(generators.unknown("builtin generator", self.generator, known))
+        try:
+            generators.checked(self.generator, generators.GENERATORS[self.generator], self.options)
+        except ContrastError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the generator is asked for beside its number and seed."""
+        return self.model_extra or {}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe each generator with its own options: by itself pydantic knows of none."""
+        described = handler.resolve_ref_schema(handler(core_schema))
+        seed = described["properties"]["seed"]
+        forms = [_form_of(name, known, seed) for name, known in generators.GENERATORS.items()]
+        return {"description": described["description"], "anyOf": forms}
+
+
+def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) -> JsonSchemaValue:
+    """Return what JSON Schema says of one generator's options."""
+    types = {str: "string", int: "integer", bool: "boolean", float: "number"}
+    options: dict[str, Any] = {
+        option: {"enum": list(generator.choices[option])}
+        if option in generator.choices
+        else {"type": types[type(default)]}
+        for option, default in generator.options.items()
+    }
+    for option, default in generator.options.items():
+        options[option]["default"] = default
+    return {
+        "type": "object",
+        "properties": {"generator": {"const": name}, "seed": seed, **options},
+        "required": ["generator"],
+        "additionalProperties": False,
+    }
+
+
+def exactly_one_of(kinds: Sequence[str]) -> dict[str, Any]:
+    """Return what JSON Schema says of keys of which exactly one is given."""
+    given = [
+        {"required": [kind], "properties": {kind: {"not": {"type": "null"}}}} for kind in kinds
+    ]
+    return {"oneOf": given}
+
+
+class Sparse(StrictModel):
+    """A part of a contrast file that is written without the keys it does not use."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class Download(Sparse):
+    """Files of a declared address, each checked against a sha256.
+
+    Either ``manifest``, a csv file with the columns ``path`` (below ``url``) and ``sha256``; or
+    ``sha256``, that of the one zip or tar archive that ``url`` names. ``files`` are globs over the
+    paths in the manifest or the archive.
+    """
+
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(("manifest", "sha256")))
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """The folder that the paths of the manifest are below, or one zip or tar archive."""
+    manifest: Text | None = None
+    """A csv file with the columns path and sha256."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """That of the archive."""
+    files: Texts = ("*",)
+    """Globs over the paths in the manifest or the archive."""
+
+    @model_validator(mode="after")
+    def _is_checked(self) -> "Download":
+        if (self.manifest is None) == (self.sha256 is None):
+            said = "neither" if self.manifest is None else "both"
+            raise ValueError(
+                f"needs either the sha256 of an archive or the manifest of a folder; has {said}"
+            )
+        return self
+
+
+class Local(Sparse):
+    """How a condition that is generated or downloaded is read from the folder of ``--stimuli``.
+
+    ``names`` are those of the condition unless said otherwise.
+    """
+
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images")))
+
+    file: Texts | None = None
+    images: Texts | None = None
+    per: Per | None = None
+    column: Texts | None = None
+    names: Names | None = None
+    where: Where | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Local":
+        if (self.file is None) == (self.images is None):
+            said = "none" if self.file is None else "file and images"
+            raise ValueError(f"exactly one of file, images; this has {said}")
+        check_columns(self.images, self.column, self.names, self.where)
+        for key in ("per", "names"):
+            if self.images is not None and getattr(self, key) is not None:
+                raise ValueError(f"{key} is said of file; images have none; leave it out")
+        return self

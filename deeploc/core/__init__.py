@@ -1,0 +1,1 @@
+"""Units, statistics, selection, ablation and results; protocols of adapters and tasks."""

@@ -1,0 +1,1 @@
+"""Stimuli that deeploc makes itself."""

@@ -1,0 +1,1 @@
+"""Sentences of a small grammar, and what is made from them."""

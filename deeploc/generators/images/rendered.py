@@ -1,0 +1,105 @@
+"""Rendered pictures as files: each is drawn once, then kept in the cache as a PNG."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeploc.cache import cache_root
+from deeploc.errors import ContrastError
+from deeploc.generators.rng import new_rng, pick
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LABELS: Mapping[str, str] = {
+    "faces": "face",
+    "bodies": "body",
+    "houses": "house",
+    "tools": "tool",
+    "cars": "car",
+    "letters": "letter",
+}
+"""Category -> what one picture of it is called."""
+
+SIZES = range(16, 513)
+
+
+def held_out_pictures(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield the path and the label of held-out pictures of one category, without end.
+
+    The streams of `training_pictures` have other keys, so that a picture is either trained on
+    or given out here, whatever the seeds.
+
+    Raises
+    ------
+    ContrastError
+        If the size is not usable or the cache cannot be written.
+    """
+    category, size = options["category"], options["size"]
+    if size not in SIZES:
+        raise ContrastError(
+            f"size of rendered must lie between {SIZES[0]} and {SIZES[-1]} pixels, got {size}"
+        )
+    folder = cache_root() / "rendered" / renderer() / f"{category}-{size}-seed-{seed}"
+    number = 0
+    while True:
+        path = folder / f"{number:05}.png"
+        _keep(path, (category, seed, number), size)
+        yield {"image": str(path), "label": LABELS[category]}
+        number += 1
+
+
+def training_pictures(seed: int, size: int) -> Iterator[tuple["np.ndarray", str]]:
+    """Yield pictures (size, size, 3) of all categories mixed and their labels, none held out."""
+    from deeploc.generators.images.drawing import render
+
+    rng = new_rng("training-rendered", seed)
+    while True:
+        category = pick(rng, list(LABELS))
+        yield render(category, rng, size), LABELS[category]
+
+
+@cache
+def renderer() -> str:
+    """Return a hash of everything that decides the pixels: our source code, numpy and Pillow."""
+    import numpy as np
+    import PIL
+
+    here = files("deeploc.generators")
+    code = [file for file in (here / "images").iterdir() if file.name.endswith(".py")]
+    code += [here / "rng.py"]
+    digest = hashlib.sha256(f"{np.__version__} {PIL.__version__}".encode())
+    for file in sorted(code, key=lambda file: file.name):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep(path: Path, key: tuple[str, int, int], size: int) -> None:
+    """Draw one picture unless it is there; a file that exists is whole."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _draw(path, key, size)
+    except OSError as error:
+        raise ContrastError(
+            f"cannot keep rendered pictures in {path.parent}: {error.strerror or error}; set "
+            "DEEPLOC_CACHE_DIR to a folder that can be written"
+        ) from error
+
+
+def _draw(path: Path, key: tuple[str, int, int], size: int) -> None:
+    from PIL import Image
+
+    from deeploc.generators.images.drawing import render
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        picture = render(key[0], new_rng("rendered", *key), size)
+        Image.fromarray(picture).save(part, format="PNG")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

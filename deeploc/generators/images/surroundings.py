@@ -1,0 +1,135 @@
+"""What every picture has, whatever it shows: a background, light, a camera."""
+
+import math
+import random
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from deeploc.generators.images.canvas import SUPERSAMPLING, Canvas
+from deeploc.generators.images.palette import Palette, between, colour
+from deeploc.generators.rng import chance
+
+GRIDS = (3, 6, 12, 24)  # cells along one axis of the layers of a texture
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def noise(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers drawn evenly from -1 to 1, float32.
+
+    The raw stream of a bit generator is frozen, unlike the distributions drawn from it (NEP 19).
+    """
+    raw = np.random.PCG64(int(rng.random() * 2**53)).random_raw(math.prod(shape))
+    return ((raw >> np.uint64(40)).astype(np.float32) / 2**23 - 1).reshape(shape)
+
+
+def background(rng: random.Random, size: int, palette: Palette) -> np.ndarray:
+    """Return a background (size, size, 3), float32 from 0 to 255.
+
+    A gradient between two colours, a texture of drawn coarseness, and some flat shapes.
+    """
+    ground = gradient(rng, size, palette) + texture(rng, size)
+    canvas = Canvas.blank(size)
+    for _ in range(int(between(rng, 0, 7))):
+        clutter(rng, canvas)
+    return over(canvas, ground)
+
+
+def gradient(rng: random.Random, size: int, palette: Palette) -> np.ndarray:
+    """Return a blend of two colours that both differ in brightness from the main colour."""
+    brightness = max(palette.main) / 255
+    span = (0.15, brightness - 0.2) if brightness > 0.7 else (brightness + 0.15, 1.0)
+    ends = [np.array(colour(rng, (0, 1), (0.05, 0.5), span), np.float32) for _ in range(2)]
+    share = ramp(size, between(rng, 0, 2 * math.pi))[..., None] / 2 + np.float32(0.5)
+    return ends[0] * share + ends[1] * (1 - share)
+
+
+def ramp(size: int, angle: float) -> np.ndarray:
+    """Return a plane (size, size) that rises towards ``angle``, from about -1 to 1."""
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - 1
+    east, south = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+    plane: np.ndarray = east * axis[None, :] + south * axis[:, None]
+    return plane / (abs(east) + abs(south))
+
+
+def texture(rng: random.Random, size: int) -> np.ndarray:
+    """Return a smooth random pattern (size, size, 1), a sum over coarse and fine grids."""
+    total = np.zeros((size, size), np.float32)
+    for cells in GRIDS:
+        layer = Image.fromarray(noise(rng, (cells, cells)) * np.float32(between(rng, 0, 28)))
+        total += np.asarray(layer.resize((size, size), Image.Resampling.BICUBIC))
+    return total[..., None]
+
+
+def clutter(rng: random.Random, canvas: Canvas) -> None:
+    """Draw one meaningless shape: an ellipse, a bar or an irregular polygon."""
+    paint = colour(rng, (0, 1), (0, 0.7), (0.1, 0.95))
+    centre = between(rng, -1, 1), between(rng, -1, 1)
+    reach = between(rng, 0.1, 0.35)
+    part = canvas.placed(centre, (reach, reach), turn=between(rng, 0, 2 * math.pi))
+    if chance(rng, 0.33):
+        part.ellipse((0, 0), (1, between(rng, 0.3, 1)), paint)
+    elif chance(rng, 0.5):
+        part.stroke([(-1.6, 0), (1.6, 0)], between(rng, 0.2, 0.7), paint)
+    else:
+        turns = sorted(between(rng, 0, 2 * math.pi) for _ in range(5))
+        part.polygon([(math.cos(turn), math.sin(turn)) for turn in turns], paint)
+
+
+def over(canvas: Canvas, ground: np.ndarray) -> np.ndarray:
+    """Return the canvas laid over ``ground`` (size, size, 3), float32."""
+    paint, alpha = flattened(canvas)
+    laid: np.ndarray = paint + ground * (1 - alpha)
+    return laid
+
+
+def flattened(canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Return the canvas at its final size: colour times opacity, and opacity from 0 to 1."""
+    reduced = canvas.layer.convert("RGBa").reduce(SUPERSAMPLING)
+    pixels = np.frombuffer(reduced.tobytes(), np.uint8).reshape(*reduced.size, 4)
+    values = pixels.astype(np.float32)
+    return values[..., :3], values[..., 3:] / 255
+
+
+def lit(rng: random.Random, canvas: Canvas, ground: np.ndarray) -> np.ndarray:
+    """Return the object lit from a side, with rounded edges and its shadow on the ground."""
+    size = len(ground)
+    paint, alpha = flattened(canvas)
+    angle = between(rng, 0, 2 * math.pi)
+    soft = blurred(alpha[..., 0], between(rng, 0.03, 0.06) * size)
+    relief = shifted(soft, angle, 0.05 * size) - shifted(soft, angle, -0.05 * size)
+    shading = between(rng, 0.05, 0.35) * ramp(size, angle) - between(rng, 0.1, 0.6) * relief
+    shadow = between(rng, 0.2, 0.6) * shifted(soft, angle + math.pi, between(rng, 0, 0.08) * size)
+    contour = blurred(alpha[..., 0], 0.012 * size) * between(rng, 0, 0.5)
+    ground = ground * (1 - np.maximum(shadow, contour))[..., None]
+    scene: np.ndarray = paint * (1 + shading)[..., None] + ground * (1 - alpha)
+    return scene
+
+
+def blurred(plane: np.ndarray, radius: float) -> np.ndarray:
+    """Return a plane of values from 0 to 1 after a Gaussian blur, in steps of 1/255."""
+    image = Image.fromarray((plane * 255).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
+
+
+def shifted(plane: np.ndarray, angle: float, distance: float) -> np.ndarray:
+    """Return the plane moved by whole pixels towards ``angle``; what leaves comes in opposite."""
+    right, down = round(distance * math.cos(angle)), round(distance * math.sin(angle))
+    return np.roll(plane, (down, right), (0, 1))
+
+
+def photographed(rng: random.Random, scene: np.ndarray) -> np.ndarray:
+    """Return the scene as uint8, its exposure, contrast and tint drawn alike for all categories.
+
+    The mean of each channel and the spread of luminance are set to drawn values, so that neither
+    can tell what is shown; clipping at black and white leaves small differences.
+    """
+    exposure, spread = between(rng, 90, 160), between(rng, 38, 58)
+    target = np.array([exposure * between(rng, 0.92, 1.08) for _ in range(3)], np.float32)
+    grain = noise(rng, (*scene.shape[:2], 1)) * np.float32(between(rng, 0, 14))
+    picture = scene + grain
+    for _ in range(2):  # the second time makes up for what was clipped
+        picture = picture * (target / np.maximum(picture.mean((0, 1)), 1))
+        contrast = spread / max(float((picture @ LUMINANCE).std()), 1)
+        picture = np.clip((picture - target) * np.float32(contrast) + target, 0, 255)
+    return np.rint(picture).astype(np.uint8)

@@ -1,0 +1,140 @@
+"""Texts and pictures that deeploc makes itself: a seed gives the same ones on every machine.
+
+A generator is a seeded stream of records; asking for fewer is reading less of it. Language
+records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
+never saw them. Other problems, those of multiple-demand, may be among what they were trained on.
+A picture is the same to the pixel where numpy and Pillow are the same.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from deeploc.errors import ContrastError
+from deeploc.generators.arithmetic import arithmetic
+from deeploc.generators.carrying import DIFFICULTIES, OPERATIONS, carrying
+from deeploc.generators.copying import copying
+from deeploc.generators.english.jabberwocky import jabberwocky
+from deeploc.generators.english.minimal_pairs import SUITE_NAMES, minimal_pairs
+from deeploc.generators.english.nonwords import nonword_lists
+from deeploc.generators.english.sentences import sentences
+from deeploc.generators.english.word_lists import word_lists
+from deeploc.generators.images.rendered import LABELS, held_out_pictures
+from deeploc.generators.multiple_demand import RANGES, multiple_demand
+from deeploc.generators.theory_of_mind import HALVES, KINDS, theory_of_mind
+
+Record = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A seeded stream of records, what it may be asked for, and how many it gives by default.
+
+    ``options`` maps each option to its default; ``choices`` to what it may be, for those options
+    that are a choice of names.
+    """
+
+    stream: Callable[[int, Mapping[str, Any]], Iterator[Record]]
+    default_n: int
+    options: Mapping[str, Any]
+    choices: Mapping[str, tuple[str, ...]]
+
+
+GENERATORS: Mapping[str, Generator] = {
+    "sentences": Generator(sentences, 240, {"words": 12}, {}),
+    "word-lists": Generator(word_lists, 240, {"words": 12}, {}),
+    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, {}),
+    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
+    "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
+    "arithmetic": Generator(
+        arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
+    ),
+    "copying": Generator(copying, 240, {}, {}),
+    "multiple-demand": Generator(
+        carrying,
+        100,
+        {"difficulty": "hard", "operation": "both", "fresh": False},
+        {"difficulty": DIFFICULTIES, "operation": OPERATIONS},
+    ),
+    "multiple-demand-paper": Generator(
+        multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+    ),
+    "theory-of-mind": Generator(
+        theory_of_mind,
+        20,
+        {"kind": "belief", "half": "both"},
+        {"kind": KINDS, "half": tuple(HALVES)},
+    ),
+    "rendered": Generator(
+        held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
+    ),
+}
+
+
+def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) -> list[Record]:
+    """Return the first ``n`` records of a generator.
+
+    Parameters
+    ----------
+    name
+        One of `GENERATORS`.
+    n
+        How many records; ``None`` for the generator's own number.
+    seed
+        Chooses the stream; equal seeds give equal records on every machine.
+    options
+        The generator's options; those left out keep their defaults.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such generator or option, an option's value is not usable, or the
+        generator has fewer than ``n`` records.
+
+    Examples
+    --------
+    >>> generate("arithmetic", 1, 0, {"operation": "add"})[0].keys()
+    dict_keys(['prompt', 'completion', 'text'])
+    """
+    if name not in GENERATORS:
+        raise ContrastError(unknown("builtin generator", name, GENERATORS))
+    generator = GENERATORS[name]
+    settings = checked(name, generator, options)
+    wanted = generator.default_n if n is None else n
+    if wanted < 1:
+        raise ContrastError(f"cannot generate {wanted} {name}; ask for 1 or more")
+    records = list(islice(generator.stream(seed, settings), wanted))
+    if len(records) < wanted:
+        raise ContrastError(
+            f"cannot generate {wanted} {name}: only {len(records)} different ones exist with "
+            f"these options; ask for {len(records)} or fewer"
+        )
+    return records
+
+
+def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with defaults filled in, or say which one is wrong."""
+    for option, value in options.items():
+        if option not in generator.options:
+            raise ContrastError(unknown(f"option of {name}", option, generator.options))
+        choices = generator.choices.get(option)
+        if choices is not None and value not in choices:
+            raise ContrastError(unknown(f"{option} of {name}", str(value), choices))
+        default = generator.options[option]
+        if type(value) is not type(default):
+            raise ContrastError(
+                f"option {option} of {name} is {value!r}; it must be a "
+                f"{type(default).__name__} such as {default!r}"
+            )
+    return {**generator.options, **options}
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that does not exist: the nearest one, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    listed = f"there are: {', '.join(names)}" if names else "it takes none"
+    return f"no {what} is called {name!r}; {hint}{listed}"

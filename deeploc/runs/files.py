@@ -1,0 +1,163 @@
+"""Files of a run: written beside and renamed, never pickle, each with its site table."""
+
+import csv
+import io
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from deeploc.atomic import Buffer, write, write_parts
+from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.errors import MaskError, RunError
+
+_VECTORS = ("t", "df", "p", "q", "d", "baseline")
+
+
+def save_statmap(path: Path, stat_map: StatMap) -> None:
+    """Write statmap.safetensors: float64 ``(unit,)`` vectors and the site table."""
+    tensors = {name: getattr(stat_map, name) for name in _VECTORS}
+    tensors |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
+    tensors |= {f"sd.{name}": vector for name, vector in stat_map.sds.items()}
+    _save(path, tensors, stat_map.layout)
+
+
+def load_statmap(path: Path) -> StatMap:
+    """Read statmap.safetensors.
+
+    Raises
+    ------
+    RunError
+        If the file is missing, broken, or not a StatMap.
+    """
+    tensors, layout = _load(path)
+    if missing := [name for name in _VECTORS if name not in tensors]:
+        raise RunError(f"{path} is no StatMap: it lacks {', '.join(missing)}")
+    vectors = {name: tensors[name] for name in _VECTORS}
+    return StatMap(layout, **vectors, means=_named("mean.", tensors), sds=_named("sd.", tensors))
+
+
+def save_mask(path: Path, mask: UnitMask) -> None:
+    """Write mask.safetensors: uint8 ``selected`` and the site table."""
+    _save(path, {"selected": mask.selected.astype(np.uint8)}, mask.layout)
+
+
+def load_mask(path: Path) -> UnitMask:
+    """Read mask.safetensors.
+
+    Raises
+    ------
+    RunError
+        If the file is missing, broken, or not a mask.
+    MaskError
+        If its length does not fit its own site table.
+    """
+    tensors, layout = _load(path)
+    if "selected" not in tensors:
+        raise RunError(f"{path} is no mask: it has no tensor named 'selected'")
+    return UnitMask(layout, tensors["selected"].astype(bool))
+
+
+def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
+    """Return units.csv: the selected units by falling t, with their site and index in it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["site", "index", "t", "d", "q", *(f"mean.{c}" for c in stat_map.means)])
+    starts = np.array([mask.layout.slices[site.name].start for site in mask.layout.sites])
+    (units,) = np.nonzero(mask.selected)
+    for unit in units[np.argsort(-stat_map.t[units], kind="stable")]:
+        numbers = (stat_map.t, stat_map.d, stat_map.q, *stat_map.means.values())
+        values = [repr(float(vector[unit])) for vector in numbers]
+        owner = int(np.searchsorted(starts, unit, side="right")) - 1
+        writer.writerow([mask.layout.sites[owner].name, unit - starts[owner], *values])
+    return text.getvalue()
+
+
+def export_llm_localization(mask: UnitMask, path: Path) -> None:
+    """Write a mask over blocks as the ``(layers, hidden)`` 0/1 array other code reads (``.npy``).
+
+    Raises
+    ------
+    MaskError
+        If the mask has no ``block`` sites, or these differ in width.
+    """
+    widths = [site.n_units for site in mask.layout.sites if site.kind == "block"]
+    if len(set(widths)) != 1:
+        raise MaskError(
+            "the llm-localization format is one (layers x hidden) matrix of block outputs; this "
+            f"mask has blocks of widths {widths or 'none'}; localize with `--sites block`"
+        )
+    blocks = mask.selected[mask.layout.of_kind("block")]
+    buffer = io.BytesIO()
+    np.save(buffer, blocks.reshape(len(widths), widths[0]).astype(np.int64), allow_pickle=False)
+    write(path, buffer.getvalue())
+
+
+def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
+    """Read a ``(layers, hidden)`` 0/1 ``.npy`` mask as a mask over the blocks of a model.
+
+    Raises
+    ------
+    MaskError
+        If the file is no 0/1 matrix of the shape that the model's blocks have.
+    """
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MaskError(f"{path} is not a readable .npy array: {error}") from error
+    blocks = layout.choose(["block"])
+    shape = (len(blocks.sites), blocks.sites[0].n_units)
+    if matrix.shape != shape or not np.isin(matrix, (0, 1)).all():
+        raise MaskError(
+            f"{path} holds an array of shape {matrix.shape}; this model's blocks need a 0/1 "
+            f"matrix of shape {shape} (layers, hidden)"
+        )
+    return UnitMask(blocks, matrix.reshape(-1).astype(bool))
+
+
+def _save(path: Path, tensors: Mapping[str, np.ndarray], layout: Layout) -> None:
+    write_parts(path, _safetensors(tensors, {"sites": json.dumps(layout.table())}))
+
+
+def _safetensors(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> Iterator[Buffer]:
+    """Yield the parts of a safetensors file, the tensors themselves without a copy.
+
+    The library's own writer first copies everything into one piece of memory, which for millions
+    of units is as much as all the rest. Source: github.com/huggingface/safetensors, "Format".
+    """
+    names = {np.dtype(np.float64): "F64", np.dtype(np.uint8): "U8"}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.nbytes
+        described = {"dtype": names[tensor.dtype], "shape": list(tensor.shape)}
+        header[name] = {**described, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    yield struct.pack("<Q", len(text))
+    yield text
+    for tensor in tensors.values():
+        yield np.ascontiguousarray(tensor).data
+
+
+def _load(path: Path) -> tuple[dict[str, np.ndarray], Layout]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            table = json.loads((file.metadata() or {})["sites"])
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist; `deeploc localize` writes it") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is broken or not deeploc's: {error}; localize again") from error
+    return tensors, Layout.from_table(table)
+
+
+def _named(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

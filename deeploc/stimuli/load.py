@@ -1,0 +1,224 @@
+"""The stimuli of a contrast: read, sampled, balanced and divided into halves."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deeploc.contrast.model import Contrast
+from deeploc.contrast.sources import Source
+from deeploc.errors import ContrastError
+from deeploc.progress import Watch
+from deeploc.stimuli.image_files import Unreadable, readable, shown
+from deeploc.stimuli.reading import Reader, rooted
+from deeploc.stimuli.sampling import balanced, sample, split_half
+from deeploc.stimuli.stimulus import Record, Stimulus, cell
+
+MOST_TOLD = 20
+"""How many images that could not be read are told one by one at the end of a run."""
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The stimuli of each condition that localize and evaluate, and the images left out.
+
+    ``counts`` are all there are of each condition, those included that ``evaluate_limit`` spares.
+    """
+
+    localizing: Mapping[str, Sequence[Stimulus]]
+    held_out: Mapping[str, Sequence[Stimulus]]
+    unreadable: Sequence[Unreadable] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def halves(self) -> tuple[Mapping[str, Sequence[Stimulus]], Mapping[str, Sequence[Stimulus]]]:
+        """The stimuli that localize and those that evaluate."""
+        return self.localizing, self.held_out
+
+    def tell(self, watch: Watch) -> None:
+        """Note how many images could not be read, and which: a line each, at most 20."""
+        if not self.unreadable:
+            return
+        watch.note(f"left out, because unreadable: {len(self.unreadable):,}")
+        for image in self.unreadable[:MOST_TOLD]:
+            watch.note(f"  {image}")
+        if (more := len(self.unreadable) - MOST_TOLD) > 0:
+            watch.note(f"  and {more:,} more: the manifest of a run lists them all")
+
+
+def draw(
+    contrast: Contrast,
+    *,
+    seed: int,
+    limit: int | None = None,
+    folder: Path | None = None,
+    strict: bool = False,
+    watch: Watch | None = None,
+) -> Drawn:
+    """Return the stimuli as `load` reads them, divided as the contrast says.
+
+    Raises
+    ------
+    ContrastError
+        As `load` does.
+    """
+    unreadable: list[Unreadable] = []
+    tell = unreadable.append
+    stimuli = load(
+        contrast, seed=seed, limit=limit, folder=folder, strict=strict, unreadable=tell, watch=watch
+    )
+    counts = {name: len(group) for name, group in stimuli.items()}
+    if contrast.split == "none":
+        return Drawn(stimuli, stimuli, unreadable, counts)
+    localizing, held_out = split_half(stimuli, seed)
+    most = contrast.evaluate_limit
+    evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
+    return Drawn(localizing, evaluated, unreadable, counts)
+
+
+def load(
+    contrast: Contrast,
+    *,
+    seed: int,
+    limit: int | None = None,
+    folder: Path | None = None,
+    strict: bool = False,
+    unreadable: Callable[[Unreadable], None] | None = None,
+    watch: Watch | None = None,
+) -> dict[str, tuple[Stimulus, ...]]:
+    """Return the stimuli of every condition, in the order of their sources.
+
+    ``limit`` bounds the stimuli per condition beside each one's own limit; both are drawn with
+    ``seed`` and the condition's name. With ``folder`` the conditions are read from there. Of the
+    images drawn, those that cannot be read are left out and told to ``unreadable`` (default: a
+    logging warning each); with ``strict`` the first of them is an error. Last, where the contrast
+    says ``balance``, its sides are made equally large (`deeploc.stimuli.sampling`).
+
+    Raises
+    ------
+    ContrastError
+        If a source cannot be read, does not fit the modality, a text is empty, or a condition has
+        (or, balanced, keeps) fewer than two stimuli.
+    """
+    _check_modality(contrast)
+    draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
+    loaded = {}
+    for name in contrast.conditions:
+        try:
+            kept, left_out = draw.stimuli(name)
+            _enough(kept, left_out)
+        except ContrastError as error:
+            message = f"condition {name!r}: {error}"
+            raise contrast.fault(("conditions", name), message) from error
+        for image in left_out:
+            (unreadable or _warn)(image)
+        loaded[name] = tuple(kept)
+    return _balanced(contrast, loaded, seed) if contrast.balance else loaded
+
+
+def _balanced(
+    contrast: Contrast, loaded: Mapping[str, Sequence[Stimulus]], seed: int
+) -> dict[str, tuple[Stimulus, ...]]:
+    kept = balanced(loaded, contrast.comparison, seed)
+    for name, group in kept.items():
+        if len(group) < 2:
+            raise contrast.fault(
+                ("balance",),
+                f"balance: condition {name!r} keeps {len(group)} of {len(loaded[name])} stimuli, "
+                "because the other side has so few; a variance needs at least two; add stimuli, "
+                "raise limits, or leave balance out",
+            )
+    return kept
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """How the stimuli of a condition are drawn from its source."""
+
+    contrast: Contrast
+    seed: int
+    limit: int | None
+    reader: Reader
+    strict: bool
+
+    def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
+        """Return the stimuli of a condition, and the images that were left out."""
+        source = self.contrast.conditions[name]
+        found = self.reader.rows(source, self.seed, name)
+        read = source if self.reader.folder is None else rooted(source)
+        images = self.contrast.modality == "image"
+        make = _image if images else self._text
+        drawn = sample([make(row, read) for row in found], self.limit, self.seed, name)
+        if images:
+            return readable(name, drawn, strict=self.strict, watch=self.reader.watch)
+        return drawn, []
+
+    def _text(self, row: Record, source: Source) -> Stimulus:
+        columns = source.column or (_default_column(row, "text"),)
+        cells = (cell(row, column).strip() for column in columns)
+        text = " ".join(part for part in cells if part)
+        if not text:
+            raise ContrastError(
+                f"{row.id}: no text in {', '.join(columns)}; fill the row, or leave it out"
+            )
+        return Stimulus(row.id, text.lower() if self.contrast.read.lowercase else text)
+
+
+def _image(row: Record, source: Source) -> Stimulus:
+    from_table = row.folder is not None
+    columns = source.column or (_default_column(row, "image") if from_table else "image",)
+    if len(columns) > 1:
+        raise ContrastError(f"column names {', '.join(columns)}; an image stands in one column")
+    if not cell(row, columns[0]).strip():
+        raise ContrastError(f"{row.id}: no image in {columns[0]}; fill the row, or leave it out")
+    return shown(row, columns[0])
+
+
+def _default_column(row: Record, what: str) -> str:
+    if what in row.fields or len(row.fields) == 1:
+        return what if what in row.fields else next(iter(row.fields))
+    several = " one or several" if what == "text" else " it"
+    pictures = what == "text" and row.folder is None and "image" in row.fields
+    raise ContrastError(
+        f"{row.id}: which column is the {what}? there are {', '.join(row.fields)}; "
+        f"name{several} with `column:`{', or write `modality: image`' if pictures else ''}"
+    )
+
+
+def _check_modality(contrast: Contrast) -> None:
+    text = contrast.modality == "text"
+    wrong, remedy = ("images", "image") if text else ("texts", "text")
+    for name, source in contrast.conditions.items():
+        path: tuple[str, ...] = ("conditions", name)
+        if source.local is not None and getattr(source.local, wrong, None) is not None:
+            path = (*path, "local")
+        elif getattr(source, wrong) is None:
+            continue
+        raise contrast.fault(
+            (*path, wrong),
+            f"{'.'.join((*path, wrong))}: there are {wrong} in a contrast of modality "
+            f"{contrast.modality!r}; write `modality: {remedy}`, or name another source",
+        )
+    for option in ("lowercase", "max_tokens"):
+        if contrast.modality == "image" and getattr(contrast.read, option):
+            raise contrast.fault(
+                ("read", option), f"read.{option}: images have no letters or tokens; leave it out"
+            )
+
+
+def _warn(image: Unreadable) -> None:
+    _log.warning("left out: %s", image)
+
+
+def _enough(stimuli: Sequence[Stimulus], left_out: Sequence[Unreadable]) -> None:
+    if len(stimuli) < 2:
+        n = len(left_out)
+        first = f"{left_out[0].stimulus} {left_out[0].reason}" if n else ""
+        others = f" ({n} could not be read, the first: {first})" if n else ""
+        raise ContrastError(
+            f"only {len(stimuli)} stimulus{others}; a variance needs at least two; add some, or "
+            "raise its limit"
+        )

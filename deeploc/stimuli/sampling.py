@@ -1,0 +1,104 @@
+"""Sample stimuli, make the sides of a comparison equally large, divide them into halves."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from zlib import crc32
+
+import numpy as np
+
+from deeploc.contrast.comparison import Comparison
+from deeploc.stimuli.stimulus import Stimulus
+
+T = TypeVar("T")
+
+Halves = tuple[dict[str, tuple[Stimulus, ...]], dict[str, tuple[Stimulus, ...]]]
+
+
+def sample(items: Sequence[T], limit: int | None, seed: int, name: str) -> list[T]:
+    """Return at most ``limit`` of the items, drawn at random, in their own order.
+
+    The draw depends on the seed, on ``name`` and on how many items there are, on nothing else;
+    a smaller sample is part of a larger one.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    drawn = substream(seed, f"sample:{name}").permutation(len(items))[:limit]
+    return [items[i] for i in sorted(drawn)]
+
+
+def substream(seed: int, name: str) -> np.random.Generator:
+    """Return a generator of its own for ``name``, the same for this seed on every machine."""
+    return np.random.default_rng([seed, crc32(name.encode())])
+
+
+def split_half(stimuli: Mapping[str, Sequence[Stimulus]], seed: int) -> Halves:
+    """Return (stimuli to localize with, stimuli to evaluate on), a random half each.
+
+    The first half has one more where their number is odd. Stimuli of one condition that show the
+    same (equal texts, files of equal bytes) land in the same half, so that nothing is evaluated on
+    what it was localized with; with many such repeats the halves can differ in size. Each keeps
+    the order of ``stimuli``.
+    """
+    halves: Halves = ({}, {})
+    for name, group in stimuli.items():
+        first = _first_half(group, seed, name)
+        halves[0][name] = tuple(s for s in group if s.shown in first)
+        halves[1][name] = tuple(s for s in group if s.shown not in first)
+    return halves
+
+
+def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
+    repeats = Counter(stimulus.shown for stimulus in group)
+    contents = list(repeats)
+    room = (len(group) + 1) // 2
+    first = set()
+    for index in substream(seed, f"split:{name}").permutation(len(contents)):
+        if repeats[contents[index]] <= room:
+            room -= repeats[contents[index]]
+            first.add(contents[index])
+    return first
+
+
+def balanced(
+    stimuli: Mapping[str, Sequence[Stimulus]], sides: Comparison, seed: int
+) -> dict[str, tuple[Stimulus, ...]]:
+    """Return as many stimuli of each side as the smaller has, in their own order.
+
+    The larger side gives them up where it has most, so that its conditions become as even as they
+    can be (`quotas`); which ones is drawn with ``seed`` and the condition's name. Conditions on
+    neither side stay as they are.
+    """
+    room = min(
+        sum(len(stimuli[name]) for name in side) for side in (sides.positive, sides.negative)
+    )
+    kept = {name: tuple(group) for name, group in stimuli.items()}
+    for side in (sides.positive, sides.negative):
+        shares = quotas([len(stimuli[name]) for name in side], room)
+        for name, share in zip(side, shares, strict=True):
+            kept[name] = tuple(sample(stimuli[name], share, seed, f"balance:{name}"))
+    return kept
+
+
+def quotas(sizes: Sequence[int], total: int) -> list[int]:
+    """Return how many to take of each of several groups, ``total`` in all and as evenly as fits.
+
+    No group gives more than it has; whatever does not divide goes to the first that have it.
+
+    Examples
+    --------
+    >>> quotas([550, 704, 178, 212, 81], 275)
+    [55, 55, 55, 55, 55]
+    >>> quotas([5, 1, 9], 10)
+    [5, 1, 4]
+    """
+    taken = [0] * len(sizes)
+    left = min(total, sum(sizes))
+    while left:
+        unfilled = [i for i, size in enumerate(sizes) if taken[i] < size]
+        share = max(1, left // len(unfilled))
+        for i in unfilled[:left]:
+            more = min(share, sizes[i] - taken[i])
+            taken[i] += more
+            left -= more
+    return taken

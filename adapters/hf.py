@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore, Tokenization
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus

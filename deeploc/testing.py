@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Batch
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.stimuli import Stimulus

@@ -31,9 +31,9 @@ from PIL import Image
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
 from deeploc.adapters._image.adapter import ImageAdapter
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import DeeplocError
 from deeploc.stimuli import Stimulus

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Answers, Batch
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.image_decode import decode

@@ -19,8 +19,9 @@ from deeploc.adapters.module import wrap
 from deeploc.analysis.audit import Audit, examine
 from deeploc.analysis.confounds import confounds
 from deeploc.cli import main
-from deeploc.contrast.model import Contrast, Readout, parse_comparison
+from deeploc.contrast.model import Contrast, parse_comparison
 from deeploc.core.adapter import Tokenizes
+from deeploc.core.readout import Readout
 from deeploc.errors import AdapterError
 from deeploc.report.audit_tables import tables
 from deeploc.report.html import render

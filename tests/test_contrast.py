@@ -109,7 +109,7 @@ def test_defaults() -> None:
     """Whatever a file leaves out is the documented default."""
     mine = load(MINIMAL)
 
-    assert mine.read == contrast.Readout(
+    assert mine.read == contrast.Read(
         sites=("block",), pool="last", response="signed", tokens="content"
     )
     assert (mine.split, mine.against, mine.select) == ("half", "pooled", Select(percent=1))

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from deeploc.analysis.evaluation import evaluate, network, plan
-from deeploc.contrast.model import Ablate, Readout, Select
+from deeploc.contrast.model import Ablate, Select
 from deeploc.core import selection as select
 from deeploc.core.ablation import Ablation, parse_scale
 from deeploc.core.adapter import Adapter, ScoresText
+from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Measurement
 from deeploc.core.selection import random_like
 from deeploc.core.task import require

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from deeploc.analysis.localization import localize
-from deeploc.contrast.model import Contrast, Readout
+from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Batch
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, StatMap
 from deeploc.errors import AdapterError, ContrastError
 from deeploc.stimuli import Stimulus

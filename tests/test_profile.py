@@ -16,8 +16,9 @@ from deeploc import plugins
 from deeploc.analysis.evaluation import network, plan
 from deeploc.analysis.localization import layout_of, localize
 from deeploc.analysis.profile import profile, standard
-from deeploc.contrast.model import Contrast, Readout, load
+from deeploc.contrast.model import Contrast, load
 from deeploc.core.adapter import Adapter, Batch, ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.responses import Preference, Profile, Response, to_csv
 from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.errors import RunError
@@ -42,7 +43,7 @@ def responses_of(adapter: Adapter, said: Contrast, stimuli: Any) -> Matrices:
             [
                 batch.values.astype(float)
                 for stimulus in group
-                for batch in adapter.activations([stimulus], layout, said.read)
+                for batch in adapter.activations([stimulus], layout, Readout.of(said.read))
             ]
         )
         for name, group in stimuli.items()

@@ -248,7 +248,7 @@ def test_names_are_judged_alike_in_an_editor(name: str, right: bool) -> None:
 def test_every_key_is_explained() -> None:
     """An editor shows what each key of a contrast, of its sources and of its parts means."""
     made = contrast_schema()
-    parts = [made, *(made["$defs"][name] for name in ("Source", "Readout", "Select", "Ablate"))]
+    parts = [made, *(made["$defs"][name] for name in ("Source", "Read", "Select", "Ablate"))]
     unexplained = [
         key
         for part in parts

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Batch
+from deeploc.core.readout import Readout
 from deeploc.core.units import UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.stimuli import Stimulus

@@ -17,9 +17,10 @@ from scipy.optimize import minimize
 
 from deeploc.adapters.hf import HFAdapter
 from deeploc.analysis.tasks import make_tasks
-from deeploc.contrast.model import Contrast, Readout, load
+from deeploc.contrast.model import Contrast, load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Batch, TextRequest, TextScore
+from deeploc.core.readout import Readout
 from deeploc.core.results import Measurement
 from deeploc.core.task import Task, TaskContext
 from deeploc.core.units import Layout, Site, UnitMask
@@ -491,7 +492,7 @@ def test_identity_of_the_probe_follows_the_read_out(context: TaskContext) -> Non
     def identity(**read: Any) -> Any:
         return text_probe.make({}, replace(context, read=Readout(**read))).identity
 
-    assert identity() == identity(sites=["mlp-neurons"], response="abs", pool="last")
+    assert identity() == identity(sites=("mlp-neurons",), response="abs", pool="last")
     for other in ({"pool": "mean"}, {"tokens": "all"}, {"max_tokens": 3}):
         assert identity() != identity(**other)
 

@@ -17,9 +17,9 @@ from deeploc.adapters._torch.hooks import visiting
 from deeploc.adapters._torch.identity import describe_module, describe_origin
 from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.read import evaluating, read_batch
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Answers, Batch, ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.threads import threads

@@ -18,9 +18,9 @@ from deeploc.adapters._torch.hooks import visiting
 from deeploc.adapters._torch.identity import describe_module
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.read import read_batch
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Batch
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from deeploc.adapters._torch.quiet import quiet
-from deeploc.contrast.model import Readout
 from deeploc.core.adapter import Tokenization
+from deeploc.core.readout import Readout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 

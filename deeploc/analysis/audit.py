@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from deeploc.analysis.confounds import Measured, confounds
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, Tokenizes
+from deeploc.core.readout import Readout
 from deeploc.stimuli import Drawn, Stimulus
 
 SHARES = ("truncated", "not_word_final", "bos")
@@ -86,7 +87,7 @@ def _measured(stimuli: Sequence[Stimulus]) -> dict[str, Float64[np.ndarray, " st
 def _tokenized(
     adapter: Tokenizes, stimuli: Sequence[Stimulus], contrast: Contrast
 ) -> tuple[Measured, int | None]:
-    found = adapter.tokenization(stimuli, contrast.read)
+    found = adapter.tokenization(stimuli, Readout.of(contrast.read))
     values = {"tokens": found.tokens, "truncated": found.kept < found.tokens, "bos": found.bos}
     if found.word_final is not None:
         values["not_word_final"] = ~found.word_final

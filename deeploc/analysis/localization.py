@@ -8,6 +8,7 @@ from jaxtyping import Float
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import ContrastError
@@ -88,7 +89,7 @@ def _read(
     owner = np.repeat(np.arange(len(conditions)), [len(stimuli[name]) for name in conditions])
     moments = {name: Moments(layout.n_units) for name in conditions}
     total = np.zeros(layout.n_units)
-    for batch in adapter.activations(flat, layout, contrast.read):
+    for batch in adapter.activations(flat, layout, Readout.of(contrast.read)):
         total += batch.values.sum(axis=0, dtype=np.float64)
         for number in np.unique(owner[batch.indices]):
             chosen = batch.values[owner[batch.indices] == number]

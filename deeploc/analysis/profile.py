@@ -10,6 +10,7 @@ from deeploc.analysis.localization import Progress, compare, layout_of, response
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response
 from deeploc.core.selection import Seed, random_like
 from deeploc.core.stats import Moments, Vector, slices
@@ -59,7 +60,7 @@ def profile(
     flat = [stimulus for name in conditions for stimulus in stimuli[name]]
     owner = np.repeat(np.arange(len(conditions)), [len(stimuli[name]) for name in conditions])
     moments = {name: Moments(groups.sizes.size) for name in conditions}
-    for batch in adapter.activations(flat, layout, contrast.read):
+    for batch in adapter.activations(flat, layout, Readout.of(contrast.read)):
         means = groups.means(response_of(batch.values, contrast)).reshape(len(batch.indices), -1)
         for number in np.unique(owner[batch.indices]):
             moments[conditions[number]].add(means[owner[batch.indices] == number])

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from deeploc import entry_points
 from deeploc.contrast.model import Contrast
+from deeploc.core.readout import Readout
 from deeploc.core.task import Task, TaskContext
 from deeploc.errors import ContrastError, PluginError, TaskError
 from deeploc.stimuli import Stimulus
@@ -40,7 +41,7 @@ def make_tasks(
         seed,
         limit,
         localizing=localizing,
-        read=contrast.read,
+        read=Readout.of(contrast.read),
         strict=strict,
     )
     made: dict[str, Task] = {}

@@ -69,7 +69,7 @@ PAPER_SEED = 42
 """Draws from a percentile range as ``localize.py`` of BKHMSI/llm-localization does."""
 
 
-class Readout(StrictModel):
+class Read(StrictModel):
     """How a model's answer to a stimulus becomes one number per unit.
 
     ``sites`` are kinds or globs over site names (``"*"``: every site of every kind). ``pool`` is

@@ -15,7 +15,7 @@ from pydantic import (
 
 from deeploc.contrast import file as contrast_file
 from deeploc.contrast.comparison import Comparison, parse_comparison
-from deeploc.contrast.fields import Ablate, Controls, Entries, Name, Readout, Said, Select
+from deeploc.contrast.fields import Ablate, Controls, Entries, Name, Read, Said, Select
 from deeploc.contrast.file import Document
 from deeploc.contrast.sources import Source
 from deeploc.contrast.validation import Flag, StrictModel, Text, Whole, tell
@@ -28,7 +28,7 @@ __all__ = [
     "Condition",
     "Contrast",
     "Controls",
-    "Readout",
+    "Read",
     "Select",
     "available",
     "load",
@@ -69,7 +69,7 @@ class Contrast(StrictModel):
     """Whether a unit must prefer the left side to the others together, or to each of them."""
     balance: Flag = False
     """Whether both sides of the comparison keep as many stimuli as the smaller one has."""
-    read: Readout = Readout()
+    read: Read = Read()
     """How a stimulus becomes one number per unit."""
     split: Literal["half", "none"] = "half"
     """Localize on one half of each condition and evaluate on the other, or use all for both."""

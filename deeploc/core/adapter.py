@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
 

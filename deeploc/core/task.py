@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from deeploc.contrast.model import Readout
 from deeploc.core.adapter import Adapter
+from deeploc.core.readout import Readout
 from deeploc.core.results import Better, Measurement
 from deeploc.errors import TaskError
 from deeploc.stimuli import Stimulus

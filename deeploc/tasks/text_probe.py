@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from deeploc.contrast.model import Readout
 from deeploc.core.adapter import Adapter
+from deeploc.core.readout import Readout
 from deeploc.core.task import TaskContext
 from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
@@ -28,7 +28,7 @@ def make(options: Mapping[str, Any], context: TaskContext) -> ConditionProbe:
     are after ablation, which `deeploc.testing.check_adapter` checks of every adapter.
     """
     training, testing = (Shown.of(half.groups()) for half in halves(NAME, options, context))
-    how = context.read.model_dump(mode="json", include={"pool", "tokens", "max_tokens"})
+    how = {key: getattr(context.read, key) for key in ("pool", "tokens", "max_tokens")}
     read = partial(_activations, readout=context.read)
     return ConditionProbe(NAME, read, training, testing, {"read": how})
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import deeploc
-from deeploc.contrast.model import Readout
 from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.results import Measurement
 from deeploc.core.task import TaskContext
 

@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from transformers.utils import logging as transformers_logging
 
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.contrast.model import Readout
 from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
 

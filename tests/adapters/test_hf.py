@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.contrast.model import Readout
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import AdapterError, MaskError
 from deeploc.testing import check_adapter

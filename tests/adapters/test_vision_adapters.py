@@ -27,9 +27,10 @@ from deeploc.adapters.hf import load as load_hf
 from deeploc.adapters.module import wrap
 from deeploc.adapters.reference import load as load_reference
 from deeploc.analysis.localization import localize
-from deeploc.contrast.model import Contrast, Readout
+from deeploc.contrast.model import Contrast
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import AdapterError, ContrastError
 from deeploc.stimuli import Stimulus
@@ -67,7 +68,7 @@ def transform_of(module: torch.nn.Module) -> Any:
 
 
 def values(adapter: ImageAdapter, stimuli: list[Stimulus], layout: Layout, pool: str) -> np.ndarray:
-    readout = Readout.model_validate({"pool": pool})
+    readout = Readout(pool=pool)
     return np.concatenate([b.values for b in adapter.activations(stimuli, layout, readout)])
 
 

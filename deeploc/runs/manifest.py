@@ -1,6 +1,7 @@
 """The manifest of a run: its format, how it is read, and what it records of the environment."""
 
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -267,7 +268,7 @@ def header_of(
     return {
         "schema": SCHEMA,
         "deeploc": version("deeploc"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now().isoformat(timespec="seconds"),
         "command": setup.command,
         "address": setup.address,
         "model": dict(adapter.identity),
@@ -278,6 +279,12 @@ def header_of(
         "sites": layout.table(),
         "versions": versions(),
     }
+
+
+def _now() -> datetime:
+    """Return the time, or that of SOURCE_DATE_EPOCH, the convention of reproducible builds."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
 
 
 def versions() -> dict[str, str]:

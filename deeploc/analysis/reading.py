@@ -31,7 +31,17 @@ class ReadsActivations(Protocol):
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the activations of every stimulus once, pooled, in batches of any order."""
+        """Yield the activations of every stimulus once, pooled, in batches of any order.
+
+        Parameters
+        ----------
+        stimuli
+            What the model is shown.
+        layout
+            The sites that are read.
+        readout
+            How positions become one number.
+        """
         ...
 
 
@@ -40,7 +50,15 @@ class Accumulator(Protocol):
     """Takes activations batch by batch: moments, folds, permutations, ..."""
 
     def add(self, rows: Rows, values: Values) -> None:
-        """Take a batch; ``rows`` are the numbers of its stimuli among all that are read."""
+        """Take a batch.
+
+        Parameters
+        ----------
+        rows
+            The numbers of its stimuli among all that are read.
+        values
+            Their activations, ``(stimulus, unit)``.
+        """
         ...
 
 
@@ -91,7 +109,7 @@ class ConditionMoments:
         self.moments = {name: Moments(self.n_units) for name in self.groups.names}
 
     def add(self, rows: Rows, values: Values) -> None:
-        """Take a batch."""
+        """Take a batch, see `Accumulator`."""
         owners = self.groups.owners[rows]
         for number in np.unique(owners):
             chosen = values[owners == number]
@@ -111,7 +129,7 @@ class SignedMean:
         self.total = np.zeros(self.n_units)
 
     def add(self, rows: Rows, values: Values) -> None:
-        """Take a batch."""
+        """Take a batch, see `Accumulator`."""
         self.count += len(rows)
         self.total += values.sum(axis=0, dtype=np.float64)
 

@@ -73,7 +73,7 @@ def profile_json(run: "RunFolder") -> dict[str, Any] | None:
     found = run.read_profile()
     if found is None:
         return None
-    return {**found.described(), "responses": [asdict(row) for row in found.responses]}
+    return {**found.to_json(), "responses": [asdict(row) for row in found.responses]}
 
 
 def print_profile(run: "RunFolder") -> None:

@@ -30,7 +30,7 @@ from deeploc.plugins import load_model
 from deeploc.runs.manifest import Setup
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import choice, text_probe
-from deeploc.tasks._template import Template
+from deeploc.tasks._questions import Template
 from deeploc.testing import ToyAdapter
 
 from .adapters.conftest import model_of, tokenizer_of
@@ -104,7 +104,7 @@ def test_template_puts_in_columns_and_nothing_else(fields: dict[str, str]) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{text", r"^character 1 is a single '\{'; a column is written \{column\}, a brace that"),
+        ("{text", r"^character 1 is a single '\{'; write \{column\} for a column"),
         ("{text}}", r"^character 7 is a single '\}'"),
         ("{te{xt}", r"^character 1 is a single '\{'"),
         ("The feeling is", r"^'The feeling is' names no column, so that every prompt would be"),
@@ -241,7 +241,7 @@ def test_choice_options_that_are_wrong(
     ("options", "place", "message"),
     [
         ({"options": {"joy": "glad"}}, "options", "1 to choose from; give at least two"),
-        ({"options": {"joy": "a", "grief": "a"}}, "options", "'a' is there twice; options must d"),
+        ({"options": {"joy": "a", "grief": "a"}}, "options", "'a' is listed twice; options must d"),
         ({"options": {"joy": "a", "grief": " "}}, "options", "' ' is empty, or begins or ends wi"),
         ({"options": {"joy": "a", "grief": " b"}}, "options", "write the words alone, the space"),
         ({"options": {"joy": "a", "grief": 1}}, "options", "Input should be a valid string"),
@@ -336,7 +336,7 @@ ROW = {"text": "how?", "answer": "glad"}
         ),
         ({**ROW, "options": "[" * 5000}, {}, r"^q\.jsonl:1: options are '\[\[\[.*'; they must be"),
         ({**ROW, "options": ["glad"]}, {}, r"^q\.jsonl:1: options: 1 to choose from; give at"),
-        ({**ROW, "options": ["glad", "glad"]}, {}, r"^q\.jsonl:1: options: 'glad' is there twice"),
+        ({**ROW, "options": ["glad", "glad"]}, {}, r"^q\.jsonl:1: options: 'glad' is listed twice"),
         ({**ROW, "options": ["glad", ""]}, {}, r"^q\.jsonl:1: options: '' is empty, or begins"),
     ],
 )
@@ -679,7 +679,7 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
     both.write_text(both.read_text().replace("list: dax}", "lists: the}"))
     assert (
         fault()
-        == f"{both}:15: evaluate.0.choice.options: 'the' is there twice; options must differ"
+        == f"{both}:15: evaluate.0.choice.options: 'the' is listed twice; options must differ"
     )
 
 

@@ -25,7 +25,7 @@ from deeploc.core.units import UnitMask
 from deeploc.errors import ContrastError, TaskError
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import accuracy, category_probe, label_stability
-from deeploc.tasks._classes import Names
+from deeploc.tasks._class_names import ClassNames
 from deeploc.testing import ToyAdapter
 
 from .colours import CLASSES, CONDITIONS, WEIGHTS, ColourAdapter, paint, paint_all
@@ -378,18 +378,18 @@ def test_model_without_names_goes_by_numbers(context: TaskContext) -> None:
 )
 def test_labels_that_mean_one_class(label: str, number: int) -> None:
     """Case and underscores do not matter; a first name comes before a later one."""
-    assert Names(CLASSES, 7).number(label, "here") == number
+    assert ClassNames(CLASSES, 7).number(label, "here") == number
 
 
 def test_label_that_means_two_classes() -> None:
     """ImageNet has two cranes; a number says which."""
     with pytest.raises(TaskError, match=r"^here: 'Crane' is the name of the classes 3 and 4; give"):
-        Names(CLASSES, 7).number("Crane", "here")
+        ClassNames(CLASSES, 7).number("Crane", "here")
 
 
 def test_name_comes_before_number() -> None:
     """A class may be called 7."""
-    assert Names([["9"], ["7"], ["8"]], 3).number("7", "") == 1
+    assert ClassNames([["9"], ["7"], ["8"]], 3).number("7", "") == 1
 
 
 # category-probe

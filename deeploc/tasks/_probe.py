@@ -1,14 +1,21 @@
-"""A linear probe: multinomial logistic regression with an L2 penalty, solved to its optimum."""
+"""A linear probe that tells conditions apart by what a task reads of the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from deeploc.core.adapter import Adapter
+from deeploc.core.results import Better, Measurement
+from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
+from deeploc.stimuli import Stimulus
+
+from ._stimulus_set import StimulusSet, held_out, prepared
 
 NO_CLASS = -1
 """What is predicted where features are not finite: no class, so that it is never right."""
@@ -118,3 +125,101 @@ def _minimum(loss: Objective, shape: tuple[int, int]) -> Float64[np.ndarray, "fe
             f"steps ({_ACCEPTED:g} is needed); are features of the model very large?"
         )
     return np.asarray(found.x).reshape(shape)
+
+
+Read = Callable[[Adapter, Sequence[Stimulus]], Float[np.ndarray, "stimulus feature"]]
+"""Return the features that a model, as it is now, has for stimuli."""
+
+
+class ConditionProbe:
+    """``accuracy`` (0-1) of a linear probe that predicts the condition of a stimulus.
+
+    The probe is trained on the features of the intact model for ``training`` and tested, without
+    being fitted again, on those for ``testing`` under every ablation. So it measures whether the
+    difference between conditions is still where the intact model had it. Conditions weigh the
+    same whatever their size: chance is 1 / conditions. A stimulus whose features are not finite
+    counts as wrong.
+
+    Parameters
+    ----------
+    name
+        Name of the task.
+    read
+        How features are read.
+    training, testing
+        The stimuli of the same conditions, in the same order of conditions.
+    more
+        What else decides the numbers, as JSON.
+    """
+
+    metrics: Mapping[str, Better] = {"accuracy": "higher"}
+
+    def __init__(
+        self,
+        name: str,
+        read: Read,
+        training: StimulusSet,
+        testing: StimulusSet,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self._read = read
+        self._training = training
+        self._testing = testing
+        self._probe: Probe | None = None
+        self.identity = {"train": training.identity(), "items": testing.identity(), **(more or {})}
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Train the probe on the intact model."""
+        features = self._read(adapter, self._training.stimuli)
+        groups = list(self._training.rows.values())
+        labels = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
+        self._probe = fit(features[np.concatenate(groups)], labels, len(groups))
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return the accuracy per condition."""
+        probe = prepared(self._probe, self.name)
+        predicted = probe.predict(self._read(adapter, self._testing.stimuli))
+        return [
+            Measurement(
+                "accuracy", name, (predicted[rows] == number).astype(np.float64), np.ones(len(rows))
+            )
+            for number, (name, rows) in enumerate(self._testing.rows.items())
+        ]
+
+
+def probe_halves(
+    task: str, options: Mapping[str, Any], context: TaskContext
+) -> tuple[StimulusSet, StimulusSet]:
+    """Return the stimuli that train a probe and those that test it: the halves of the contrast.
+
+    With ``split: none``, where every stimulus both localizes and evaluates, a random half of each
+    condition trains and the other tests.
+
+    Parameters
+    ----------
+    task
+        Name of the task, for messages.
+    options
+        Options of the task; ``conditions`` are those that are told apart, default all.
+    context
+        Gives both halves and the seed.
+
+    Raises
+    ------
+    TaskError
+        If there are fewer than two conditions, or one has no stimulus in a half.
+    pydantic.ValidationError
+        If the options are not valid; the caller adds file and line.
+    """
+    testing = held_out(task, options, context.held_out)
+    names = list(testing.rows)
+    if len(names) < 2:
+        raise TaskError(
+            f"task {task!r} needs at least two conditions to tell apart; it has {', '.join(names)}"
+        )
+    if dict(context.localizing) == dict(context.held_out):
+        training, testing = testing.halves(context.seed)
+    else:
+        training = StimulusSet.of(context.localizing)
+    return training.only(task, names), testing.only(task, names)

@@ -10,7 +10,7 @@ from deeploc.core.adapter import Adapter, Classifies
 from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Stimulus
 
-from ._conditions import ConditionProbe, halves
+from ._probe import ConditionProbe, probe_halves
 
 NAME = "category-probe"
 
@@ -21,7 +21,7 @@ def make(options: Mapping[str, Any], context: TaskContext) -> ConditionProbe:
     All of a half is shown whichever conditions count, so that an adapter that remembers its
     answers shares them with the other tasks of classifiers.
     """
-    return ConditionProbe(NAME, _features, *halves(NAME, options, context))
+    return ConditionProbe(NAME, _features, *probe_halves(NAME, options, context))
 
 
 def _features(

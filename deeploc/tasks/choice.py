@@ -13,7 +13,14 @@ from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
 from ._items import fingerprint
-from ._questions import KEYS, Asked, Question, Words, over_contrast, over_items
+from ._questions import (
+    OPTION_KEYS,
+    ContrastQuestions,
+    ItemQuestions,
+    Question,
+    questions_of_contrast,
+    questions_of_items,
+)
 
 NAME = "choice"
 
@@ -83,37 +90,44 @@ class Choice:
 def make(options: Mapping[str, Any], context: TaskContext) -> Choice:
     """Return the task over the contrast's held-out half, or over items of its own.
 
-    Where ``options`` in the task's options maps conditions of the contrast to label words, the
-    stimuli of these conditions are asked about, column ``text``, and the word of a stimulus' own
-    condition is right. Else every key but ``prompt`` and ``options`` is a condition with the
-    source of its items; an item has a column ``answer``, one of its options, and where no list
-    ``options`` is given for all of them a column ``options``, a JSON list of texts.
+    Parameters
+    ----------
+    options
+        Where ``options`` maps conditions of the contrast to words, the questions are about the
+        stimuli of these conditions, column ``text``, and the word of a stimulus' own condition is
+        right. Else every key but ``prompt`` and ``options`` is a condition with the source of its
+        items; an item has a column ``answer``, one of its options, and, where no list ``options``
+        is given for all of them, a column ``options``, a JSON list of texts.
+    context
+        Gives the held-out half and how sources are read.
 
     Raises
     ------
     TaskError
-        If there is nothing to choose from, or an item's options or answer are not usable.
+        If there is nothing to choose from, or an item's options or answer are not valid.
+    ContrastError
+        If a source cannot be read.
     pydantic.ValidationError
-        If the options are not as they must be; told with file and line by the caller.
+        If the options are not valid; the caller adds file and line.
     """
-    sources = {name: source for name, source in options.items() if name not in KEYS}
-    said = {name: value for name, value in options.items() if name in KEYS}
-    if isinstance(said.get("options"), Mapping):
+    sources = {name: source for name, source in options.items() if name not in OPTION_KEYS}
+    rest = {name: value for name, value in options.items() if name in OPTION_KEYS}
+    if isinstance(rest.get("options"), Mapping):
         if sources:
             raise TaskError(
                 f"task {NAME!r} has words for conditions of the contrast and items of its own, "
                 f"{next(iter(sources))!r}; leave these out, or write options as a list"
             )
-        words = Words.model_validate(said)
-        return Choice(over_contrast(NAME, words, context), words.prompt)
+        words = ContrastQuestions.model_validate(rest)
+        return Choice(questions_of_contrast(NAME, words, context), words.prompt)
     if not sources:
         raise TaskError(
             f"task {NAME!r} has nothing to choose from; give a word for each condition, "
             f"`{NAME}: {{options: {{CONDITION: WORD, OTHER: WORD}}}}`, or items with a column "
             f"answer, `{NAME}: {{NAME: {{file: ITEMS.jsonl}}}}` or --task {NAME}=ITEMS.jsonl"
         )
-    asked = Asked.model_validate(said)
-    return Choice(over_items(NAME, asked, sources, context), asked.prompt)
+    valid = ItemQuestions.model_validate(rest)
+    return Choice(questions_of_items(NAME, valid, sources, context), valid.prompt)
 
 
 def _scored(scorer: ScoresText, questions: Iterable[Question]) -> dict[TextRequest, float]:

@@ -9,7 +9,7 @@ from deeploc.core.adapter import Adapter, ScoresText, TextRequest
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 
-from ._items import fingerprint, items
+from ._items import fingerprint, read_items
 
 NAME = "continuation"
 
@@ -50,7 +50,7 @@ class Continuation:
 
 def make(options: Mapping[str, Any], context: TaskContext) -> Continuation:
     """Return the task over ``options`` (condition -> source of prompts and completions)."""
-    rows = items(NAME, options, ["prompt", "completion"], context)
+    rows = read_items(NAME, options, ["prompt", "completion"], context)
     return Continuation(
         {
             condition: [TextRequest(r.fields["prompt"], r.fields["completion"]) for r in group]

@@ -1,4 +1,4 @@
-"""Label stability: whether the model still sees in a stimulus what it saw when intact."""
+"""Label stability: whether the model still predicts of a stimulus what it predicted intact."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
 
-from ._shown import Shown, held_out, prepared
+from ._stimulus_set import StimulusSet, held_out, prepared
 
 NAME = "label-stability"
 
@@ -24,7 +24,12 @@ class LabelStability:
 
     A prediction is unchanged if its most probable class is still the same; kl is the divergence
     KL(intact ‖ now) of the probabilities of all classes. It needs no labels, and the intact model
-    has 1 and 0. Where a broken model gives no finite answer, it is changed and kl is infinite.
+    has 1 and 0. Where a prediction is not finite, it is changed and kl is infinite.
+
+    Parameters
+    ----------
+    presented
+        The stimuli, and the rows of the conditions that are measured.
 
     Source: Kullback & Leibler (1951), Ann. Math. Stat. 22, 79-86.
     """
@@ -32,14 +37,20 @@ class LabelStability:
     name = NAME
     metrics: Mapping[str, Better] = {"unchanged": "higher", "kl": "lower"}
 
-    def __init__(self, shown: Shown) -> None:
-        self._shown = shown
+    def __init__(self, presented: StimulusSet) -> None:
+        self._presented = presented
         self._intact: Logits | None = None
-        self.identity = {"items": shown.identity()}
+        self.identity = {"items": presented.identity()}
 
     def prepare(self, adapter: Adapter) -> None:
-        """Keep the logits of the intact model, which must be finite and of several classes."""
-        intact = self._shown.answers(adapter, NAME).logits
+        """Keep the logits of the intact model.
+
+        Raises
+        ------
+        TaskError
+            If the model does not classify, has one class, or its logits are not finite.
+        """
+        intact = self._presented.classified(adapter, NAME).logits
         if intact.shape[1] < 2:
             raise TaskError(
                 f"task {NAME!r} needs a model with at least two classes; "
@@ -48,7 +59,7 @@ class LabelStability:
         if bad := int((~_finite(intact)).sum()):
             raise TaskError(
                 f"task {NAME!r}: the intact model's logits are not finite for {bad} of "
-                f"{len(intact)} stimuli, so that nothing can be held against them; "
+                f"{len(intact)} stimuli, so that nothing can be compared with them; "
                 "try --dtype float32"
             )
         self._intact = intact
@@ -56,11 +67,11 @@ class LabelStability:
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return unchanged and kl per condition."""
         intact = prepared(self._intact, NAME)
-        now = self._shown.answers(adapter, NAME).logits
+        now = self._presented.classified(adapter, NAME).logits
         unchanged = (_finite(now) & (now.argmax(axis=1) == intact.argmax(axis=1))).astype(float)
         kl = _divergence(intact, now)
         measurements = []
-        for condition, rows in self._shown.rows.items():
+        for condition, rows in self._presented.rows.items():
             each = np.ones(len(rows))
             measurements += [
                 Measurement("unchanged", condition, unchanged[rows], each),
@@ -70,7 +81,22 @@ class LabelStability:
 
 
 def make(options: Mapping[str, Any], context: TaskContext) -> LabelStability:
-    """Return the task over the held-out half, or over its ``conditions`` in ``options``."""
+    """Return the task over the held-out half.
+
+    Parameters
+    ----------
+    options
+        ``conditions`` are those that are measured; default: all.
+    context
+        Gives the held-out half.
+
+    Raises
+    ------
+    TaskError
+        If a condition does not exist or has no stimulus.
+    pydantic.ValidationError
+        If the options are not valid; the caller adds file and line.
+    """
     return LabelStability(held_out(NAME, options, context.held_out))
 
 

@@ -11,7 +11,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Record
 
-from ._items import fingerprint, items
+from ._items import fingerprint, read_items
 
 NAME = "minimal-pairs"
 
@@ -56,7 +56,7 @@ class MinimalPairs:
 
 def make(options: Mapping[str, Any], context: TaskContext) -> MinimalPairs:
     """Return the task over ``options`` (condition -> source of pairs)."""
-    return MinimalPairs(items(NAME, options, ["sentence_good", "sentence_bad"], context))
+    return MinimalPairs(read_items(NAME, options, ["sentence_good", "sentence_bad"], context))
 
 
 def _logprobs(scorer: ScoresText, pairs: Sequence[Record]) -> Float[np.ndarray, "2 item"]:

@@ -10,7 +10,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
-from ._items import fingerprint, items
+from ._items import fingerprint, read_items
 
 NAME = "perplexity"
 
@@ -59,7 +59,7 @@ def make(options: Mapping[str, Any], context: TaskContext) -> Perplexity:
     Without options the texts are the positive conditions of the contrast.
     """
     if options:
-        rows = items(NAME, options, ["text"], context)
+        rows = read_items(NAME, options, ["text"], context)
         return Perplexity({c: [row.fields["text"] for row in group] for c, group in rows.items()})
     held_out = {c: context.held_out[c] for c in context.positive}
     return Perplexity({c: [str(s.content) for s in group] for c, group in held_out.items()})

@@ -13,8 +13,8 @@ from deeploc.core.task import TaskContext
 from deeploc.core.units import Layout
 from deeploc.stimuli import Stimulus
 
-from ._conditions import ConditionProbe, halves
-from ._shown import Shown
+from ._probe import ConditionProbe, probe_halves
+from ._stimulus_set import StimulusSet
 
 NAME = "text-probe"
 
@@ -27,7 +27,9 @@ def make(options: Mapping[str, Any], context: TaskContext) -> ConditionProbe:
     adapter reads is all that it needs. Units that are ablated at this very site are read as they
     are after ablation, which `deeploc.testing.check_adapter` checks of every adapter.
     """
-    training, testing = (Shown.of(half.groups()) for half in halves(NAME, options, context))
+    training, testing = (
+        StimulusSet.of(half.groups()) for half in probe_halves(NAME, options, context)
+    )
     how = {key: getattr(context.read, key) for key in ("pool", "tokens", "max_tokens")}
     read = partial(_activations, readout=context.read)
     return ConditionProbe(NAME, read, training, testing, {"read": how})

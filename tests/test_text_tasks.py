@@ -587,7 +587,7 @@ def test_probe_against_scipy_on_transformers_states(context: TaskContext, gpt2: 
         ablated = values(task.measure(gpt2))
     intact = values(task.measure(gpt2))
 
-    train, test = task._training.groups(), task._testing.groups()
+    train, test = task._probe.training.groups(), task._probe.testing.groups()
     x = states(gpt2, [s for c in "ab" for s in train[c]], slice(0, 0))
     labels = np.repeat([0, 1], 8)
     start = np.zeros((x.shape[1] + 1) * 2)
@@ -630,14 +630,17 @@ def test_resumed_run_measures_what_changed(
 ) -> None:
     """Another prompt or word is measured anew, the probe's scores stay; the same is not."""
     calls: list[str] = []
-    for task in (choice.Choice, text_probe.ConditionProbe):
-        plain = task.measure
+    for task, method in (
+        (choice.Choice, "measure_scores"),
+        (text_probe.TextProbe, "measure_activations"),
+    ):
+        plain = getattr(task, method)
 
-        def counted(self: Any, adapter: Adapter, plain: Any = plain) -> list[Measurement]:
+        def counted(self: Any, measured: Any, plain: Any = plain) -> list[Measurement]:
             calls.append(self.name)
-            return plain(self, adapter)
+            return plain(self, measured)
 
-        monkeypatch.setattr(task, "measure", counted)
+        monkeypatch.setattr(task, method, counted)
 
     def run(*changes: str) -> tuple[list[str], set[str]]:
         calls.clear()

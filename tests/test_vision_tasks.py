@@ -430,12 +430,12 @@ def test_probe_without_halves_is_not_tested_on_its_training(pictures: Stimuli) -
     task = category_probe.make({}, whole)
     again = category_probe.make({}, whole)
     other = category_probe.make({}, TaskContext(five, [], Path(), 5, localizing=five))
-    training, testing = task._training.groups(), task._testing.groups()
+    training, testing = task._probe.training.groups(), task._probe.testing.groups()
 
     for name, group in five.items():
         assert (len(training[name]), len(testing[name])) == (3, 2)
         assert {*training[name]} | {*testing[name]} == {*group}
-    assert task._training.stimuli == task._testing.stimuli
+    assert task._probe.training.stimuli == task._probe.testing.stimuli
     assert task.identity == again.identity != other.identity
     assert values(ready(task)[0].measure(ColourAdapter()))["accuracy", "blues"] == [1.0] * 2
 

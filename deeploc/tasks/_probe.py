@@ -1,18 +1,16 @@
 """A linear probe that tells conditions apart by what a task reads of the model."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from deeploc.core.adapter import Adapter
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
-from deeploc.stimuli import Stimulus
 
 from ._stimulus_set import StimulusSet, held_out, prepared
 
@@ -113,64 +111,58 @@ def _fitted(x: Float64[np.ndarray, "item feature"], labels: Int[np.ndarray, " it
             ) from None
 
 
-Read = Callable[[Adapter, Sequence[Stimulus]], Float[np.ndarray, "stimulus feature"]]
-"""Return the features that a model, as it is now, has for stimuli."""
-
-
 class ConditionProbe:
-    """``accuracy`` (0-1) of a linear probe that predicts the condition of a stimulus.
+    """A linear probe that predicts the condition of a stimulus from features of the model.
 
-    The probe is trained on the features of the intact model for ``training`` and tested, without
-    being fitted again, on those for ``testing`` under every ablation. So it measures whether the
+    It is trained on the features of the intact model for ``training`` and tested, without being
+    fitted again, on those for ``testing`` under every ablation. So it measures whether the
     difference between conditions is still where the intact model had it. Conditions weigh the
     same whatever their size: chance is 1 / conditions. A stimulus whose features are not finite
     counts as wrong.
 
     Parameters
     ----------
-    name
-        Name of the task.
-    read
-        How features are read.
+    task
+        Name of the task, for messages.
     training, testing
         The stimuli of the same conditions, in the same order of conditions.
-    more
-        What else decides the numbers, as JSON.
     """
 
     metrics: Mapping[str, Better] = {"accuracy": "higher"}
 
-    def __init__(
-        self,
-        name: str,
-        read: Read,
-        training: StimulusSet,
-        testing: StimulusSet,
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name
-        self._read = read
-        self._training = training
-        self._testing = testing
-        self._probe: Probe | None = None
-        self.identity = {"train": training.identity(), "items": testing.identity(), **(more or {})}
+    def __init__(self, task: str, training: StimulusSet, testing: StimulusSet) -> None:
+        self.training = training
+        self.testing = testing
+        self.identity = {"train": training.identity(), "items": testing.identity()}
+        self._task = task
+        self._fitted: Probe | None = None
 
-    def prepare(self, adapter: Adapter) -> None:
-        """Train the probe on the intact model."""
-        features = self._read(adapter, self._training.stimuli)
-        groups = list(self._training.rows.values())
+    def learn(self, features: Float[np.ndarray, "stimulus feature"]) -> None:
+        """Train the probe on the features of the stimuli in ``training``, one row each.
+
+        Raises
+        ------
+        TaskError
+            If a feature is not finite, or the solver does not converge.
+        """
+        groups = list(self.training.rows.values())
         labels = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
-        self._probe = fit(features[np.concatenate(groups)], labels)
+        self._fitted = fit(features[np.concatenate(groups)], labels)
 
-    def measure(self, adapter: Adapter) -> list[Measurement]:
-        """Return the accuracy per condition."""
-        probe = prepared(self._probe, self.name)
-        predicted = probe.predict(self._read(adapter, self._testing.stimuli))
+    def accuracy(self, features: Float[np.ndarray, "stimulus feature"]) -> list[Measurement]:
+        """Return ``accuracy`` (0-1) per condition on the features of the stimuli in ``testing``.
+
+        Raises
+        ------
+        TaskError
+            If the probe was not trained.
+        """
+        predicted = prepared(self._fitted, self._task).predict(features)
         return [
             Measurement(
                 "accuracy", name, (predicted[rows] == number).astype(np.float64), np.ones(len(rows))
             )
-            for number, (name, rows) in enumerate(self._testing.rows.items())
+            for number, (name, rows) in enumerate(self.testing.rows.items())
         ]
 
 

@@ -51,14 +51,26 @@ class Accuracy:
 
     name = NAME
     metrics: Mapping[str, Better] = {"top1": "higher", "top5": "higher"}
+    needs: tuple[type, ...] = (Classifies,)
 
     def __init__(self, sets: Sequence[tuple[StimulusSet, Groups]]) -> None:
         self._sets = sets
         self._right: Mapping[Labels, list[int]] | None = None
         self.identity = {"items": [_identity(presented, groups) for presented, groups in sets]}
 
+    def check(self, adapter: Adapter) -> None:
+        """Match every label to a class, where the model names its classes.
+
+        Raises
+        ------
+        TaskError
+            If a label means no class of the model, or several.
+        """
+        if classes := require(adapter, Classifies, NAME).classes:
+            self._classes(ClassNames(classes, len(classes)))
+
     def prepare(self, adapter: Adapter) -> None:
-        """Match every label to a class of the model.
+        """Match every label to a class; a model that names none shows how many it has.
 
         Raises
         ------
@@ -67,12 +79,7 @@ class Accuracy:
         """
         classes = require(adapter, Classifies, NAME).classes
         n_classes = len(classes) or self._sets[0][0].classified(adapter, NAME).logits.shape[1]
-        names = ClassNames(classes, n_classes)
-        self._right = {
-            labels: sorted({names.number(label, place) for label in labels})
-            for presented, groups in self._sets
-            for labels, place in _places(presented, groups)
-        }
+        self._right = self._classes(ClassNames(classes, n_classes))
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return top1 and top5 per condition, and per label within it."""
@@ -90,6 +97,13 @@ class Accuracy:
                 for name, chosen in parts.items():
                     measurements += _hits(name, chosen, logits.shape[1])
         return measurements
+
+    def _classes(self, names: ClassNames) -> dict[Labels, list[int]]:
+        return {
+            labels: sorted({names.number(label, place) for label in labels})
+            for presented, groups in self._sets
+            for labels, place in _places(presented, groups)
+        }
 
 
 def _as_labels(value: Any) -> Any:

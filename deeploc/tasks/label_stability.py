@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy.special import log_softmax
 
-from deeploc.core.adapter import Adapter
+from deeploc.core.adapter import Adapter, Classifies
 from deeploc.core.results import Better, Measurement
-from deeploc.core.task import TaskContext
+from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
 from ._stimulus_set import StimulusSet, held_out, prepared
@@ -26,21 +26,33 @@ class LabelStability:
     KL(intact ‖ now) of the probabilities of all classes. It needs no labels, and the intact model
     has 1 and 0. Where a prediction is not finite, it is changed and kl is infinite.
 
+    Source: Kullback & Leibler (1951), Ann. Math. Stat. 22, 79-86.
+
     Parameters
     ----------
     presented
         The stimuli, and the rows of the conditions that are measured.
-
-    Source: Kullback & Leibler (1951), Ann. Math. Stat. 22, 79-86.
     """
 
     name = NAME
     metrics: Mapping[str, Better] = {"unchanged": "higher", "kl": "lower"}
+    needs: tuple[type, ...] = (Classifies,)
 
     def __init__(self, presented: StimulusSet) -> None:
         self._presented = presented
         self._intact: Logits | None = None
         self.identity = {"items": presented.identity()}
+
+    def check(self, adapter: Adapter) -> None:
+        """Refuse a model of one class, where the model names its classes.
+
+        Raises
+        ------
+        TaskError
+            If the model does not classify, or has one class.
+        """
+        if classes := require(adapter, Classifies, NAME).classes:
+            _require_classes(len(classes), adapter)
 
     def prepare(self, adapter: Adapter) -> None:
         """Keep the logits of the intact model.
@@ -51,11 +63,7 @@ class LabelStability:
             If the model does not classify, has one class, or its logits are not finite.
         """
         intact = self._presented.classified(adapter, NAME).logits
-        if intact.shape[1] < 2:
-            raise TaskError(
-                f"task {NAME!r} needs a model with at least two classes; "
-                f"{adapter.identity.get('model', 'this model')} has one; leave the task out"
-            )
+        _require_classes(intact.shape[1], adapter)
         if bad := int((~_finite(intact)).sum()):
             raise TaskError(
                 f"task {NAME!r}: the intact model's logits are not finite for {bad} of "
@@ -98,6 +106,14 @@ def make(options: Mapping[str, Any], context: TaskContext) -> LabelStability:
         If the options are not valid; the caller adds file and line.
     """
     return LabelStability(held_out(NAME, options, context.held_out))
+
+
+def _require_classes(n_classes: int, adapter: Adapter) -> None:
+    if n_classes < 2:
+        raise TaskError(
+            f"task {NAME!r} needs a model with at least two classes; "
+            f"{adapter.identity.get('model', 'this model')} has one; leave the task out"
+        )
 
 
 def _finite(logits: Logits) -> Bool[np.ndarray, " stimulus"]:

@@ -46,6 +46,9 @@ class Loudness:
 
     name = "vowels"
     metrics: Mapping[str, Any] = {"activity": "higher"}
+    needs: tuple[
+        type, ...
+    ] = ()  # every adapter can be read; a task that scores text: (ScoresText,)
 
     def __init__(self, context: TaskContext) -> None:
         self._held_out = context.held_out

@@ -173,7 +173,7 @@ def test_unknown_label_is_refused_without_a_forward_pass(context: TaskContext) -
     check_needs(ColourAdapter(classes=()), [task])
     check_needs(adapter, [accuracy.make({"classes": {"a": "green thing"}}, context)])
 
-    assert adapter.asked == []
+    assert adapter.calls == []
 
 
 def test_single_class_is_refused_without_a_forward_pass(context: TaskContext) -> None:
@@ -183,7 +183,7 @@ def test_single_class_is_refused_without_a_forward_pass(context: TaskContext) ->
         check_needs(adapter, [label_stability.make({}, context)])
     check_needs(ColourAdapter(), [label_stability.make({}, context)])
 
-    assert adapter.asked == []
+    assert adapter.calls == []
 
 
 def test_last_block_that_cannot_be_read_is_refused(context: TaskContext) -> None:
@@ -223,7 +223,7 @@ def test_all_tasks_share_one_call(tasks: dict[str, Task], context: TaskContext) 
 
 
 def test_no_call_where_no_task_scores() -> None:
-    """An adapter without the ability is not asked for it."""
+    """An adapter without the ability is not called for it."""
     assert [name for name, _ in measure_all(ToyAdapter(), [Plain()])] == ["plain"]
 
 

@@ -113,7 +113,7 @@ class NeedsAbilities(Protocol):
 
 @runtime_checkable
 class ChecksModel(Protocol):
-    """A task that can tell without a forward pass that it cannot be measured on a model."""
+    """A task that can detect without a forward pass that it cannot be measured on a model."""
 
     def check(self, adapter: Adapter) -> None:
         """Refuse a model that has all abilities in ``needs`` and still does not fit.

@@ -1,4 +1,4 @@
-"""A linear probe that tells conditions apart by what a task reads of the model."""
+"""A linear probe that predicts the condition of a stimulus from features of the model."""
 
 import warnings
 from collections.abc import Mapping
@@ -179,7 +179,7 @@ def probe_halves(
     task
         Name of the task, for messages.
     options
-        Options of the task; ``conditions`` are those that are told apart, default all.
+        Options of the task; ``conditions`` are those to distinguish, default all.
     context
         Gives both halves and the seed.
 
@@ -194,7 +194,7 @@ def probe_halves(
     names = list(testing.rows)
     if len(names) < 2:
         raise TaskError(
-            f"task {task!r} needs at least two conditions to tell apart; it has {', '.join(names)}"
+            f"task {task!r} needs at least two conditions to distinguish; it has {', '.join(names)}"
         )
     if dict(context.localizing) == dict(context.held_out):
         training, testing = testing.halves(context.seed)

@@ -44,13 +44,13 @@ class CategoryProbe:
 def make(options: Mapping[str, Any], context: TaskContext) -> CategoryProbe:
     """Return the task over both halves of the contrast.
 
-    All stimuli of a half are presented whichever conditions are told apart, so that an adapter
+    All stimuli of a half are presented whichever conditions are distinguished, so that an adapter
     that keeps its last predictions shares them with the other tasks of classifiers.
 
     Parameters
     ----------
     options
-        ``conditions`` are those that are told apart; default: all.
+        ``conditions`` are those to distinguish; default: all.
     context
         Gives both halves.
 

@@ -94,7 +94,7 @@ def make(options: Mapping[str, Any], context: TaskContext) -> TextProbe:
     Parameters
     ----------
     options
-        ``conditions`` are those that are told apart; default: all.
+        ``conditions`` are those to distinguish; default: all.
     context
         Gives both halves, and how the contrast reads.
 

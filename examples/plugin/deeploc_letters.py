@@ -1,4 +1,4 @@
-"""A model of one's own, two stacked blocks over one-hot letters, and a task for it."""
+"""A small model, two stacked blocks over one-hot letters, and a task for it."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -402,7 +402,7 @@ def test_logprobs_are_those_of_transformers(context: TaskContext, gpt2: HFAdapte
 
 
 def test_options_start_at_one_token(context: TaskContext, gpt2: HFAdapter) -> None:
-    """Of `` the`` and `` xenon`` only the first is joined to its space; the space of both is scored."""
+    """Of `` the`` and `` xenon`` only the first is joined to its space; both spaces are scored."""
     words = {"joy": "the", "grief": "xenon"}
     tokens = {word: gpt2.tokenizer.tokenize(f"so: {word}") for word in words.values()}
     tables = [

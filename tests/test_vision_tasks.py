@@ -498,7 +498,7 @@ def test_identity_of_accuracy_follows_the_labels(context: TaskContext) -> None:
 
 
 def test_identity_of_the_probe_follows_its_training(context: TaskContext) -> None:
-    """What localizes decides the probe, though it is not tested on it; the other tasks do not depend on it."""
+    """The localizing half decides the probe, which is not tested on it; other tasks ignore it."""
     before = [task.identity for task in all_tasks(context)]
     paint(Path(context.localizing["reds"][0].content), (1, 2, 3))
     after = [task.identity for task in all_tasks(context)]

@@ -3,7 +3,8 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -170,9 +171,9 @@ _PARSERS: Mapping[str, Any] = {
 def to_csv(scores: Iterable[Score]) -> str:
     """Return scores.csv: one row per score, floats written so that they read back unchanged."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in scores)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(map(attrgetter(*_COLUMNS), scores))
     return text.getvalue()
 
 

@@ -98,7 +98,7 @@ def read_labelled_images(
     return labelled
 
 
-def fingerprint(items: Mapping[str, Sequence[Any]]) -> str:
+def items_hash(items: Mapping[str, Sequence[Any]]) -> str:
     """Return the sha256 of ``items``: condition -> its items, identified by their ``repr``."""
     text = json.dumps({name: list(map(repr, group)) for name, group in items.items()})
     return hashlib.sha256(text.encode()).hexdigest()

@@ -15,7 +15,7 @@ from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
 from ._class_names import ClassNames
-from ._items import fingerprint, read_labelled_images
+from ._items import items_hash, read_labelled_images
 from ._stimulus_set import StimulusSet, prepared
 
 NAME = "accuracy"
@@ -175,7 +175,7 @@ def _identity(presented: StimulusSet, groups: Groups) -> dict[str, Any]:
         name: [(labels, rows.tolist()) for labels, rows in by_label.items()]
         for name, by_label in groups.items()
     }
-    return {"stimuli": presented.identity(), "labels": fingerprint(labels)}
+    return {"stimuli": presented.identity(), "labels": items_hash(labels)}
 
 
 def _places(presented: StimulusSet, groups: Groups) -> Iterator[tuple[Labels, str]]:

@@ -13,7 +13,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
 
-from ._items import fingerprint
+from ._items import items_hash
 from ._questions import (
     OPTION_KEYS,
     ContrastQuestions,
@@ -61,7 +61,7 @@ class Choice:
         self.requests = tuple(
             request for group in self._requests.values() for options in group for request in options
         )
-        self.identity = {"prompt": prompt, "items": fingerprint(questions)}
+        self.identity = {"prompt": prompt, "items": items_hash(questions)}
 
     def prepare(self, adapter: Adapter) -> None:
         """Warn of options that the model gives the same probability, for one question a condition.

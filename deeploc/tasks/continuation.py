@@ -11,7 +11,7 @@ from deeploc.core.measuring import score_once
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 
-from ._items import fingerprint, read_items
+from ._items import items_hash, read_items
 
 NAME = "continuation"
 
@@ -35,7 +35,7 @@ class Continuation:
     def __init__(self, requests: Mapping[str, Sequence[TextRequest]]) -> None:
         self._requests = requests
         self.requests = tuple(chain.from_iterable(requests.values()))
-        self.identity = {"items": fingerprint(requests)}
+        self.identity = {"items": items_hash(requests)}
 
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""

@@ -12,7 +12,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Record
 
-from ._items import fingerprint, read_items
+from ._items import items_hash, read_items
 
 NAME = "minimal-pairs"
 
@@ -41,7 +41,7 @@ class MinimalPairs:
         self.requests = tuple(
             sentence for sides in self._requests.values() for side in sides for sentence in side
         )
-        self.identity = {"items": fingerprint(pairs)}
+        self.identity = {"items": items_hash(pairs)}
 
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""

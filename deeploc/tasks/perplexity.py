@@ -12,7 +12,7 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
-from ._items import fingerprint, read_items
+from ._items import items_hash, read_items
 
 NAME = "perplexity"
 
@@ -36,7 +36,7 @@ class Perplexity:
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
         self._requests = {c: [TextRequest("", t) for t in group] for c, group in texts.items()}
         self.requests = tuple(chain.from_iterable(self._requests.values()))
-        self.identity = {"items": fingerprint(texts)}
+        self.identity = {"items": items_hash(texts)}
 
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import re
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 
 from deeploc.errors import ContrastError
-from deeploc.generators.arithmetic import ONE_IN, training_arithmetic
-from deeploc.generators.carrying import differences, is_fresh, sums
+from deeploc.generators.arithmetic import (
+    ONE_IN,
+    differences,
+    is_fresh,
+    sums,
+    training_arithmetic,
+)
 from deeploc.generators.copying import training_copies
 from deeploc.generators.english.jabberwocky import FUNCTION_WORDS, ending_of
 from deeploc.generators.english.minimal_pairs import SUITES
@@ -19,7 +25,7 @@ from deeploc.generators.english.phrases import NOUNS, noun_phrase
 from deeploc.generators.english.sentences import training_sentences
 from deeploc.generators.registry import GENERATORS, generate
 from deeploc.generators.rng import is_held_out, new_rng
-from deeploc.generators.theory_of_mind import HALVES
+from deeploc.generators.theory_of_mind import HALVES, Story, StoryPair, story_pairs
 
 HELD_OUT = ["sentences", "arithmetic", "copying"]
 
@@ -34,6 +40,24 @@ MULTIPLE_DEMAND_EASY = [
     "Question: Solve 8 - 7?\nAnswer: 1",
     "Question: Solve 19 + 11?\nAnswer: 30",
 ]
+
+
+GOLDEN = {
+    "sentences": "cfcec4b7fe67e9d0",
+    "word-lists": "8a585ffb1dc84982",
+    "jabberwocky": "3913688312177794",
+    "nonword-lists": "a6c2c68150de9389",
+    "minimal-pairs": "ae148abcae2efc24",
+    "arithmetic": "dc48a0904d481bd7",
+    "copying": "0ad5fb08190836da",
+    "multiple-demand": "ff82cb054420ad91",
+    "multiple-demand-paper": "21ccea9387715019",
+    "theory-of-mind": "c750ed0616a7a2d9",
+}
+"""Generator -> start of a sha256 over records of several seeds and all choices of options.
+
+Pixels are left out: they may differ by a few grey levels from one Pillow to the next.
+"""
 
 
 def trained(stream: Iterator[dict[str, str]], n: int) -> list[str]:
@@ -82,6 +106,25 @@ def test_records_are_unique(name: str) -> None:
     records = [tuple(sorted(record.items())) for record in generate(name, None, 0, {})]
 
     assert len(set(records)) == len(records)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_records_are_those_of_earlier_releases(name: str) -> None:
+    """Results can be reproduced: no record of any stream changes from one release to the next."""
+    choices = GENERATORS[name].choices
+    digest = hashlib.sha256()
+    for values in itertools.product(*choices.values()):
+        options = {**GENERATORS[name].options, **dict(zip(choices, values, strict=True))}
+        for seed in (0, 1, 42):
+            records = list(itertools.islice(GENERATORS[name].stream(seed, options), 30))
+            digest.update(json.dumps(records).encode())
+
+    assert digest.hexdigest()[:16] == GOLDEN[name]
+
+
+def test_every_stream_of_text_has_a_golden_hash() -> None:
+    """A new generator gets one, too."""
+    assert GOLDEN.keys() == GENERATORS.keys() - {"rendered"}
 
 
 def test_records_do_not_depend_on_the_hash_seed() -> None:
@@ -477,11 +520,20 @@ def test_answers_of_stories_are_balanced(half: str, seed: int) -> None:
 def test_halves_of_stories_share_nothing() -> None:
     """Stories that localize are none of those that are evaluated, nor their partners."""
     first, second = (
-        {state for pair in HALVES[half] for state in pair.named} for half in ("first", "second")
+        {state for pair in story_pairs(half) for state in pair.named}
+        for half in ("first", "second")
     )
 
     assert not first & second
-    assert len({pair.named for pair in HALVES["both"]}) == 20
+    assert len({pair.named for pair in story_pairs("both")}) == 20
+
+
+def test_the_right_answer_is_named() -> None:
+    """A pair of stories whose recorded state is neither of the two is refused."""
+    story = Story("a, then b.", "what?")
+
+    with pytest.raises(ValueError, match="recorded is 'c'; it must be one of"):
+        StoryPair(("a", "b"), "c", story, story)
 
 
 def test_photograph_stories_have_no_minds() -> None:

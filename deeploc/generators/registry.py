@@ -13,8 +13,14 @@ from itertools import islice
 from typing import Any
 
 from deeploc.errors import ContrastError
-from deeploc.generators.arithmetic import arithmetic
-from deeploc.generators.carrying import DIFFICULTIES, OPERATIONS, carrying
+from deeploc.generators.arithmetic import (
+    DIFFICULTIES,
+    OPERATIONS,
+    PAPER_RANGES,
+    arithmetic,
+    multiple_demand,
+    multiple_demand_paper,
+)
 from deeploc.generators.copying import copying
 from deeploc.generators.english.jabberwocky import jabberwocky
 from deeploc.generators.english.minimal_pairs import SUITE_NAMES, minimal_pairs
@@ -22,7 +28,6 @@ from deeploc.generators.english.nonwords import nonword_lists
 from deeploc.generators.english.sentences import sentences
 from deeploc.generators.english.word_lists import word_lists
 from deeploc.generators.images.rendered import LABELS, held_out_pictures
-from deeploc.generators.multiple_demand import RANGES, multiple_demand
 from deeploc.generators.theory_of_mind import HALVES, KINDS, theory_of_mind
 
 Record = dict[str, str]
@@ -49,23 +54,23 @@ GENERATORS: Mapping[str, Generator] = {
     "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
     "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
     "arithmetic": Generator(
-        arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
+        arithmetic, 240, {"operation": "both"}, {"operation": tuple(OPERATIONS)}
     ),
     "copying": Generator(copying, 240, {}, {}),
     "multiple-demand": Generator(
-        carrying,
+        multiple_demand,
         100,
         {"difficulty": "hard", "operation": "both", "fresh": False},
-        {"difficulty": DIFFICULTIES, "operation": OPERATIONS},
+        {"difficulty": DIFFICULTIES, "operation": tuple(OPERATIONS)},
     ),
     "multiple-demand-paper": Generator(
-        multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+        multiple_demand_paper, 100, {"difficulty": "hard"}, {"difficulty": tuple(PAPER_RANGES)}
     ),
     "theory-of-mind": Generator(
         theory_of_mind,
         20,
         {"kind": "belief", "half": "both"},
-        {"kind": KINDS, "half": tuple(HALVES)},
+        {"kind": KINDS, "half": HALVES},
     ),
     "rendered": Generator(
         held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}

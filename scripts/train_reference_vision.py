@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 from torch.nn.functional import cross_entropy, pad
 
-from deeploc.generators.images.rendered import LABELS, training_pictures
+from deeploc.generators.images.rendered import LABELS, training_images
 from deeploc.generators.registry import generate
 
 SIZE = 64  # pixels
@@ -102,7 +102,7 @@ def main() -> None:
 
 def rendered(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the training pictures (picture, channel, y, x), uint8, and their classes."""
-    stream = list(islice(training_pictures(seed, SIZE), PICTURES))
+    stream = list(islice(training_images(seed, SIZE), PICTURES))
     pictures = torch.from_numpy(np.stack([picture for picture, _ in stream]))
     return pictures.movedim(-1, 1), torch.tensor([NAMES.index(label) for _, label in stream])
 

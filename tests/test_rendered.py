@@ -14,8 +14,8 @@ from deeploc.errors import ContrastError
 from deeploc.generators.images import rendered as module
 from deeploc.generators.images import surroundings
 from deeploc.generators.images.canvas import Canvas
-from deeploc.generators.images.drawing import PAINTERS, render
-from deeploc.generators.images.rendered import LABELS, renderer, training_pictures
+from deeploc.generators.images.rendered import LABELS, renderer, training_images
+from deeploc.generators.images.scene import PAINTERS, render
 from deeploc.generators.images.surroundings import flattened, photographed
 from deeploc.generators.registry import generate
 from deeploc.generators.rng import new_rng
@@ -204,7 +204,7 @@ def test_what_is_kept_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> Non
     first = paths("tools", 3)
     times = [path.stat().st_mtime_ns for path in first]
     drawn: list[Path] = []
-    monkeypatch.setattr(module, "_draw", lambda path, *_: drawn.append(path))
+    monkeypatch.setattr(module, "_write", lambda path, *_: drawn.append(path))
 
     second = paths("tools", 4)
 
@@ -221,7 +221,7 @@ def test_a_changed_renderer_has_a_folder_of_its_own(
     shutil.copytree(str(files("deeploc.generators")), copy)
     monkeypatch.setattr(module, "files", lambda _: copy)
     names = {renderer.__wrapped__()}
-    for name in ("images/palette.py", "images/drawing.py", "rng.py"):
+    for name in ("images/palette.py", "images/scene.py", "rng.py"):
         with (copy / name).open("a") as code:
             code.write("# changed\n")
         names.add(renderer.__wrapped__())
@@ -255,7 +255,7 @@ def test_a_cache_that_cannot_be_written_is_told(
         paths("faces", 1)
 
     assert str(told.value) == (
-        f"cannot keep rendered pictures in {tmp_path}/file/rendered/{renderer()}/faces-64-seed-0: "
+        f"cannot keep rendered images in {tmp_path}/file/rendered/{renderer()}/faces-64-seed-0: "
         "Not a directory; set DEEPLOC_CACHE_DIR to a folder that can be written"
     )
 
@@ -295,7 +295,7 @@ def test_pictures_given_out_are_not_trained_on(seed: int) -> None:
     trained = {
         picture.tobytes()
         for other in (0, 3)
-        for picture, _ in itertools.islice(training_pictures(other, 32), 60)
+        for picture, _ in itertools.islice(training_images(other, 32), 60)
     }
     shown = [
         np.asarray(Image.open(p)).tobytes() for c in LABELS for p in paths(c, 8, seed, size=32)
@@ -307,7 +307,7 @@ def test_pictures_given_out_are_not_trained_on(seed: int) -> None:
 
 def test_training_has_every_category() -> None:
     """The labels of training pictures are the six, about equally often."""
-    labels = [label for _, label in itertools.islice(training_pictures(0, 16), 120)]
+    labels = [label for _, label in itertools.islice(training_images(0, 16), 120)]
 
     assert all(labels.count(label) >= 8 for label in LABELS.values())
 

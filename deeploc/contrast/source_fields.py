@@ -98,7 +98,7 @@ class Builtin(BaseModel):
             known = generators.GENERATORS
             raise ValueError(generators.unknown("builtin generator", self.generator, known))
         try:
-            generators.checked(self.generator, generators.GENERATORS[self.generator], self.options)
+            generators.complete(self.generator, self.options)
         except ContrastError as error:
             raise ValueError(str(error)) from None
         return self

@@ -35,32 +35,32 @@ def arithmetic(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]
     options
         ``operation``, one of `OPERATIONS`.
     """
-    every = problems(OPERATIONS[options["operation"]])
+    every = _problems(OPERATIONS[options["operation"]])
     held_out = [problem for problem in every if is_held_out(problem, ONE_IN)]
     for problem in shuffled(new_rng("arithmetic", seed), held_out):
-        yield record(problem)
+        yield _record(problem)
 
 
 def training_arithmetic(seed: int) -> Iterator[dict[str, str]]:
     """Yield the records of problems that are not held out, without end."""
     rng = new_rng("training-arithmetic", seed)
-    known = [p for p in problems(OPERATIONS["both"]) if not is_held_out(p, ONE_IN)]
+    known = [p for p in _problems(OPERATIONS["both"]) if not is_held_out(p, ONE_IN)]
     while True:
-        yield record(pick(rng, known))
+        yield _record(pick(rng, known))
 
 
-def problems(signs: Sequence[str]) -> list[str]:
+def _problems(signs: Sequence[str]) -> list[str]:
     """Return every problem with operands 0 to `LARGEST` and a result that is not negative."""
     numbers = range(LARGEST + 1)
     return [f"{a} {s} {b}" for s in signs for a in numbers for b in numbers if s == "+" or a >= b]
 
 
-def record(problem: str) -> dict[str, str]:
+def _record(problem: str) -> dict[str, str]:
     """Return the problem as prompt and completion.
 
     Examples
     --------
-    >>> record("12 + 7")["text"]
+    >>> _record("12 + 7")["text"]
     '12 + 7 = 19'
     """
     left, sign, right = problem.split()
@@ -87,8 +87,8 @@ def multiple_demand(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str,
     seed
         Decides the order.
     options
-        ``difficulty``, one of `DIFFICULTIES`; ``operation``, one of `OPERATIONS`; ``fresh``:
-        whether problems are of the pairs kept for evaluation (`is_fresh`), whatever the seeds.
+        ``difficulty``, one of `DIFFICULTIES`; ``operation``, one of `OPERATIONS`; ``fresh``,
+        whether the problems are of the pairs kept for evaluation (`is_fresh`): all or none are.
     """
     fresh = options["fresh"]
     rng = new_rng("multiple-demand", fresh, seed)
@@ -98,7 +98,7 @@ def multiple_demand(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str,
     }
     wanted = [pools[sign] for sign in OPERATIONS[options["operation"]]]
     for pair in chain.from_iterable(zip(*wanted, strict=False)):
-        solved = record(pair[options["difficulty"]])
+        solved = _record(pair[options["difficulty"]])
         yield {**solved, "text": solved["prompt"]}
 
 

@@ -1,9 +1,9 @@
-"""Texts and pictures that deeploc makes itself: a seed gives the same ones on every machine.
+"""Texts and images that deeploc makes itself: a seed gives the same ones on every machine.
 
-A generator is a seeded stream of records; asking for fewer is reading less of it. Language
-records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
-never saw them. Other problems, those of multiple-demand, may be among what they were trained on.
-A picture is the same to the pixel where numpy and Pillow are the same.
+A generator is a seeded stream of records; fewer records are a prefix of more. Sentences,
+arithmetic, copying and rendered images are *held out*: the bundled reference models were not
+trained on them. The problems of multiple-demand may be among their training data. Images have
+equal pixels where numpy and Pillow are the same.
 """
 
 import difflib
@@ -27,7 +27,7 @@ from deeploc.generators.english.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.generators.english.nonwords import nonword_lists
 from deeploc.generators.english.sentences import sentences
 from deeploc.generators.english.word_lists import word_lists
-from deeploc.generators.images.rendered import LABELS, held_out_pictures
+from deeploc.generators.images.rendered import LABELS, held_out_images
 from deeploc.generators.theory_of_mind import HALVES, KINDS, theory_of_mind
 
 Record = dict[str, str]
@@ -35,10 +35,10 @@ Record = dict[str, str]
 
 @dataclass(frozen=True)
 class Generator:
-    """A seeded stream of records, what it may be asked for, and how many it gives by default.
+    """A seeded stream of records, its options, and the default number of records.
 
-    ``options`` maps each option to its default; ``choices`` to what it may be, for those options
-    that are a choice of names.
+    ``options`` maps each option to its default, ``choices`` those that are one of several names
+    to these names.
     """
 
     stream: Callable[[int, Mapping[str, Any]], Iterator[Record]]
@@ -73,7 +73,7 @@ GENERATORS: Mapping[str, Generator] = {
         {"kind": KINDS, "half": HALVES},
     ),
     "rendered": Generator(
-        held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
+        held_out_images, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
     ),
 }
 
@@ -105,8 +105,7 @@ def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) ->
     """
     if name not in GENERATORS:
         raise ContrastError(unknown("builtin generator", name, GENERATORS))
-    generator = GENERATORS[name]
-    settings = checked(name, generator, options)
+    generator, settings = GENERATORS[name], complete(name, options)
     wanted = generator.default_n if n is None else n
     if wanted < 1:
         raise ContrastError(f"cannot generate {wanted} {name}; ask for 1 or more")
@@ -119,8 +118,22 @@ def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) ->
     return records
 
 
-def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with defaults filled in, or say which one is wrong."""
+def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a generator with defaults filled in.
+
+    Parameters
+    ----------
+    name
+        One of `GENERATORS`.
+    options
+        Option -> value.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such option, or its value is of the wrong type or not among the choices.
+    """
+    generator = GENERATORS[name]
     for option, value in options.items():
         if option not in generator.options:
             raise ContrastError(unknown(f"option of {name}", option, generator.options))
@@ -137,7 +150,17 @@ def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a name that does not exist: the nearest one, then all of them."""
+    """Return the message for a name that does not exist: the nearest one, then all of them.
+
+    Parameters
+    ----------
+    what
+        What the name was meant to be.
+    name
+        The name.
+    known
+        The names that exist.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

@@ -170,7 +170,7 @@ def test_columns_of_bytes_are_left_out() -> None:
         ),
         (
             {"hub": "sett/.."},
-            "hub 'sett/..': there is no folder sett/.., and it is no name of the hub's",
+            "hub 'sett/..': there is no folder sett/.., and the hub has no such names",
         ),
     ],
 )
@@ -268,8 +268,8 @@ def test_no_row_counts_twice(caplog: pytest.LogCaptureFixture) -> None:
 
     assert len(rows(Path("own"), **moods())) == 9
     assert caplog.messages == [
-        "validation.parquet is read; validation.txt in another format is taken for a copy and left "
-        "out"
+        "validation.parquet is read; validation.txt in another format is assumed to be a duplicate "
+        "and is not read"
     ]
 
 
@@ -411,7 +411,7 @@ def test_by_name_and_then_from_the_cache() -> None:
     assert away == [
         glad,
         f"hub '{NAME}': revision {'f' * 40} is not in the cache, but {SHA}; {remedy}",
-        "hub 'owner/mods': the hub cannot be reached, and the cache of `datasets` has no split "
+        "hub 'owner/mods': the hub is unreachable, and the cache of `datasets` has no split "
         f"'validation' of its config 'moods'; {remedy}",
         glad,
         f"hub '{NAME}': offline mode (DEEPLOC_OFFLINE or HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is "

@@ -158,14 +158,14 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm, .pbm"
         (
             "texts",
             f"folder HERE/texts: no image among 1 files (0 folders); names must end in {ENDINGS}; "
-            "for what lies in the folders, write e.g. '**/*.jpg'",
+            "for images in the folders, write e.g. '**/*.jpg'",
         ),
         (
             "*",
             f"matches of '*' in HERE: no image among 0 files (2 folders); names must end in "
-            f"{ENDINGS}; for what lies in the folders, write e.g. '**/*.jpg'",
+            f"{ENDINGS}; for images in the folders, write e.g. '**/*.jpg'",
         ),
-        ("a**b", "'a**b' is no glob: invalid pattern: '**' can only be an entire path component"),
+        ("a**b", "'a**b' is not a glob: invalid pattern: '**' can only be an entire path component"),
         ("", None),
     ],
 )
@@ -232,7 +232,7 @@ def test_column_and_where_of_a_table_of_images() -> None:
         (
             "photo,kind\n1.png,S\n2.png,S\n",
             {"column": ["photo", "kind"]},
-            "column names photo, kind; an image stands in one column",
+            "column names photo, kind; an image is named in one column",
         ),
         (
             "image,kind\n1.png,S\n ,S\n",
@@ -473,7 +473,7 @@ def test_too_few_are_left() -> None:
     Path("set/0.png").write_text("none")
 
     assert fault({"images": "set"}) == (
-        "only 1 stimulus (2 could not be read, the first: set/0.png is no JPEG, PNG, WebP, BMP, "
+        "only 1 stimulus (2 could not be read, the first: set/0.png is not a JPEG, PNG, WebP, BMP, "
         "GIF, TIFF or PPM image); a variance needs at least two; add some, or raise its limit"
     )
 
@@ -879,7 +879,7 @@ def test_a_truncated_file_in_the_middle_of_a_condition(reds: Path) -> None:
     assert [(each["condition"], each["stimulus"]) for each in told] == [("red", "red/05.jpg")]
     assert told[0]["reason"].startswith(TRUNCATED)
     assert result.stderr.splitlines()[-2:] == [
-        "left out, because unreadable: 1",
+        "left out because they cannot be read: 1",
         f"  red: red/05.jpg {told[0]['reason']}",
     ]
     counts = {
@@ -898,7 +898,7 @@ def test_a_run_with_unreadable_files_is_resumed(reds: Path) -> None:
     repaired = deeploc(*command)
 
     assert "statistics are up to date: reused" in again.stderr
-    assert "left out, because unreadable: 1" in again.stderr
+    assert "left out because they cannot be read: 1" in again.stderr
     assert "stimuli changed: starting afresh" in repaired.stderr
     assert "left out" not in repaired.stderr
     assert json.loads(Path("run/manifest.json").read_text())["unreadable"] == []
@@ -954,7 +954,7 @@ def test_many_unreadable_files_are_counted_not_listed(capsys: pytest.CaptureFixt
     stimuli.Drawn({}, {}, unreadable).tell(Console())
 
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "left out, because unreadable: 1,030"
+    assert lines[0] == "left out because they cannot be read: 1,030"
     assert lines[1] == "  a: 0.jpg is empty (0 bytes)"
     assert len(lines) == 22
     assert lines[-1] == "  and 1,010 more: the manifest of a run lists them all"

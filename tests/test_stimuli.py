@@ -233,8 +233,8 @@ def test_local_says_how_a_generated_condition_is_read_from_the_folder() -> None:
     [
         (
             {"builtin": "sentences"},
-            "its source is 'builtin', which no folder can replace unless the contrast says how, "
-            "e.g. `local: {file: '*.txt'}`; add that, or leave --stimuli out",
+            "its source is 'builtin', which --stimuli replaces only where the contrast names the "
+            "files, e.g. `local: {file: '*.txt'}`; add that, or leave --stimuli out",
         ),
         (
             {"file": "/t.txt"},

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from deeploc.contrast.labels import name_of
+from deeploc.contrast.labels import label_name
 from deeploc.contrast.validation import StrictModel, Text, Texts, Whole, as_list
 from deeploc.errors import ContrastError
 from deeploc.generators import registry as generators
@@ -79,9 +79,9 @@ def check_columns(
     for labelled, known in (names or {}).items():
         for value in (where or {}).get(labelled, ()):
             try:
-                name_of(value, known)
-            except ValueError as fault:
-                raise ValueError(f"where.{labelled}: {fault}") from None
+                label_name(value, known)
+            except ValueError as error:
+                raise ValueError(f"where.{labelled}: {error}") from None
 
 
 class Builtin(BaseModel):

@@ -1,4 +1,4 @@
-"""The stimuli of a contrast: read, sampled, balanced and divided into halves."""
+"""The stimuli of a contrast: made of records, sampled, balanced and split into halves."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,18 @@ from deeploc.stimuli.reading import Reader, rooted
 from deeploc.stimuli.sampling import balanced, sample, split_half
 from deeploc.stimuli.stimulus import Record, Stimulus, cell
 
-MOST_TOLD = 20
-"""How many images that could not be read are told one by one at the end of a run."""
-
+MAX_REPORTED = 20
+"""How many images that could not be read are reported one by one."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The stimuli of each condition that localize and evaluate, and the images left out.
+    """The stimuli of each condition that localize and those that evaluate.
 
-    ``counts`` are all there are of each condition, those included that ``evaluate_limit`` spares.
+    ``unreadable`` are the images that were left out; ``counts`` the number of stimuli of each
+    condition, including those beyond ``evaluate_limit``.
     """
 
     localizing: Mapping[str, Sequence[Stimulus]]
@@ -39,13 +39,13 @@ class Drawn:
         return self.localizing, self.held_out
 
     def tell(self, watch: Watch) -> None:
-        """Note how many images could not be read, and which: a line each, at most 20."""
+        """Report how many images could not be read, and the first `MAX_REPORTED` of them."""
         if not self.unreadable:
             return
-        watch.note(f"left out, because unreadable: {len(self.unreadable):,}")
-        for image in self.unreadable[:MOST_TOLD]:
+        watch.note(f"left out because they cannot be read: {len(self.unreadable):,}")
+        for image in self.unreadable[:MAX_REPORTED]:
             watch.note(f"  {image}")
-        if (more := len(self.unreadable) - MOST_TOLD) > 0:
+        if (more := len(self.unreadable) - MAX_REPORTED) > 0:
             watch.note(f"  and {more:,} more: the manifest of a run lists them all")
 
 
@@ -58,7 +58,16 @@ def draw(
     strict: bool = False,
     watch: Watch | None = None,
 ) -> Drawn:
-    """Return the stimuli as `load` reads them, divided as the contrast says.
+    """Return the stimuli that `load` returns, split as the contrast says.
+
+    Parameters
+    ----------
+    contrast
+        The contrast.
+    seed
+        The seed of the run.
+    limit, folder, strict, watch
+        See `load`.
 
     Raises
     ------
@@ -66,9 +75,14 @@ def draw(
         As `load` does.
     """
     unreadable: list[Unreadable] = []
-    tell = unreadable.append
     stimuli = load(
-        contrast, seed=seed, limit=limit, folder=folder, strict=strict, unreadable=tell, watch=watch
+        contrast,
+        seed=seed,
+        limit=limit,
+        folder=folder,
+        strict=strict,
+        unreadable=unreadable.append,
+        watch=watch,
     )
     counts = {name: len(group) for name, group in stimuli.items()}
     if contrast.split == "none":
@@ -91,11 +105,25 @@ def load(
 ) -> dict[str, tuple[Stimulus, ...]]:
     """Return the stimuli of every condition, in the order of their sources.
 
-    ``limit`` bounds the stimuli per condition beside each one's own limit; both are drawn with
-    ``seed`` and the condition's name. With ``folder`` the conditions are read from there. Of the
-    images drawn, those that cannot be read are left out and told to ``unreadable`` (default: a
-    logging warning each); with ``strict`` the first of them is an error. Last, where the contrast
-    says ``balance``, its sides are made equally large (`deeploc.stimuli.sampling`).
+    Images that cannot be read are left out after sampling. Last, where the contrast says
+    ``balance``, its sides are made equally large (`deeploc.stimuli.sampling`).
+
+    Parameters
+    ----------
+    contrast
+        The contrast.
+    seed
+        The seed of the run; with a condition's name it decides which stimuli a limit keeps.
+    limit
+        At most so many stimuli per condition, beside each one's own limit; None: all.
+    folder
+        The user's folder (``--stimuli``), from which conditions are read instead.
+    strict
+        Whether an image that cannot be read is an error.
+    unreadable
+        Called with each image that cannot be read; default: a logging warning.
+    watch
+        Reports progress; None: nothing is reported.
 
     Raises
     ------
@@ -104,11 +132,11 @@ def load(
         (or, balanced, keeps) fewer than two stimuli.
     """
     _check_modality(contrast)
-    draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
+    sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
     loaded = {}
     for name in contrast.conditions:
         try:
-            kept, left_out = draw.stimuli(name)
+            kept, left_out = sampler.stimuli(name)
             _enough(kept, left_out)
         except ContrastError as error:
             message = f"condition {name!r}: {error}"
@@ -135,8 +163,8 @@ def _balanced(
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """How the stimuli of a condition are drawn from its source."""
+class _Sampler:
+    """Makes and samples the stimuli of a condition."""
 
     contrast: Contrast
     seed: int
@@ -147,14 +175,14 @@ class _Draw:
     def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
         """Return the stimuli of a condition, and the images that were left out."""
         source = self.contrast.conditions[name]
-        found = self.reader.rows(source, self.seed, name)
+        rows = self.reader.rows(source, self.seed, name)
         read = source if self.reader.folder is None else rooted(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
-        drawn = sample([make(row, read) for row in found], self.limit, self.seed, name)
+        stimuli = sample([make(row, read) for row in rows], self.limit, self.seed, name)
         if images:
-            return readable(name, drawn, strict=self.strict, watch=self.reader.watch)
-        return drawn, []
+            return readable(name, stimuli, strict=self.strict, watch=self.reader.watch)
+        return stimuli, []
 
     def _text(self, row: Record, source: Source) -> Stimulus:
         columns = source.column or (_default_column(row, "text"),)
@@ -171,7 +199,7 @@ def _image(row: Record, source: Source) -> Stimulus:
     from_table = row.folder is not None
     columns = source.column or (_default_column(row, "image") if from_table else "image",)
     if len(columns) > 1:
-        raise ContrastError(f"column names {', '.join(columns)}; an image stands in one column")
+        raise ContrastError(f"column names {', '.join(columns)}; an image is named in one column")
     if not cell(row, columns[0]).strip():
         raise ContrastError(f"{row.id}: no image in {columns[0]}; fill the row, or leave it out")
     return shown(row, columns[0])
@@ -181,10 +209,10 @@ def _default_column(row: Record, what: str) -> str:
     if what in row.fields or len(row.fields) == 1:
         return what if what in row.fields else next(iter(row.fields))
     several = " one or several" if what == "text" else " it"
-    pictures = what == "text" and row.folder is None and "image" in row.fields
+    are_images = what == "text" and row.folder is None and "image" in row.fields
     raise ContrastError(
         f"{row.id}: which column is the {what}? there are {', '.join(row.fields)}; "
-        f"name{several} with `column:`{', or write `modality: image`' if pictures else ''}"
+        f"name{several} with `column:`{', or write `modality: image`' if are_images else ''}"
     )
 
 

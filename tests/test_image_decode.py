@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Look
-from deeploc.stimuli import image_decode as pictures
+from deeploc.stimuli import Look, image_decode
 
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
 """Two rows of three pixels, each its own colour."""
@@ -70,10 +69,10 @@ def decoded(tmp_path: Path, content: bytes, name: str = "x.jpg") -> np.ndarray:
     """Return the pixels of a file of that content; it is also found readable."""
     path = tmp_path / name
     path.write_bytes(content)
-    image = pictures.decode(path)
+    image = image_decode.decode(path)
 
     assert image.mode == "RGB"
-    assert isinstance(pictures.glance(path), Look)
+    assert isinstance(image_decode.inspect(path), Look)
     return np.asarray(image)
 
 
@@ -233,10 +232,10 @@ def test_threads_see_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     paths = [tmp_path / f"{i}.jpg" for i in range(40)]
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    alone = [pictures.decode(path).tobytes() for path in paths]
+    alone = [image_decode.decode(path).tobytes() for path in paths]
 
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda path: pictures.decode(path).tobytes(), paths))
+        together = list(pool.map(lambda path: image_decode.decode(path).tobytes(), paths))
 
     assert together == alone
 
@@ -246,16 +245,16 @@ def test_threads_see_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
 
 def refusal(path: Path) -> str:
     """Return why a file is refused; decoding it says the same, in one line that names it."""
-    reason = pictures.glance(path)
+    reason = image_decode.inspect(path)
     assert isinstance(reason, str)
     with pytest.raises(ContrastError) as caught:
-        pictures.decode(path)
+        image_decode.decode(path)
     assert str(caught.value) == f"{path}: {reason}"
     assert "\n" not in str(caught.value)
     return reason
 
 
-NOT_ONE = "is no JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image"
+NOT_ONE = "is not a JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +297,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.jpg") == "is a folder"
     assert refusal(tmp_path / "gone.jpg") == "no such file"
     assert refusal(tmp_path / "link.jpg") == "no such file"
-    assert refusal(tmp_path / "pipe.jpg") == "is no regular file"
+    assert refusal(tmp_path / "pipe.jpg") == "is not a regular file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -356,8 +355,8 @@ def test_no_bytes_crash_the_reader(
         content[int(place * len(content))] = value
     scratch.write_bytes(content[: int(len(content) * max(cut, 0.01))])
 
-    if isinstance(pictures.glance(scratch), Look):
-        assert pictures.decode(scratch).mode == "RGB"
+    if isinstance(image_decode.inspect(scratch), Look):
+        assert image_decode.decode(scratch).mode == "RGB"
     else:
         refusal(scratch)
 
@@ -401,7 +400,7 @@ def test_formats_that_pillow_judges_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_limit_counts_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many pixels as allowed are decoded, one row more is not."""
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 6)
+    monkeypatch.setattr(image_decode, "MAX_PIXELS", 6)
 
     assert decoded(tmp_path, saved(Image.fromarray(RGB), "PNG")).shape == (2, 3, 3)
     (tmp_path / "x.png").write_bytes(saved(Image.new("RGB", (3, 3)), "PNG"))

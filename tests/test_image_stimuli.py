@@ -165,7 +165,10 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm, .pbm"
             f"matches of '*' in HERE: no image among 0 files (2 folders); names must end in "
             f"{ENDINGS}; for images in the folders, write e.g. '**/*.jpg'",
         ),
-        ("a**b", "'a**b' is not a glob: invalid pattern: '**' can only be an entire path component"),
+        (
+            "a**b",
+            "'a**b' is not a glob: invalid pattern: '**' can only be an entire path component",
+        ),
         ("", None),
     ],
 )

@@ -130,7 +130,7 @@ def test_unknown_label_among_others() -> None:
     ("more", "message"),
     [
         ("read:\n\tpool: last\n", "mine.yaml:10: not YAML: while scanning for the next token"),
-        ("title: again\n", "mine.yaml:9: key 'title' stands here twice, first in line 2; keep one"),
+        ("title: again\n", "mine.yaml:9: key 'title' appears twice, first in line 2; keep one"),
         (f"{BOMB}\n", "mine.yaml:13: more than 10,000 values, aliases counted in full"),
         (
             "notes: !!python/object/apply:os.mkdir [hacked]\n",

@@ -551,7 +551,7 @@ def test_photograph_stories_have_no_minds() -> None:
         ("sentences", {"word": 12}, "called 'word'; did you mean words\\?"),
         ("copying", {"words": 3}, "no option of copying is called 'words'; it takes none"),
         ("sentences", {"words": "12"}, "option words of sentences is '12'; it must be a int"),
-        ("sentences", {"words": 40}, "words must lie between 5 and 18"),
+        ("sentences", {"words": 40}, "option words of sentences is 40; it must lie between 5 and 18"),
         ("minimal-pairs", {"suite": "agrement"}, "did you mean agreement\\?"),
         ("multiple-demand-paper", {"difficulty": "medium"}, "there are: easy, hard"),
         (

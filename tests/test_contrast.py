@@ -147,15 +147,39 @@ def test_tasks_carry_their_options() -> None:
             "{faces: 1, cars: -0.5, rest: -0.5}",
             Comparison(("faces",), ("cars", "rest"), {"faces": 1.0, "cars": -0.5, "rest": -0.5}),
         ),
+        (
+            "{faces: 1, cars: -1, rest: 0}",
+            Comparison(("faces",), ("cars",), {"faces": 1.0, "cars": -1.0}),
+        ),
+        (
+            "{rest: 0.0, faces: -2, cars: 2}",
+            Comparison(("cars",), ("faces",), {"faces": -2.0, "cars": 2.0}),
+        ),
+        (
+            "{faces: 1.0e+308, rest: 1.0e+308, cars: -1.0e+308}",
+            "weights must have both signs and sum to 0, these sum to 1e+308",
+        ),
+        (
+            "{faces: 1.0e-12, cars: -2.0e-12}",
+            "weights must have both signs and sum to 0, these sum to -1e-12",
+        ),
+        ("{faces: 0, cars: 0}", "weights must have both signs and sum to 0, these sum to 0"),
+        ("{faces: 1, cars: -1, nose: 0}", "there is no condition 'nose'"),
     ],
 )
-def test_comparison(said: str, expected: Comparison) -> None:
-    """Sides are divided by '>', their conditions by commas; weights divide by sign."""
+def test_comparison(said: str, expected: Comparison | str) -> None:
+    """Sides are separated by '>', their conditions by commas, weights by sign; 0 is no side."""
     text = MINIMAL.replace("faces > cars\n", f"{said}\n")
 
-    mine = load(text.replace("contrast:", "  rest: {texts: [x, y]}\ncontrast:"))
+    text = text.replace("contrast:", "  rest: {texts: [x, y]}\ncontrast:")
+    if isinstance(expected, str):
+        assert expected in fault(text)
+        return
+
+    mine = load(text)
 
     assert mine.comparison == expected
+    assert "rest" in mine.conditions
 
 
 def test_relative_paths_start_at_the_file() -> None:
@@ -261,7 +285,8 @@ def test_overrides_change_one_value() -> None:
         ("name.x=3", "--set name.x=3: there is no 'x' inside 'mine'; it is text"),
         (
             "conditions.faces.texts.7=x",
-            "--set conditions.faces.texts.7=x: 7 is no item of that list; it has 0 to 1",
+            "--set conditions.faces.texts.7=x: 7 is not an index of that list; it has "
+            "2 items, counted from 0",
         ),
         (
             "read={pool: mean",
@@ -308,8 +333,8 @@ def test_changed_without_a_file() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "mine.yaml:1: the file is empty; it must at least say `name:`"),
-        ("# only a comment\n", "mine.yaml:1: the file is empty; it must at least say `name:`"),
+        ("", "mine.yaml:1: the file is empty; it needs at least `name:`"),
+        ("# only a comment\n", "mine.yaml:1: the file is empty; it needs at least `name:`"),
         (
             "- a\n",
             "mine.yaml:1: holds a list; it must be a mapping, `key: value` line by line, starting "
@@ -317,7 +342,7 @@ def test_changed_without_a_file() -> None:
         ),
         (
             MINIMAL + "name: other\n",
-            "mine.yaml:9: key 'name' stands here twice, first in line 1; keep one of them",
+            "mine.yaml:9: key 'name' appears twice, first in line 1; keep one of them",
         ),
         (
             MINIMAL + "read:\n\tpool: mean\n",
@@ -331,17 +356,17 @@ def test_changed_without_a_file() -> None:
         ),
         (
             MINIMAL + "12: a\n",
-            "mine.yaml:9: key 12 is not text; write it in quotes if it is meant",
+            "mine.yaml:9: key 12 is not text; write it in quotes if it is intended",
         ),
         (
             MINIMAL + "? [a]\n: b\n",
             "mine.yaml:9: a key must be text, not a list, a mapping or an alias",
         ),
-        (MINIMAL + "notes: *a\n", "mine.yaml:9: alias *a names nothing that is complete"),
-        (MINIMAL + "notes: &a [*a]\n", "mine.yaml:9: alias *a names nothing that is complete"),
+        (MINIMAL + "notes: *a\n", "mine.yaml:9: alias *a has no complete anchor &a before it"),
+        (MINIMAL + "notes: &a [*a]\n", "mine.yaml:9: alias *a has no complete anchor &a before it"),
         (
             MINIMAL + "---\nname: two\n",
-            "mine.yaml:9: a second document begins here; write one contrast per file",
+            "mine.yaml:9: a second document begins; write one contrast per file",
         ),
         (MINIMAL + f"notes: {'[' * 50}\n", "mine.yaml:9: nested deeper than 40 levels"),
     ],
@@ -475,8 +500,8 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "{texts: [a b, a c]}",
             "{file: a.csv, local: {file: b.csv}}",
-            "mine.yaml:6: conditions.faces: local says how a 'file' source is read with --stimuli, "
-            "but that is read from the folder as it is; leave local out",
+            "mine.yaml:6: conditions.faces: local replaces sources without files where --stimuli is "
+            "given; a 'file' source is read from that folder anyway; leave local out",
         ),
         (
             "modality: text",
@@ -491,12 +516,12 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "name: mine",
             "name: a b/c",
-            "mine.yaml:1: name: 'a b/c' is no name; use letters, digits, '_' and '-', e.g. 'a-b-c'",
+            "mine.yaml:1: name: 'a b/c' is not a name; use letters, digits, '_' and '-', e.g. 'a-b-c'",
         ),
         (
             "cars: {",
             "c.rs: {",
-            "mine.yaml:7: conditions.c.rs: 'c.rs' is no name; use letters, digits, '_' and '-', "
+            "mine.yaml:7: conditions.c.rs: 'c.rs' is not a name; use letters, digits, '_' and '-', "
             "e.g. 'c-rs'",
         ),
         (
@@ -508,7 +533,7 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "faces > cars",
             "faces < cars",
-            "mine.yaml:8: contrast: 'faces < cars' is no comparison; write it like `a > b` or "
+            "mine.yaml:8: contrast: 'faces < cars' is not a comparison; write it like `a > b` or "
             "`a, b > c, d`",
         ),
         (
@@ -557,13 +582,13 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "select: {k: 3, fdr: 0.05}",
             "mine.yaml:9: select: exactly one of k, percent, fdr, percentile; this has k and fdr; "
-            "keep one (--set replaces the whole of it by select={k: 100})",
+            "keep one (--set select={k: 100} replaces all of them)",
         ),
         (
             "select: {k: 3, percent: 1}",
             "mine.yaml:9: select: exactly one of k, percent, fdr, "
             "percentile; this has k and percent; "
-            "keep one (--set replaces the whole of it by select={k: 100})",
+            "keep one (--set select={k: 100} replaces all of them)",
         ),
         (
             "select: {k: 3, tail: bottom}",
@@ -571,24 +596,24 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         ),
         (
             "select: {percent: 3, seed: 1}",
-            "mine.yaml:9: select: seed draws a percent of units from "
+            "mine.yaml:9: select: seed is for a percent of units in "
             "a percentile range; leave it out",
         ),
         (
             "select: {percentile: [50, 50]}",
-            "mine.yaml:9: select.percentile: [50.0, 50.0] is no "
+            "mine.yaml:9: select.percentile: [50.0, 50.0] is not a "
             "range; percentiles are [LOW, HIGH] with 0 <= LOW < HIGH <= 100",
         ),
         ("select: 1", "mine.yaml:9: select is 1; it must be a mapping"),
         (
             "ablate: {mode: [zero, maen]}",
-            "mine.yaml:9: ablate.mode.1: 'maen' is no way to ablate; "
-            "did you mean 'mean'? there are zero, mean and scale:G, e.g. scale:0.5",
+            "mine.yaml:9: ablate.mode.1: there is no mode 'maen'; "
+            "did you mean 'mean'? modes are zero, mean and scale:G, e.g. scale:0.5",
         ),
         (
             "ablate: {mode: 'scale:nan'}",
-            "mine.yaml:9: ablate.mode.0: 'scale:nan' is no way to "
-            "ablate; did you mean 'scale:0.5'? there are zero, mean and scale:G, e.g. scale:0.5",
+            "mine.yaml:9: ablate.mode.0: there is no mode "
+            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean and scale:G, e.g. scale:0.5",
         ),
         (
             "ablate:\n  percent:\n  - 1\n  - 0",
@@ -622,7 +647,7 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "evaluate:\n  - a: {}\n    b: {}",
             "mine.yaml:10: evaluate.0: a task is its name, or one "
-            "name with its options below it; this has a, b; start each task with a dash of its own",
+            "name with its options below it; this has a, b; start each task with its own dash",
         ),
         (
             "evaluate: [a: 3]",
@@ -633,6 +658,144 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
 def test_faults_of_protocol(more: str, message: str) -> None:
     """Each mistake is told with file, line, key and what would be right."""
     assert fault(f"{MINIMAL}{more}\n") == message
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "ablate: {percent: [1, 20], controls: {range: [80, 90]}}",
+            "ablate.controls.range: the range from 80 to 90 holds 10 % of the units, but 20 % are "
+            "ablated; widen it, or lower the dose",
+        ),
+        (
+            "select: {percent: 11}\nablate: {controls: {range: [80, 90]}}",
+            "ablate.controls.range: the range from 80 to 90 holds 10 % of the units, but 11 % are "
+            "ablated; widen it, or lower the dose",
+        ),
+        (
+            "ablate:\n  percent: 51\n  controls: {random-global: 2}",
+            "ablate.controls.random-global: masks without the ablated units cannot hold as many: "
+            "51 % of the units are ablated; lower the dose to 50 or less, or leave random-global "
+            "out",
+        ),
+        (
+            "select: {percentile: [20, 90]}\nablate: {controls: {random-global: 2}}",
+            "ablate.controls.random-global: masks without the ablated units cannot hold as many: "
+            "70 % of the units are ablated; lower the dose to 50 or less, or leave random-global "
+            "out",
+        ),
+        (
+            "select: {percentile: [80, 90], percent: 20}",
+            "select: percent 20 is of all units, but the percentiles 80 and 90 hold 10 % between "
+            "them; lower percent or widen the range",
+        ),
+        (
+            "select: {percent: 5, tail: bottom}\nablate: {controls: {bottom: true}}",
+            "ablate.controls.bottom: these are the selected units themselves; leave it out, or "
+            "name doses with ablate.percent",
+        ),
+        (
+            "select: {percentile: [80, 90]}\nablate: {controls: {range: [80, 90]}}",
+            "ablate.controls.range: these are the selected units themselves; name another range",
+        ),
+        (
+            "ablate: {mode: [zero, mean, zero]}",
+            "ablate.mode: 'zero' does the same as 'zero' before it; keep one of them",
+        ),
+        (
+            "ablate: {mode: ['scale:0.5', 'scale:.50']}",
+            "ablate.mode: 'scale:.50' does the same as 'scale:0.5' before it; keep one of them",
+        ),
+        (
+            "ablate: {mode: [zero, 'scale:0']}",
+            "ablate.mode: 'scale:0' does the same as 'zero' before it; keep one of them",
+        ),
+        ("ablate: {percent: [1, 2, 1.0]}", "ablate.percent: 1 appears twice; keep one of them"),
+        ("read: {sites: [a, a]}", "read.sites: 'a' appears twice; keep one of them"),
+        (
+            "ablate: {mode: 'scale:1e999'}",
+            "ablate.mode.0: there is no mode 'scale:1e999'; did you mean 'scale:0.5'? modes are "
+            "zero, mean and scale:G, e.g. scale:0.5",
+        ),
+        (
+            "ablate: {controls: {random: 1000000}}",
+            "ablate.controls.random is 1000000; it must be less than or equal to 10000",
+        ),
+        (
+            "select: {percentile: [80, 90], percent: 5, seed: 4294967296}",
+            "select.seed is 4294967296; it must be less than or equal to 4294967295",
+        ),
+        (
+            "evaluate: [perplexity, {choice: {}}, perplexity]",
+            "evaluate.2: task 'perplexity' is named twice; give it several conditions instead",
+        ),
+        (
+            "split: none\nevaluate_limit: 3",
+            "evaluate_limit: with `split: none` the same stimuli localize and evaluate; write "
+            "`split: half`, or give the conditions a limit",
+        ),
+    ],
+)
+def test_parts_that_contradict_each_other(more: str, message: str) -> None:
+    """What the file alone can tell is refused when it is loaded, with the line of the part."""
+    location, _, text = fault(f"{MINIMAL}{more}\n").partition(": ")
+
+    assert text == message
+    last = "controls" if "controls" in message.split(":")[0] else message.split(":")[0]
+    lines = f"{MINIMAL}{more}".splitlines()
+    assert last.split(".")[0] in lines[int(location.removeprefix("mine.yaml:")) - 1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "ablate: {percent: [1, 10], controls: {range: [80, 90]}}",
+        "ablate: {percent: 50, controls: {random-global: 2, bottom: true}}",
+        "ablate: {percent: 100}",
+        "select: {percentile: [80, 90], percent: 10}",
+        "select: {percent: 5, tail: bottom}\nablate: {percent: 5, controls: {bottom: true}}",
+        "select: {k: 3}\nablate: {controls: {range: [80, 80.1], random-global: 1}}",
+        "ablate: {mode: [zero, mean, 'scale:0.5', 'scale:-0.5']}",
+    ],
+)
+def test_parts_that_fit_each_other(more: str) -> None:
+    """Nothing is refused that can be done."""
+    assert load(f"{MINIMAL}{more}\n").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("texts: [a b]", "conditions.faces.texts: only 1 stimulus; a variance needs"),
+        ("{texts: [a, b, c], limit: 1}", "conditions.faces.limit: only 1 stimulus; a variance"),
+        ("{builtin: sentences, limit: 1}", "conditions.faces.limit: only 1 stimulus; a variance"),
+        (
+            "builtin: {generator: sentences, words: 40}",
+            "conditions.faces.builtin: option words of sentences is 40; it must lie between 5 and "
+            "18",
+        ),
+        (
+            "builtin: {generator: multiple-demand-paper, seed: 4294967296}",
+            "conditions.faces.builtin.seed is 4294967296; it must be less than or equal to "
+            "4294967295",
+        ),
+        (
+            "download: {url: 'http://[1', manifest: m.csv}",
+            "conditions.faces.download.url: 'http://[1' has no usable host; write it like",
+        ),
+        (
+            "download: {url: 'http://x:y/', manifest: m.csv}",
+            "conditions.faces.download.url: 'http://x:y/' has no usable host; write it like",
+        ),
+    ],
+)
+def test_sources_that_cannot_be_read(source: str, message: str) -> None:
+    """So is a source that no machine could read, or with too few stimuli for a variance."""
+    braces = source if source.startswith("{") else f"{{{source}}}"
+    told = fault(MINIMAL.replace("{texts: [a b, a c]}", braces))
+
+    assert told.startswith(f"mine.yaml:6: {message}")
 
 
 def test_all_faults_at_once() -> None:

@@ -313,13 +313,13 @@ def test_local_is_still_possible() -> None:
         ({"hub": "a/b"}, "hub needs the split that is read, e.g. `split: validation`"),
         (
             {"file": "a.csv", "split": "train"},
-            "split is said of hub; this source is file; leave it out",
+            "split belongs to hub; this source is file; leave it out",
         ),
         (
             {"texts": ["a", "b"], "names": {"label": ["x"]}},
-            "names is said of file or download or hub; this source is texts; leave it out",
+            "names belongs to file or download or hub; this source is texts; leave it out",
         ),
-        ({"hub": "a/b", "split": "x", "per": "file"}, "per is said of file; this source is hub"),
+        ({"hub": "a/b", "split": "x", "per": "file"}, "per belongs to file; this source is hub"),
         (moods(streaming=True), "streaming ends at a limit; add one, e.g. `limit: 500`"),
         (
             moods(where={"label": "calmm"}),
@@ -327,7 +327,7 @@ def test_local_is_still_possible() -> None:
             "cross (or 0 to 2)",
         ),
         (moods(where={"label": 3}), "where.label: there is no label '3'; there are: calm, glad"),
-        (moods(names={"label": ["a", "a"]}), "label 'a' stands here twice"),
+        (moods(names={"label": ["a", "a"]}), "label 'a' appears twice"),
     ],
 )
 def test_keys_that_do_not_go_together(source: dict[str, Any], message: str) -> None:

@@ -322,14 +322,14 @@ contrast: a > b
         (
             "image",
             "images: faces\n    column: image",
-            "mine.yaml:6: conditions.a: column is the part of a table; images have none; leave it "
-            "out",
+            "mine.yaml:6: conditions.a: column names a part of a table; image files have none; "
+            "leave it out",
         ),
         (
             "image",
             "images: faces\n    local: {images: b}",
-            "mine.yaml:6: conditions.a: local says how a 'images' source is read with --stimuli, "
-            "but that is read from the folder as it is; leave local out",
+            "mine.yaml:6: conditions.a: local replaces sources without files where --stimuli is "
+            "given; a 'images' source is read from that folder anyway; leave local out",
         ),
         (
             "image",
@@ -355,13 +355,21 @@ def test_faults_of_the_contrast(modality: str, source: str, message: str) -> Non
     Path("mine.yaml").write_text(MINE.format(modality=modality, source=source))
 
     with pytest.raises(ContrastError) as caught:
-        stimuli.load(contrast.load("mine.yaml"), seed=0)
+        contrast.load("mine.yaml")
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("option", ["lowercase: true", "max_tokens: 3"])
-def test_images_have_no_letters(option: str) -> None:
-    """A read-out of texts is refused, not ignored."""
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("lowercase: true", "images have no letters or tokens; leave it out"),
+        ("max_tokens: 3", "images have no letters or tokens; leave it out"),
+        ("tokens: all", "images have no letters or tokens; leave it out"),
+        ("pool: last", "images have no last position; write mean, max, cls or none"),
+    ],
+)
+def test_images_have_no_letters(option: str, message: str) -> None:
+    """A read-out of texts is refused when the file is loaded, not ignored."""
     key = option.split(":")[0]
     text = MINE.format(modality="image", source="images: x").replace(
         "{texts: [x, y]}", "{images: x}"
@@ -369,10 +377,8 @@ def test_images_have_no_letters(option: str) -> None:
     Path("mine.yaml").write_text(f"{text}read: {{{option}}}\n")
 
     with pytest.raises(ContrastError) as caught:
-        stimuli.load(contrast.load("mine.yaml"), seed=0)
-    assert str(caught.value) == (
-        f"mine.yaml:10: read.{key}: images have no letters or tokens; leave it out"
-    )
+        contrast.load("mine.yaml")
+    assert str(caught.value) == f"mine.yaml:10: read.{key}: {message}"
 
 
 def test_generated_texts_are_no_images() -> None:

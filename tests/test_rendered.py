@@ -277,8 +277,8 @@ def test_the_cache_is_the_users_own_unless_it_is_moved(
     ("options", "message"),
     [
         ({"category": "face"}, "no category of rendered is called 'face'; did you mean faces\\?"),
-        ({"size": 8}, "size of rendered must lie between 16 and 512 pixels, got 8"),
-        ({"size": 1000}, "between 16 and 512 pixels, got 1000"),
+        ({"size": 8}, "option size of rendered is 8; it must lie between 16 and 512"),
+        ({"size": 1000}, "option size of rendered is 1000; it must lie between 16 and 512"),
         ({"size": "64"}, "option size of rendered is '64'"),
         ({"colour": "red"}, "no option of rendered is called 'colour'"),
     ],

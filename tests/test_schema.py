@@ -67,37 +67,42 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "empty title": {"title": ""},
     "unknown modality": {"modality": "sound"},
     "name with a space": {"name": "my contrast"},
-    "condition with a space": {"conditions": {"a b": {"texts": ["x"]}}},
+    "condition with a space": {"conditions": {"a b": {"texts": ["x", "w"]}}},
     "no conditions": {"conditions": {}},
-    "two sources": {"conditions": {"a": {"texts": ["x"], "file": "y.csv"}, "b": {"texts": ["z"]}}},
-    "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z"]}}},
-    "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z"]}}},
+    "two sources": {
+        "conditions": {"a": {"texts": ["x", "w"], "file": "y.csv"}, "b": {"texts": ["z", "y"]}}
+    },
+    "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z", "y"]}}},
+    "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z", "y"]}}},
     "unknown option of a generator": {
         "conditions": {
             "a": {"builtin": {"generator": "sentences", "tense": "past"}},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
     "unknown choice of a generator": {
         "conditions": {
             "a": {"builtin": {"generator": "rendered", "category": "boats"}},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
-    "hub without a split": {"conditions": {"a": {"hub": "x/y"}, "b": {"texts": ["z"]}}},
+    "hub without a split": {"conditions": {"a": {"hub": "x/y"}, "b": {"texts": ["z", "y"]}}},
     "streaming without a limit": {
         "conditions": {
             "a": {"hub": "x/y", "split": "train", "streaming": True},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
     "split of a file": {
-        "conditions": {"a": {"file": "x.csv", "split": "train"}, "b": {"texts": ["z"]}}
+        "conditions": {"a": {"file": "x.csv", "split": "train"}, "b": {"texts": ["z", "y"]}}
     },
     "download without a hash": {
-        "conditions": {"a": {"download": {"url": "https://x.org/y.zip"}}, "b": {"texts": ["z"]}}
+        "conditions": {
+            "a": {"download": {"url": "https://x.org/y.zip"}},
+            "b": {"texts": ["z", "y"]},
+        }
     },
-    "limit 0": {"conditions": {"a": {"texts": ["x"], "limit": 0}, "b": {"texts": ["z"]}}},
+    "limit 0": {"conditions": {"a": {"texts": ["x", "w"], "limit": 0}, "b": {"texts": ["z", "y"]}}},
     "one-sided contrast": {"contrast": "a"},
     "weights as text": {"contrast": {"a": "1", "b": -1}},
     "unknown pool": {"read": {"pool": "median"}},
@@ -109,6 +114,16 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "unknown mode": {"ablate": {"mode": "remove"}},
     "scale without number": {"ablate": {"mode": "scale:"}},
     "no dose": {"ablate": {"percent": []}},
+    "a dose twice": {"ablate": {"percent": [1, 1]}},
+    "a site twice": {"read": {"sites": ["block", "block"]}},
+    "a million controls": {"ablate": {"controls": {"random": 1_000_000}}},
+    "seed that NumPy refuses": {"select": {"percentile": [1, 2], "percent": 1, "seed": 2**32}},
+    "sentences of 40 words": {
+        "conditions": {
+            "a": {"builtin": {"generator": "sentences", "words": 40}},
+            "b": {"texts": ["z", "y"]},
+        }
+    },
     "negative controls": {"ablate": {"controls": {"random": -1}}},
     "two tasks in one entry": {"evaluate": [{"perplexity": None, "choice": None}]},
     "options that are a list": {"evaluate": [{"perplexity": ["x"]}]},
@@ -120,9 +135,9 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "fdr of 1": {"select": {"fdr": 1}},
     "half a unit": {"select": {"k": 0.5}},
     "yes for true": {"read": {"lowercase": "yes"}},
-    "no text at all": {"conditions": {"a": {"texts": []}, "b": {"texts": ["z"]}}},
+    "no text at all": {"conditions": {"a": {"texts": []}, "b": {"texts": ["z", "y"]}}},
     "column without a name": {
-        "conditions": {"a": {"file": "x.csv", "column": ""}, "b": {"texts": ["z"]}}
+        "conditions": {"a": {"file": "x.csv", "column": ""}, "b": {"texts": ["z", "y"]}}
     },
     "split in three": {"split": "third"},
     "no stimulus to evaluate": {"evaluate_limit": 0},

@@ -386,9 +386,10 @@ def test_no_such_file() -> None:
 
 def test_faults_name_the_contrast_file_and_line() -> None:
     """A fault of the data leads back to the condition that named it."""
+    write("one.txt", "x")
     Path("c.yaml").write_text(
         "name: c\ntitle: c\nmodality: text\nsource: me\nconditions:\n"
-        "  a: {texts: [x]}\n  b: {texts: [x, y]}\ncontrast: a > b\n"
+        "  a: {file: one.txt}\n  b: {texts: [x, y]}\ncontrast: a > b\n"
     )
 
     with pytest.raises(ContrastError, match=r"^c\.yaml:6: condition 'a': only 1 stimulus; "):

@@ -8,7 +8,7 @@ equal pixels where numpy and Pillow are the same.
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -25,9 +25,9 @@ from deeploc.generators.copying import copying
 from deeploc.generators.english.jabberwocky import jabberwocky
 from deeploc.generators.english.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.generators.english.nonwords import nonword_lists
-from deeploc.generators.english.sentences import sentences
+from deeploc.generators.english.sentences import WORDS, sentences
 from deeploc.generators.english.word_lists import word_lists
-from deeploc.generators.images.rendered import LABELS, held_out_images
+from deeploc.generators.images.rendered import LABELS, SIZES, held_out_images
 from deeploc.generators.theory_of_mind import HALVES, KINDS, theory_of_mind
 
 Record = dict[str, str]
@@ -38,25 +38,26 @@ class Generator:
     """A seeded stream of records, its options, and the default number of records.
 
     ``options`` maps each option to its default, ``choices`` those that are one of several names
-    to these names.
+    to these names, ``limits`` those that are a number to their smallest and largest value.
     """
 
     stream: Callable[[int, Mapping[str, Any]], Iterator[Record]]
     default_n: int
     options: Mapping[str, Any]
-    choices: Mapping[str, tuple[str, ...]]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 GENERATORS: Mapping[str, Generator] = {
-    "sentences": Generator(sentences, 240, {"words": 12}, {}),
-    "word-lists": Generator(word_lists, 240, {"words": 12}, {}),
-    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, {}),
-    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
+    "sentences": Generator(sentences, 240, {"words": 12}, limits={"words": WORDS}),
+    "word-lists": Generator(word_lists, 240, {"words": 12}, limits={"words": WORDS}),
+    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, limits={"words": WORDS}),
+    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, limits={"words": WORDS}),
     "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
     "arithmetic": Generator(
         arithmetic, 240, {"operation": "both"}, {"operation": tuple(OPERATIONS)}
     ),
-    "copying": Generator(copying, 240, {}, {}),
+    "copying": Generator(copying, 240, {}),
     "multiple-demand": Generator(
         multiple_demand,
         100,
@@ -73,7 +74,11 @@ GENERATORS: Mapping[str, Generator] = {
         {"kind": KINDS, "half": HALVES},
     ),
     "rendered": Generator(
-        held_out_images, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
+        held_out_images,
+        120,
+        {"category": "faces", "size": 64},
+        {"category": tuple(LABELS)},
+        {"size": SIZES},
     ),
 }
 
@@ -131,7 +136,7 @@ def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ContrastError
-        If there is no such option, or its value is of the wrong type or not among the choices.
+        If there is no such option, or its value has the wrong type or is not allowed.
     """
     generator = GENERATORS[name]
     for option, value in options.items():
@@ -145,6 +150,11 @@ def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
             raise ContrastError(
                 f"option {option} of {name} is {value!r}; it must be a "
                 f"{type(default).__name__} such as {default!r}"
+            )
+        low, high = generator.limits.get(option, (value, value))
+        if not low <= value <= high:
+            raise ContrastError(
+                f"option {option} of {name} is {value}; it must lie between {low} and {high}"
             )
     return {**generator.options, **options}
 

@@ -131,7 +131,6 @@ def load(
         If a source cannot be read, does not fit the modality, a text is empty, or a condition has
         (or, balanced, keeps) fewer than two stimuli.
     """
-    _check_modality(contrast)
     sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
     loaded = {}
     for name in contrast.conditions:
@@ -214,27 +213,6 @@ def _default_column(row: Record, what: str) -> str:
         f"{row.id}: which column is the {what}? there are {', '.join(row.fields)}; "
         f"name{several} with `column:`{', or write `modality: image`' if are_images else ''}"
     )
-
-
-def _check_modality(contrast: Contrast) -> None:
-    text = contrast.modality == "text"
-    wrong, remedy = ("images", "image") if text else ("texts", "text")
-    for name, source in contrast.conditions.items():
-        path: tuple[str, ...] = ("conditions", name)
-        if source.local is not None and getattr(source.local, wrong, None) is not None:
-            path = (*path, "local")
-        elif getattr(source, wrong) is None:
-            continue
-        raise contrast.fault(
-            (*path, wrong),
-            f"{'.'.join((*path, wrong))}: there are {wrong} in a contrast of modality "
-            f"{contrast.modality!r}; write `modality: {remedy}`, or name another source",
-        )
-    for option in ("lowercase", "max_tokens"):
-        if contrast.modality == "image" and getattr(contrast.read, option):
-            raise contrast.fault(
-                ("read", option), f"read.{option}: images have no letters or tokens; leave it out"
-            )
 
 
 def _warn(image: Unreadable) -> None:

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deeploc.errors import ContrastError
 from deeploc.generators.english import lexicon
 from deeploc.generators.english.morphology import Verb
 from deeploc.generators.english.phrases import (
@@ -30,7 +29,7 @@ from deeploc.generators.english.phrases import (
 )
 from deeploc.generators.rng import chance, distinct, is_held_out, new_rng, pick
 
-SHORTEST, LONGEST = 5, 18  # words of the sentences that the grammar makes often enough
+WORDS = (5, 18)  # fewest and most words of the sentences that the grammar makes often enough
 
 
 def sentences(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -41,19 +40,9 @@ def sentences(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]]
     seed
         Decides the sentences.
     options
-        ``words``, from `SHORTEST` to `LONGEST`.
-
-    Raises
-    ------
-    ContrastError
-        If the grammar does not make sentences of that length.
+        ``words``, between the two numbers in `WORDS`.
     """
     words = options["words"]
-    if not SHORTEST <= words <= LONGEST:
-        raise ContrastError(
-            f"the generator sentences cannot make sentences of {words} words; "
-            f"words must lie between {SHORTEST} and {LONGEST}; choose a length in that range"
-        )
     rng = new_rng("sentences", words, seed)
     stream = (" ".join(_sentence(rng)) for _ in iter(int, 1))
     fitting = (text for text in stream if text.count(" ") == words - 1 and is_held_out(text))

@@ -15,6 +15,6 @@ def offline(*more: str) -> bool:
 
 
 def cache_root() -> Path:
-    """Return the absolute path of the cache: ``DEEPLOC_CACHE_DIR``, else the user's cache folder."""
+    """Return the absolute path of the cache: ``DEEPLOC_CACHE_DIR``, else that of the user."""
     folder = os.environ.get("DEEPLOC_CACHE_DIR")
     return Path(folder).absolute() if folder else platformdirs.user_cache_path("deeploc")

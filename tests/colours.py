@@ -34,7 +34,7 @@ WEIGHTS = np.array(
     ],
     dtype=np.float32,
 )
-"""What red, green and blue (0-1) say for each class."""
+"""The logits of each class for red, green and blue (0-1)."""
 
 CONDITIONS = {"reds": (200, 30, 20), "greens": (30, 190, 40), "blues": (10, 40, 210)}
 
@@ -82,14 +82,14 @@ class ColourAdapter:
 
 
 def paint(path: Path, colour: Sequence[int]) -> Stimulus:
-    """Write a picture of one colour."""
+    """Write an image of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 3), tuple(colour)).save(path)
     return Stimulus(path.name, path)
 
 
 def paint_all(folder: Path, n: int) -> dict[str, list[Stimulus]]:
-    """Write ``n`` pictures of each of the `CONDITIONS`, no two of them alike."""
+    """Write ``n`` images of each of the `CONDITIONS`, no two of them alike."""
     return {
         name: [paint(folder / name / f"{i}.png", (r + i, g + 2 * i, b + i)) for i in range(n)]
         for name, (r, g, b) in CONDITIONS.items()

@@ -1,4 +1,4 @@
-"""Contrast files: what they may say, and how every mistake in one is told."""
+"""Contrast files: which are valid, and how every mistake in one is reported."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ contrast: faces > cars
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -34,7 +34,7 @@ def load(text: str, *overrides: str) -> Contrast:
     return contrast.load("mine.yaml", overrides)
 
 
-def fault(text: str, *overrides: str) -> str:
+def error_of(text: str, *overrides: str) -> str:
     with pytest.raises(ContrastError) as caught:
         load(text, *overrides)
     return str(caught.value)
@@ -45,7 +45,7 @@ def fault(text: str, *overrides: str) -> str:
 
 @pytest.mark.parametrize("name", contrast.available())
 def test_every_shipped_contrast_loads(name: str) -> None:
-    """Each file in contrasts/ is valid, carries its own file name and says where it is from."""
+    """Each file in contrasts/ is valid, has the name of its file and names its source."""
     shipped = contrast.load(name)
 
     assert shipped.name == name.replace("/", "-")
@@ -96,17 +96,17 @@ def test_brainscore_differs_from_the_paper_in_the_response_only() -> None:
     paper, brainscore = (
         contrast.load(name).resolved() for name in ("language-paper", "language-brainscore")
     )
-    told = {"name", "title", "source", "notes"}
+    reported = {"name", "title", "source", "notes"}
 
     assert brainscore["read"] == {**paper["read"], "response": "signed"}
-    assert all(brainscore[key] == paper[key] for key in paper.keys() - told - {"read"})
+    assert all(brainscore[key] == paper[key] for key in paper.keys() - reported - {"read"})
 
 
 # What a file may say
 
 
 def test_defaults() -> None:
-    """Whatever a file leaves out is the documented default."""
+    """A key that a file omits has the documented default."""
     mine = load(MINIMAL)
 
     assert mine.read == contrast.Read(
@@ -138,7 +138,7 @@ def test_tasks_carry_their_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("declared", "expected"),
     [
         ("faces > cars", Comparison(("faces",), ("cars",))),
         ("cars, faces > rest", Comparison(("cars", "faces"), ("rest",))),
@@ -167,13 +167,13 @@ def test_tasks_carry_their_options() -> None:
         ("{faces: 1, cars: -1, nose: 0}", "there is no condition 'nose'"),
     ],
 )
-def test_comparison(said: str, expected: Comparison | str) -> None:
+def test_comparison(declared: str, expected: Comparison | str) -> None:
     """Sides are separated by '>', their conditions by commas, weights by sign; 0 is no side."""
-    text = MINIMAL.replace("faces > cars\n", f"{said}\n")
+    text = MINIMAL.replace("faces > cars\n", f"{declared}\n")
 
     text = text.replace("contrast:", "  rest: {texts: [x, y]}\ncontrast:")
     if isinstance(expected, str):
-        assert expected in fault(text)
+        assert expected in error_of(text)
         return
 
     mine = load(text)
@@ -191,7 +191,7 @@ def test_relative_paths_start_at_the_file() -> None:
 
 
 def test_texts_that_look_like_something_else() -> None:
-    """Only YAML 1.2's true and false are truths: yes, no, on and dates are texts."""
+    """Only true and false are booleans, as in YAML 1.2: yes, no, on and dates are texts."""
     mine = load(MINIMAL.replace("[a b, a c]", "[yes, no, on, 2020-01-01, '12', 12:30]"))
 
     assert mine.conditions["faces"].texts == ("yes", "no", "on", "2020-01-01", "12", "12:30")
@@ -223,14 +223,14 @@ _TEXT = st.text("ab c:-#'\"\n\tñ→", min_size=1).filter(str.strip)
     k=st.none() | st.integers(1, 10**6),
 )
 def test_yaml_round_trip(title: str, texts: list[str], percent: float, k: int | None) -> None:
-    """What `resolved` says, written as YAML and loaded again, is the same contrast."""
-    said = {
+    """What `resolved` returns, written as YAML and loaded again, is the same contrast."""
+    declared = {
         **yaml.safe_load(MINIMAL),
         "title": title,
         "conditions": {"faces": {"texts": texts}, "cars": {"builtin": "sentences", "limit": 5}},
         "select": {"percent": percent} if k is None else {"k": k},
     }
-    first = load(yaml.safe_dump(said, allow_unicode=True)).resolved()
+    first = load(yaml.safe_dump(declared, allow_unicode=True)).resolved()
 
     again = load(yaml.safe_dump(first, allow_unicode=True))
 
@@ -297,7 +297,7 @@ def test_overrides_change_one_value() -> None:
 )
 def test_faulty_override(change: str, message: str) -> None:
     """The message names the override, not a line of the file."""
-    assert fault(MINIMAL, change) == message
+    assert error_of(MINIMAL, change) == message
 
 
 def test_changed() -> None:
@@ -372,13 +372,13 @@ def test_changed_without_a_file() -> None:
     ],
 )
 def test_strict_yaml(text: str, message: str) -> None:
-    """Whatever is more, or less, than plain values under text keys is told with its line."""
-    assert fault(text) == message
+    """Anything but plain values under text keys is reported with its line."""
+    assert error_of(text) == message
 
 
 def test_no_tag_is_executed() -> None:
     """A Python tag is refused before anything is constructed."""
-    fault(MINIMAL + "notes: !!python/object/apply:pathlib.Path.touch ['hacked']\n")
+    error_of(MINIMAL + "notes: !!python/object/apply:pathlib.Path.touch ['hacked']\n")
 
     assert not Path("hacked").exists()
 
@@ -389,7 +389,7 @@ def test_alias_bomb() -> None:
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
     )
 
-    assert fault(bomb) == (
+    assert error_of(bomb) == (
         "mine.yaml:4: more than 10,000 values, aliases counted in full; move stimuli into a table "
         "and name that with `file:`"
     )
@@ -397,14 +397,14 @@ def test_alias_bomb() -> None:
 
 def test_too_large() -> None:
     """More than a megabyte is no contrast file."""
-    assert fault(MINIMAL + f"notes: {'a' * 1_000_000}\n") == (
+    assert error_of(MINIMAL + f"notes: {'a' * 1_000_000}\n") == (
         "mine.yaml:1: 1,000,157 bytes; a contrast file has at most 1,000,000; move its stimuli "
         "into a table and name that with `file:`"
     )
 
 
 def test_not_utf8() -> None:
-    """Another encoding is told with the line of its first foreign byte."""
+    """Another encoding is reported with the line of the first byte that is not UTF-8."""
     Path("mine.yaml").write_bytes(MINIMAL.replace("me\n", "mé\n").encode("latin-1"))
 
     with pytest.raises(ContrastError) as caught:
@@ -420,13 +420,13 @@ def test_byte_order_mark() -> None:
 
 
 def test_no_such_file() -> None:
-    """A path that does not exist is told as it was given."""
+    """A path that does not exist is reported unchanged."""
     with pytest.raises(ContrastError, match=r"^nowhere/mine\.yaml: no such file$"):
         contrast.load("nowhere/mine.yaml")
 
 
 def test_unknown_name_lists_what_exists() -> None:
-    """The message says what is shipped and how to use one's own file."""
+    """The message lists what is shipped and explains how to use another file."""
     expected = (
         r"^no contrast named 'langage'; did you mean 'language'\? shipped: .*language, .*; "
         r"for your own, pass the path of a \.yaml file$"
@@ -500,8 +500,8 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "{texts: [a b, a c]}",
             "{file: a.csv, local: {file: b.csv}}",
-            "mine.yaml:6: conditions.faces: local replaces sources without files where --stimuli is "
-            "given; a 'file' source is read from that folder anyway; leave local out",
+            "mine.yaml:6: conditions.faces: local replaces sources without files where --stimuli "
+            "is given; a 'file' source is read from that folder anyway; leave local out",
         ),
         (
             "modality: text",
@@ -516,7 +516,8 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "name: mine",
             "name: a b/c",
-            "mine.yaml:1: name: 'a b/c' is not a name; use letters, digits, '_' and '-', e.g. 'a-b-c'",
+            "mine.yaml:1: name: 'a b/c' is not a name; use letters, digits, '_' and '-', "
+            "e.g. 'a-b-c'",
         ),
         (
             "cars: {",
@@ -559,10 +560,10 @@ def test_unknown_name_lists_what_exists() -> None:
         ),
     ],
 )
-def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -> None:
-    """Each mistake is told with file, line, key and what would be right."""
+def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -> None:
+    """Each mistake is reported with file, line, key and what would be right."""
     assert old in MINIMAL
-    assert fault(MINIMAL.replace(old, new, 1)) == message
+    assert error_of(MINIMAL.replace(old, new, 1)) == message
 
 
 @pytest.mark.parametrize(
@@ -613,7 +614,8 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "ablate: {mode: 'scale:nan'}",
             "mine.yaml:9: ablate.mode.0: there is no mode "
-            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean and scale:G, e.g. scale:0.5",
+            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean and scale:G, "
+            "e.g. scale:0.5",
         ),
         (
             "ablate:\n  percent:\n  - 1\n  - 0",
@@ -655,9 +657,9 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         ),
     ],
 )
-def test_faults_of_protocol(more: str, message: str) -> None:
-    """Each mistake is told with file, line, key and what would be right."""
-    assert fault(f"{MINIMAL}{more}\n") == message
+def test_errors_of_protocol(more: str, message: str) -> None:
+    """Each mistake is reported with file, line, key and what would be right."""
+    assert error_of(f"{MINIMAL}{more}\n") == message
 
 
 @pytest.mark.parametrize(
@@ -738,8 +740,8 @@ def test_faults_of_protocol(more: str, message: str) -> None:
     ],
 )
 def test_parts_that_contradict_each_other(more: str, message: str) -> None:
-    """What the file alone can tell is refused when it is loaded, with the line of the part."""
-    location, _, text = fault(f"{MINIMAL}{more}\n").partition(": ")
+    """Contradictions within a file are refused when it is loaded, with the line of the part."""
+    location, _, text = error_of(f"{MINIMAL}{more}\n").partition(": ")
 
     assert text == message
     last = "controls" if "controls" in message.split(":")[0] else message.split(":")[0]
@@ -793,21 +795,21 @@ def test_parts_that_fit_each_other(more: str) -> None:
 def test_sources_that_cannot_be_read(source: str, message: str) -> None:
     """So is a source that no machine could read, or with too few stimuli for a variance."""
     braces = source if source.startswith("{") else f"{{{source}}}"
-    told = fault(MINIMAL.replace("{texts: [a b, a c]}", braces))
+    reported = error_of(MINIMAL.replace("{texts: [a b, a c]}", braces))
 
-    assert told.startswith(f"mine.yaml:6: {message}")
+    assert reported.startswith(f"mine.yaml:6: {message}")
 
 
-def test_all_faults_at_once() -> None:
-    """A file with several mistakes is told all of them, a line each, with their own places."""
+def test_all_errors_at_once() -> None:
+    """All mistakes of a file are reported, a line each, with their own locations."""
     text = MINIMAL.replace("source: me", "sauce: me") + "read: {pool: maen}\nsplit: thirds\n"
 
-    lines = fault(text).splitlines()
+    lines = error_of(text).splitlines()
 
     assert [line.split(": ")[0] for line in lines] == [f"mine.yaml:{n}" for n in (1, 9, 10, 4)]
 
 
-def test_a_task_can_tell_the_line_of_its_options() -> None:
+def test_a_task_can_report_the_line_of_its_options() -> None:
     """`fault` and `faults` turn a place in the contrast into file and line."""
     mine = load(MINIMAL + "evaluate:\n  - perplexity\n  - choice:\n      shots: 0\n")
 
@@ -816,15 +818,15 @@ def test_a_task_can_tell_the_line_of_its_options() -> None:
 
     with pytest.raises(ValidationError) as caught:
         Options.model_validate(mine.tasks[1][1])
-    told = mine.faults(caught.value, ("evaluate", 1, "choice"))
+    reported = mine.faults(caught.value, ("evaluate", 1, "choice"))
 
-    assert str(told) == (
+    assert str(reported) == (
         "mine.yaml:12: evaluate.1.choice.shots is 0; it must be greater than or equal to 1"
     )
     assert str(mine.fault(("evaluate", 1), "no such task")) == "mine.yaml:11: no such task"
 
 
-def test_python_users_are_told_too() -> None:
+def test_python_users_get_the_same_errors() -> None:
     """The models refuse the same mistakes when they are made in Python."""
     with pytest.raises(ValidationError, match=r"did you mean 'percent'\? allowed: k, percent"):
         Select.model_validate({"percnt": 3})
@@ -840,7 +842,7 @@ def test_json_schema_covers_every_key() -> None:
 
 @given(text=st.text("ab1:-?[]{},&*!|>'\"%@`#\n\t \x00~.", max_size=60) | st.text(max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever a file holds, it is a contrast or told in one line per fault."""
-    told = fault(text)
+    """Any text is a contrast or is refused with a line per error."""
+    reported = error_of(text)
 
-    assert all(line.startswith("mine.yaml:") for line in told.splitlines())
+    assert all(line.startswith("mine.yaml:") for line in reported.splitlines())

@@ -1,4 +1,4 @@
-"""Random contrast files: whatever a file or an override holds, the loader raises a DeeplocError."""
+"""Random contrast files: the loader raises nothing but DeeplocError."""
 
 import importlib.util
 from pathlib import Path

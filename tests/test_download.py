@@ -1,4 +1,4 @@
-"""Downloads: only what has the declared hash is kept, and every failure says what to do."""
+"""Downloads: only what has the declared hash is kept, and every error has a remedy."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ SHA = hashlib.sha256(GOOD).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves one good file, a corrupt one, one that breaks off and one that is too large.
 
-    What ``served`` holds is sent under its path; ``requests`` are the paths that were asked for.
+    What ``served`` holds is sent under its path; ``requests`` are the requested paths.
     For each number in ``breaks`` one transfer of ``flaky`` breaks off that many bytes before its
     end, or where the number is 0 brings other bytes.
     """
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body * 100 if kind == "endless" else body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def cached_files(declared: Download) -> list[Path]:
     return [p for p in download.cache_folder(declared.url).rglob("*") if p.is_file()]
 
 
-def fault(declared: Download, folder: Path) -> str:
+def error_of(declared: Download, folder: Path) -> str:
     with pytest.raises(ContrastError) as caught:
         download.fetch(declared, folder)
     assert cached_files(declared) == []
@@ -122,9 +122,9 @@ def test_loaded_as_records(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     """A download is read like the files it brings."""
     source = Source(download=declare(server, tmp_path, "good.csv"), where={"kind": ("S",)})
 
-    found = stimuli.records(source, base=tmp_path)
+    result = stimuli.records(source, base=tmp_path)
 
-    assert [(record.id, record.fields["text"]) for record in found] == [("good.csv:2", "a b")]
+    assert [(record.id, record.fields["text"]) for record in result] == [("good.csv:2", "a b")]
 
 
 def test_a_changed_cache_is_fetched_again(server: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_failures(
     monkeypatch.setattr(transfer, "RETRIES", 0)
     declared = declare(server, tmp_path, f"data/{name}.csv")
 
-    assert fault(declared, tmp_path) == (
+    assert error_of(declared, tmp_path) == (
         f"cannot download {declared.url}data/{name}.csv: {reason}{remedy(declared)}"
     )
 
@@ -187,7 +187,7 @@ def test_what_will_not_change_is_asked_for_once(
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     declared = declare(server, tmp_path, f"{name}.csv")
 
-    fault(declared, tmp_path)
+    error_of(declared, tmp_path)
 
     assert server.RequestHandlerClass.requests == [f"/base/{name}.csv"]
 
@@ -265,14 +265,14 @@ def recording(send: Callable[..., None], asked: list[str]) -> Callable[..., None
 
 
 def test_no_server(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """A refused connection is told like any other failure."""
+    """A refused connection is reported like any other failure."""
     declared = declare(server, tmp_path, "good.csv")
     server.socket.close()
 
-    told = fault(declared, tmp_path)
+    reported = error_of(declared, tmp_path)
 
-    assert told.startswith(f"cannot download {declared.url}good.csv: ")
-    assert told.endswith(remedy(declared))
+    assert reported.startswith(f"cannot download {declared.url}good.csv: ")
+    assert reported.endswith(remedy(declared))
 
 
 @pytest.mark.parametrize("variable", ["DEEPLOC_OFFLINE", "HF_HUB_OFFLINE"])
@@ -286,7 +286,7 @@ def test_offline(
     monkeypatch.setenv(variable, "1")
     declared = declare(server, tmp_path, "data/good.csv")
 
-    assert fault(declared, tmp_path) == (
+    assert error_of(declared, tmp_path) == (
         f"cannot download {declared.url}data/good.csv: offline mode (DEEPLOC_OFFLINE or "
         f"HF_HUB_OFFLINE is set) and it is not cached{remedy(declared)}"
     )
@@ -301,7 +301,7 @@ def test_offline(
 def test_own_folder(
     server: ThreadingHTTPServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Files of the user's folder are found by path or name; an edited copy is used and told."""
+    """Files of the user's folder are found by path or name; an edited file is used and reported."""
     declared = declare(server, tmp_path, "data/good.csv", "data/edited.csv")
     own = tmp_path / "own"
     (own / "data").mkdir(parents=True)
@@ -309,9 +309,9 @@ def test_own_folder(
     (own / "edited.csv").write_bytes(GOOD + b"e f,S\n")
     source = Source(download=declared)
 
-    found = stimuli.records(source, base=tmp_path, folder=own)
+    result = stimuli.records(source, base=tmp_path, folder=own)
 
-    assert [record.id for record in found] == [
+    assert [record.id for record in result] == [
         "good.csv:2",
         "good.csv:3",
         "edited.csv:2",
@@ -336,7 +336,7 @@ def test_own_folder_without_the_file(server: ThreadingHTTPServer, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "reported"),
     [
         (f"../up.csv,{SHA}", "manifest.csv:2: a manifest needs"),
         (f"/top.csv,{SHA}", "manifest.csv:2: a manifest needs"),
@@ -344,12 +344,14 @@ def test_own_folder_without_the_file(server: ThreadingHTTPServer, tmp_path: Path
         (f"other.csv,{SHA}", "no path of"),
     ],
 )
-def test_faulty_manifest(server: ThreadingHTTPServer, tmp_path: Path, row: str, told: str) -> None:
+def test_faulty_manifest(
+    server: ThreadingHTTPServer, tmp_path: Path, row: str, reported: str
+) -> None:
     """A manifest cannot lead out of the cache, nor leave a file unchecked."""
     declared = declare(server, tmp_path, files="good.csv")
     (tmp_path / "manifest.csv").write_text(f"path,sha256\n{row}\n")
 
-    assert fault(declared, tmp_path).startswith(told)
+    assert error_of(declared, tmp_path).startswith(reported)
 
 
 # Archives
@@ -422,11 +424,11 @@ def test_archives(server: ThreadingHTTPServer, tmp_path: Path, name: str, packed
     """An archive is fetched and unpacked once; `files` chooses among its paths, in their order."""
     declared = of_archive(server, packed, name, files="*.csv")
 
-    found = stimuli.records(Source(download=declared), base=tmp_path)
+    result = stimuli.records(Source(download=declared), base=tmp_path)
     asked = len(server.RequestHandlerClass.requests)
     again = download.fetch(declared, tmp_path)
 
-    assert [row.id for row in found] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
+    assert [row.id for row in result] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
     assert [path.name for path in again] == ["a.csv", "b.csv"]
     assert asked == len(server.RequestHandlerClass.requests) > 0
 
@@ -474,10 +476,10 @@ def test_hostile_archives(
     with pytest.raises(ContrastError) as caught:
         download.fetch(declared, tmp_path)
 
-    told = str(caught.value)
-    assert told.startswith(f"cannot download {declared.url}: ")
-    assert reason in told
-    assert "\n" not in told
+    reported = str(caught.value)
+    assert reported.startswith(f"cannot download {declared.url}: ")
+    assert reason in reported
+    assert "\n" not in reported
     assert [p.name for p in cached_files(declared)] == ["x.zip"]
     assert not [p for p in tmp_path.rglob("*") if p.name in ("up.csv", "top.csv")]
 
@@ -508,7 +510,7 @@ def test_archives_with_another_hash_are_not_unpacked(
 def test_an_archive_offline(
     server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Offline an archive that was put into the cache by hand is unpacked, else a line says so."""
+    """Offline an archive that was put into the cache by hand is unpacked, else missing."""
     monkeypatch.setenv("DEEPLOC_OFFLINE", "1")
     packed = zipped(CONTENT)
     declared = of_archive(server, packed, files="set/*")
@@ -538,14 +540,14 @@ def test_the_users_copy_of_an_archive(server: ThreadingHTTPServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("stated", "reported"),
     [
         ({}, "has neither"),
         ({"manifest": "a.csv", "sha256": "0" * 64}, "has both"),
         ({"sha256": "12"}, "String should match pattern"),
     ],
 )
-def test_a_download_is_checked_one_way(said: dict[str, str], told: str) -> None:
+def test_a_download_is_checked_one_way(stated: dict[str, str], reported: str) -> None:
     """Nothing is downloaded unchecked, and it is clear against what."""
-    with pytest.raises(ValueError, match=told):
-        Download.model_validate({"url": "https://example.org/x.zip", **said})
+    with pytest.raises(ValueError, match=reported):
+        Download.model_validate({"url": "https://example.org/x.zip", **stated})

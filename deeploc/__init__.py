@@ -19,14 +19,8 @@ if TYPE_CHECKING:
     from deeploc.contrast.model import load as load_contrast
     from deeploc.core.ablation import Ablation
     from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
-    from deeploc.core.selection import (
-        bottom_k,
-        fdr,
-        percentile_range,
-        random_like,
-        top_k,
-        top_percent,
-    )
+    from deeploc.core.controls import random_like
+    from deeploc.core.selection import bottom_k, fdr, percentile_range, top_k, top_percent
     from deeploc.core.units import Layout, Site, StatMap, UnitMask
     from deeploc.errors import DeeplocError
     from deeploc.plugins import load_model, wrap

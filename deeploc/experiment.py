@@ -1,66 +1,143 @@
-"""One experiment in a run folder: localize → evaluate → report, resumable at every step."""
+"""One experiment in a run folder: localize → evaluate → report, resumable at every stage."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from deeploc import atomic, plugins
-from deeploc.analysis.audit import examine
-from deeploc.analysis.evaluation import evaluate, network, plan
-from deeploc.analysis.localization import localize
-from deeploc.analysis.profile import profile
+from deeploc import plugins
+from deeploc.analysis.localization import check_counts
+from deeploc.analysis.select_units import check_sizes
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
-from deeploc.core.adapter import Adapter, ModelOptions
-from deeploc.core.responses import to_csv as profile_csv
-from deeploc.core.results import Score
+from deeploc.core.adapter import ModelOptions
 from deeploc.core.task import Task
-from deeploc.core.units import StatMap, UnitMask
-from deeploc.errors import RunError
-from deeploc.progress import Silent, Watch
-from deeploc.report import html as report
-from deeploc.runs import files as artefacts
-from deeploc.runs.folder import RunFolder, Saving
-from deeploc.runs.manifest import Setup, Stimuli, changed, fingerprint, inputs, manifest_of
+from deeploc.core.units import Layout
+from deeploc.errors import AdapterError, RunError
+from deeploc.progress import ProgressReporter, SilentReporter
+from deeploc.report.html import render
+from deeploc.runs.evaluating import EvaluateStage
+from deeploc.runs.files import import_llm_localization
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
+from deeploc.runs.manifest import header_of
+from deeploc.runs.run import Run
+from deeploc.runs.setup import Setup
+from deeploc.runs.stages import (
+    Pipeline,
+    Save,
+    Stage,
+    StageKind,
+    bring_up_to_date,
+    changed_inputs,
+    json_hash,
+    remove,
+)
 from deeploc.stimuli import Drawn, draw
-from deeploc.stimuli.stimulus import content_hash
 
 
-@dataclass(frozen=True)
-class Run:
-    """An experiment whose localization is done, with its model loaded."""
+class ReportStage:
+    """Writes the report of everything that is current."""
 
-    folder: RunFolder
-    contrast: Contrast
-    setup: Setup
-    adapter: Adapter
-    stat_map: StatMap
-    mask: UnitMask
-    halves: tuple[Stimuli, Stimuli]
-    manifest: Mapping[str, Any]
+    name: ClassVar[str] = "report"
+    files: ClassVar[tuple[str, ...]] = ("report.html",)
+    needs: ClassVar[tuple[str, ...]] = ("audit", "localize", "select", "profile", "evaluate")
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Pipeline) -> Mapping[str, Any]:
+        """Return what the manifest says beside the stages."""
+        return {"header": json_hash(dict(run.header))}
+
+    def make(self, run: Pipeline, save: Save) -> None:
+        """Render it."""
+        save({"report.html": render(run.folder.path)}, {})
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove it."""
+        remove(folder, ReportStage.files)
 
 
-def stimuli_of(contrast: Contrast, setup: Setup, watch: Watch | None = None) -> Drawn:
-    """Return the stimuli that localize and those that evaluate, per condition."""
-    limit, folder, strict = setup.limit, setup.folder, setup.strict
-    return draw(contrast, seed=setup.seed, limit=limit, folder=folder, strict=strict, watch=watch)
+STAGES: Sequence[StageKind] = (
+    AuditStage,
+    LocalizeStage,
+    SelectStage,
+    ProfileStage,
+    EvaluateStage,
+    ReportStage,
+)
+"""Every stage of a run, in their order."""
 
 
-def run_all(contrast: Contrast, setup: Setup, folder: Path, watch: Watch | None = None) -> Run:
+def sampled_stimuli(
+    contrast: Contrast, setup: Setup, reporter: ProgressReporter | None = None
+) -> Drawn:
+    """Return the stimuli that localize and those that evaluate, per condition.
+
+    Parameters
+    ----------
+    contrast
+        Its conditions.
+    setup
+        Seed, limit and folder of the run.
+    reporter
+        Who receives progress; default nobody.
+
+    Raises
+    ------
+    ContrastError
+        If they cannot be read.
+    """
+    return draw(
+        contrast,
+        seed=setup.seed,
+        limit=setup.limit,
+        folder=setup.folder,
+        strict=setup.strict,
+        watch=reporter,
+    )
+
+
+def run_all(
+    contrast: Contrast,
+    setup: Setup,
+    folder: Path,
+    reporter: ProgressReporter | None = None,
+    *,
+    overwrite: bool = False,
+) -> Run:
     """Localize, ablate, evaluate and report into a run folder; return the run.
+
+    What is there and still current is reused.
+
+    Parameters
+    ----------
+    contrast
+        What is compared, how it is read, selected, ablated and evaluated.
+    setup
+        The model and everything else that the run is made from.
+    folder
+        The run folder; made if it does not exist.
+    reporter
+        Who receives messages and progress; default nobody.
+    overwrite
+        Whether a run with other inputs in the folder may be replaced.
 
     Raises
     ------
     DeeplocError
-        If anything is not usable; a fault of the tasks is told before the model is loaded.
+        If anything is not usable; mistakes in the tasks are reported before the model is loaded.
     """
-    watch = watch or Silent()
-    drawn = stimuli_of(contrast, setup, watch)
-    tasks = _tasks(contrast, setup, drawn.halves)
-    run = _localize_into(contrast, setup, folder, drawn, watch, None)
-    _evaluate(run, tasks, watch)
-    drawn.tell(watch)
+    reporter = reporter or SilentReporter()
+    drawn = sampled_stimuli(contrast, setup, reporter)
+    tasks = _tasks(contrast, setup, drawn)
+    with _opened(contrast, setup, folder, drawn, reporter) as run:
+        _check(run, tasks)
+        evaluating: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
+        stages = [*_localizing(), *evaluating]
+        bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
 
@@ -68,13 +145,19 @@ def localize_run(
     contrast: Contrast,
     setup: Setup,
     folder: Path,
-    watch: Watch | None = None,
+    reporter: ProgressReporter | None = None,
     *,
-    given: Callable[[StatMap], UnitMask] | None = None,
+    imported: Path | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Localize into a run folder and return the run; reuse what is there and still current.
 
-    ``given`` supplies the mask instead of the contrast's selection (an imported one, say).
+    Parameters
+    ----------
+    contrast, setup, folder, reporter, overwrite
+        As for `run_all`.
+    imported
+        A ``(layers, hidden)`` 0/1 ``.npy`` mask that replaces the contrast's own selection.
 
     Raises
     ------
@@ -82,17 +165,29 @@ def localize_run(
         If the stimuli, the model or the folder are not usable; a folder that had to be made is
         then removed again.
     """
-    watch = watch or Silent()
-    drawn = stimuli_of(contrast, setup, watch)  # its faults are told before a model loads
-    run = _localize_into(contrast, setup, folder, drawn, watch, given)
-    drawn.tell(watch)
+    reporter = reporter or SilentReporter()
+    drawn = sampled_stimuli(contrast, setup, reporter)
+    with _opened(contrast, setup, folder, drawn, reporter) as run:
+        _check(run, ())
+        if imported is not None:
+            import_llm_localization(imported, run.layout)  # refused before anything is read
+        bring_up_to_date(run, _localizing(imported), STAGES, overwrite=overwrite)
     return run
 
 
-def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
+def open_run(
+    folder: Path, model: ModelOptions | None = None, reporter: ProgressReporter | None = None
+) -> Run:
     """Return the run in ``folder`` with its model loaded, ready to evaluate or ablate.
 
-    ``model`` may change device and batch size; what decides the numbers comes from the manifest.
+    Parameters
+    ----------
+    folder
+        The run folder.
+    model
+        Device and batch size; what decides the numbers comes from the manifest.
+    reporter
+        Who receives messages and progress; default nobody.
 
     Raises
     ------
@@ -101,166 +196,121 @@ def open_run(folder: Path, model: ModelOptions | None = None) -> Run:
     """
     place = RunFolder(folder)
     manifest = place.read_manifest()
-    setup = Setup.restored(manifest, model or ModelOptions())
-    contrast = Contrast.restored(manifest["contrast"], Path(manifest["options"]["base"]))
-    drawn = stimuli_of(contrast, setup)
+    place.read_mask()
+    options = manifest.options.model_dump()
+    hardware = model or ModelOptions()
+    setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
+    contrast = manifest.resolved_contrast(str(place.manifest))
+    drawn = sampled_stimuli(contrast, setup)
     adapter = plugins.load_model(setup.address, setup.model)
-    if differences := changed(manifest, inputs(contrast, setup, adapter, drawn.localizing)):
+    header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
+    run = Run(place, contrast, setup, adapter, drawn, header, reporter or SilentReporter())
+    if different := changed_inputs(run, LocalizeStage()):
         raise RunError(
-            f"{folder}: not what it was localized with: {', '.join(differences)} changed; "
+            f"{folder}: not what it was localized with: {', '.join(different)} changed; "
             "`deeploc localize` again"
         )
-    stat_map, mask = artefacts.load_statmap(place.statmap), artefacts.load_mask(place.mask)
-    return Run(place, contrast, setup, adapter, stat_map, mask, drawn.halves, manifest)
+    return run
 
 
-def evaluate_run(run: Run, watch: Watch | None = None) -> None:
-    """Measure the contrast's tasks intact, ablated and under controls; write scores and report.
+def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
+    """Measure tasks intact, ablated and under controls; add to the scores, write the report.
 
     Scores that are already in the folder and were measured on the same items, units and weights
-    are kept, so that a killed evaluation goes on where it was.
+    are kept, so that an evaluation that was interrupted goes on where it was.
+
+    Parameters
+    ----------
+    run
+        The run.
+    contrast
+        Its ``ablate`` and ``evaluate`` are measured; default the run's own.
 
     Raises
     ------
     DeeplocError
         If a task cannot be made or measured.
     """
-    tasks = _tasks(run.contrast, run.setup, run.halves)
-    _evaluate(run, tasks, watch or Silent())
+    contrast = contrast or run.contrast
+    tasks = _tasks(contrast, run.setup, run.drawn)
+    measured = replace(run, contrast=contrast)
+    with run.folder.locked():
+        _check(measured, tasks)
+        stages: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
+        bring_up_to_date(measured, stages, STAGES)
 
 
-def _tasks(contrast: Contrast, setup: Setup, halves: tuple[Stimuli, Stimuli]) -> list[Task]:
-    seed, limit, strict = setup.seed, setup.limit, setup.strict
-    return make_tasks(contrast, halves, seed=seed, limit=limit, strict=strict)
+def report_run(folder: Path) -> Path:
+    """Write the report of a run anew, without its model; return its path.
 
+    Parameters
+    ----------
+    folder
+        The run folder.
 
-def _localize_into(
-    contrast: Contrast,
-    setup: Setup,
-    folder: Path,
-    drawn: Drawn,
-    watch: Watch,
-    given: Callable[[StatMap], UnitMask] | None,
-) -> Run:
-    place = RunFolder(folder)
-    made = place.claim()
-    try:
-        adapter = plugins.load_model(setup.address, setup.model)
-        audit = examine(contrast, drawn, adapter)
-        for warning in audit.warnings:
-            watch.note(f"warning: {warning}")
-        former = place.read_manifest() if place.manifest.exists() else {}
-        stat_map, fresh = _statistics(
-            contrast, setup, place, adapter, drawn.localizing, former, watch
-        )
-        mask = given(stat_map) if given else _network(contrast, stat_map)
-    except BaseException:
-        if made:
-            place.abandon()
-        raise
-    if fresh:
-        place.clear()
-        artefacts.save_statmap(place.statmap, stat_map)
-    artefacts.save_mask(place.mask, mask)
-    atomic.write(place.units, artefacts.units_csv(mask, stat_map))
-    manifest = manifest_of(
-        contrast, setup, adapter, drawn, stat_map=stat_map, mask=mask, audit=audit
-    )
-    if "evaluate" in former and not fresh:
-        manifest["evaluate"] = former["evaluate"]
-    place.write_manifest(manifest)
-    manifest["profile"] = _profiled(
-        place, adapter, contrast, (stat_map, mask), drawn.halves, manifest, former, watch
-    )
-    place.write_manifest(manifest)
-    return Run(place, contrast, setup, adapter, stat_map, mask, drawn.halves, manifest)
-
-
-def _statistics(
-    contrast: Contrast,
-    setup: Setup,
-    place: RunFolder,
-    adapter: Adapter,
-    localizing: Stimuli,
-    former: Mapping[str, Any],
-    watch: Watch,
-) -> tuple[StatMap, bool]:
-    """Return the StatMap and whether it is new: the folder's own is taken if still current."""
-    differences = changed(former, inputs(contrast, setup, adapter, localizing))
-    if not differences and place.statmap.exists():
-        watch.note("statistics are up to date: reused")
-        return artefacts.load_statmap(place.statmap), False
-    if former:
-        watch.note(f"{', '.join(differences) or 'statistics'} changed: starting afresh")
-    with watch.progress("localizing", sum(map(len, localizing.values()))) as tick:
-        return localize(adapter, contrast, localizing, seed=setup.seed, progress=tick), True
-
-
-def _network(contrast: Contrast, stat_map: StatMap) -> UnitMask:
-    try:
-        return network(stat_map, contrast.select)
-    except ValueError as error:
-        raise contrast.fault(("select",), str(error)) from None
-
-
-def _evaluate(run: Run, tasks: Sequence[Task], watch: Watch) -> None:
-    todo = plan(run.stat_map, run.mask, run.contrast.ablate, run.setup.seed)
-    for notice in todo.notices:
-        watch.note(notice)
-    described = {task.name: _describe(task, run) for task in tasks}
-    former = run.manifest.get("evaluate", {}).get("tasks", {})
-    current = {n for n, task in former.items() if described.get(n, task) == task}
-    known = [row for row in run.folder.read_scores() if row.task in current]
-    evaluated = {"tasks": {**former, **described}}
-    run.folder.write_manifest(
-        {**run.manifest, "evaluate": evaluated, "notices": list(todo.notices)}
-    )
-    with watch.progress("evaluating", len(todo.cells)) as tick, Saving(run.folder, known) as save:
-
-        def done(scores: list[Score]) -> None:
-            save(scores)
-            tick(1)
-
-        evaluate(run.adapter, tasks, todo.cells, known=known, seed=run.setup.seed, done=done)
-    atomic.write(run.folder.report, report.render(run.folder.path))
-
-
-def _describe(task: Task, run: Run) -> dict[str, Any]:
-    """Return what the manifest says of a task; ``key`` decides whether its scores are current."""
-    items = dict(task.identity)
-    selected = fingerprint(run.mask.selected.nonzero()[0].tolist())
-    key = fingerprint([run.manifest["localize"]["fingerprint"], selected, items])
-    return {"metrics": dict(task.metrics), "items": items, "key": key}
-
-
-def _profiled(
-    place: RunFolder,
-    adapter: Adapter,
-    contrast: Contrast,
-    found: tuple[StatMap, UnitMask],
-    halves: tuple[Stimuli, Stimuli],
-    manifest: Mapping[str, Any],
-    former: Mapping[str, Any],
-    watch: Watch,
-) -> dict[str, Any]:
-    """Write profile.csv of a run and return what its manifest says of it.
-
-    ``manifest`` is that of the localization, ``former`` that of an earlier run in the folder:
-    its profile is kept where it is of the same statistics, units and stimuli.
+    Raises
+    ------
+    RunError
+        If the folder is no run, or a file of it is missing or damaged.
     """
-    localizing, held_out = halves
-    stat_map, mask = found
-    hashes = {name: content_hash(stimuli) for name, stimuli in held_out.items()}
-    selected = mask.selected.nonzero()[0].tolist()
-    key = fingerprint([manifest["localize"]["fingerprint"], contrast.split, selected, hashes])
-    told: dict[str, Any] = former.get("profile") or {}
-    if told.get("key") == key and place.profile.exists():
-        return told
-    counts = {name: len(stimuli) for name, stimuli in localizing.items()}
-    seed = manifest["options"]["seed"]
-    with watch.progress("profiling", sum(map(len, held_out.values()))) as tick:
-        made = profile(
-            adapter, contrast, stat_map, mask, held_out, counts=counts, seed=seed, progress=tick
-        )
-    atomic.write(place.profile, profile_csv(made.responses))
-    return {**made.described(), "key": key}
+    place = RunFolder(folder)
+    header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
+    stages: list[Stage[Pipeline]] = [ReportStage()]
+    with place.locked():
+        bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
+    return place.report
+
+
+_STAGE_NAMES = {stage.name for stage in STAGES}
+
+
+@dataclass(frozen=True)
+class _Unloaded:
+    """A run without its model: enough for the report."""
+
+    folder: RunFolder
+    reporter: ProgressReporter
+    header: Mapping[str, Any]
+
+
+@contextmanager
+def _opened(
+    contrast: Contrast, setup: Setup, folder: Path, drawn: Drawn, reporter: ProgressReporter
+) -> Iterator[Run]:
+    """Lock the folder and load the model; report unreadable images at the end."""
+    place = RunFolder(folder)
+    with place.locked(create=True):
+        adapter = plugins.load_model(setup.address, setup.model)
+        run = Run(place, contrast, setup, adapter, drawn, {}, reporter)
+        header = header_of(contrast, setup, adapter, drawn, _layout(run))
+        if place.exists() and not changed_inputs(run, LocalizeStage()):
+            former = place.read_plain_manifest()  # the same run: it keeps its date and command
+            header |= {key: former[key] for key in ("created", "command")}
+        yield replace(run, header=header)
+    drawn.tell(reporter)
+
+
+def _layout(run: Run) -> Layout:
+    try:
+        return run.layout
+    except AdapterError as error:
+        raise run.contrast.fault(("read", "sites"), str(error)) from error
+
+
+def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
+    return [AuditStage(), LocalizeStage(), SelectStage(imported), ProfileStage()]
+
+
+def _check(run: Run, tasks: Sequence[Task]) -> None:
+    """Refuse what cannot work, as far as it can be known before the first forward pass."""
+    del tasks
+    check_counts(run.contrast, run.drawn.localizing)
+    try:
+        check_sizes(_layout(run), run.contrast.select)
+    except ValueError as error:
+        raise run.contrast.fault(("select",), str(error)) from None
+
+
+def _tasks(contrast: Contrast, setup: Setup, drawn: Drawn) -> list[Task]:
+    seed, limit, strict = setup.seed, setup.limit, setup.strict
+    return make_tasks(contrast, drawn.halves, seed=seed, limit=limit, strict=strict)

@@ -1,33 +1,45 @@
-"""Who is told how long work goes on."""
+"""Progress-reporting protocol."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
 
+OnProgress = Callable[[int], None]
+"""Called with the number of steps that were just completed."""
+
 
 @runtime_checkable
-class Watch(Protocol):
-    """Who is told how an experiment goes."""
+class ProgressReporter(Protocol):
+    """Receives messages and the progress of long work."""
 
     def note(self, text: str) -> None:
-        """Hear one line."""
+        """Receive one line."""
         ...
 
-    def progress(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Follow ``total`` steps of something long; the function takes the steps just done."""
+    def progress(self, label: str, total: int) -> AbstractContextManager[OnProgress]:
+        """Follow work of ``total`` steps; the function takes the steps just completed."""
         ...
 
 
-class Silent:
-    """A watch that tells nobody."""
+def ignore_progress(_: int) -> None:
+    """Ignore progress."""
+
+
+class SilentReporter:
+    """A progress reporter that reports nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore a message."""
 
     def progress(
         self,
         label: str,  # noqa: ARG002
         total: int,  # noqa: ARG002
-    ) -> AbstractContextManager[Callable[[int], None]]:
-        """Count nothing."""
-        return nullcontext(lambda _: None)
+    ) -> AbstractContextManager[OnProgress]:
+        """Ignore progress."""
+        return nullcontext(ignore_progress)
+
+
+# the names that the stimuli room still uses
+Watch = ProgressReporter
+Silent = SilentReporter

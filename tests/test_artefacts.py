@@ -5,6 +5,7 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
+from deeploc.atomic import write_parts
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import MaskError, RunError
 from deeploc.runs import files as artefacts
@@ -21,7 +22,7 @@ def full_map(layout: Layout) -> StatMap:
 
 def test_statmap_file_is_what_the_design_says(tmp_path, layout: Layout) -> None:
     """Flat float64 vectors by their documented names, and the site table in the metadata."""
-    artefacts.save_statmap(tmp_path / "statmap.safetensors", full_map(layout))
+    write_parts(tmp_path / "statmap.safetensors", artefacts.statmap_parts(full_map(layout)))
     with safe_open(tmp_path / "statmap.safetensors", framework="numpy") as file:
         names = set(file.keys())
         table = json.loads(file.metadata()["sites"])
@@ -40,7 +41,7 @@ def test_statmap_file_is_what_the_design_says(tmp_path, layout: Layout) -> None:
 def test_files_are_what_the_library_would_write(tmp_path, layout: Layout) -> None:
     """Our writer makes no copy; the library reads the same tensors, aligned to eight bytes."""
     stat_map = full_map(layout)
-    artefacts.save_statmap(tmp_path / "statmap.safetensors", stat_map)
+    write_parts(tmp_path / "statmap.safetensors", artefacts.statmap_parts(stat_map))
     raw = (tmp_path / "statmap.safetensors").read_bytes()
     tensors = safetensors.numpy.load(raw)
     length = int.from_bytes(raw[:8], "little")
@@ -71,8 +72,8 @@ def test_statmap_and_mask_read_back(tmp_path, layout: Layout) -> None:
     """What is saved is what is loaded, layout included."""
     stat_map = full_map(layout)
     mask = UnitMask(layout, stat_map.t > 15)
-    artefacts.save_statmap(tmp_path / "s", stat_map)
-    artefacts.save_mask(tmp_path / "m", mask)
+    write_parts(tmp_path / "s", artefacts.statmap_parts(stat_map))
+    write_parts(tmp_path / "m", artefacts.mask_parts(mask))
     again = artefacts.load_statmap(tmp_path / "s")
 
     assert again.layout == layout

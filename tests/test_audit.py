@@ -456,7 +456,7 @@ def test_a_resumed_run_keeps_its_audit_current(
     again = localized()
     after = manifest_at(tmp_path / "run")
 
-    assert "statistics are up to date: reused" in again.stderr
+    assert "up to date, reused: localize, select, profile\n" in again.stderr
     assert after["localize"]["inputs"] == before["localize"]["inputs"]
     assert len(after["audit"]["warnings"]) > len(before["audit"]["warnings"])
     assert len(told_by(again)) == len(after["audit"]["warnings"])

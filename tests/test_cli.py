@@ -18,6 +18,8 @@ from deeploc.cli import main
 from deeploc.cli._console import print_effects
 from deeploc.runs.folder import RunFolder
 
+from .test_report import seal
+
 CONTEXT = Context(main)
 
 
@@ -95,7 +97,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
     }
     assert {row["sites"] for row in rows} == {"none", "mlp-neurons", "block"}
     assert manifest["stimuli"]["sentences"]["localize"] == 6
-    assert manifest["localize"]["selected"] == {"mlp-neurons": 12, "block": 3}
+    assert manifest["select"]["selected"] == {"mlp-neurons": 12, "block": 3}
 
 
 def test_identical_command_gives_identical_numbers(
@@ -112,16 +114,13 @@ def test_identical_command_gives_identical_numbers(
 
 
 def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
-    """Nothing is measured twice: a doctored score survives the same command."""
-    path = finished / "scores.csv"
-    rows = path.read_text().splitlines()
-    doctored = rows[1].split(",")
-    doctored[6] = "123.5"
-    path.write_text("\n".join([rows[0], ",".join(doctored), *rows[2:]]) + "\n")
+    """The same command measures nothing again and writes nothing."""
+    before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    assert "statistics are up to date: reused" in result.stderr
-    assert path.read_text().splitlines()[1].split(",")[6] == "123.5"
+    stages = "audit, localize, select, profile, evaluate, report"
+    assert f"up to date, reused: {stages}\n" in result.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == before
 
 
 def test_moved_model_is_the_same_model(
@@ -132,18 +131,28 @@ def test_moved_model_is_the_same_model(
     shutil.copytree(tiny_lm, moved)
     result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
 
-    assert "statistics are up to date: reused" in result.stderr
+    assert "up to date, reused: audit, localize, select, profile, evaluate" in result.stderr
 
 
-def test_changed_inputs_are_not_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
-    """Another seed or another stimulus starts the run afresh, and says what changed."""
-    before = (finished / "statmap.safetensors").read_bytes()
+def test_other_inputs_are_refused_unless_overwritten(
+    finished: Path, tiny_lm: Path, contrast_file: Path
+) -> None:
+    """Another stimulus under the same name: refused, nothing changed; or the run is replaced."""
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
     sentences = contrast_file.parent / "sentences.txt"
     sentences.write_text(sentences.read_text().replace("the", "a"))
-    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
+    args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    assert "stimuli changed: starting afresh" in result.stderr
-    assert (finished / "statmap.safetensors").read_bytes() != before
+    assert said(run(*args)) == (
+        f"{finished} holds a run with other inputs: stimuli (sentences); choose another folder "
+        "with -o, or replace that run with --overwrite"
+    )
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+    assert run(*args, "--overwrite").exit_code == 0
+    assert (finished / "statmap.safetensors").read_bytes() != before["statmap.safetensors"]
+    assert not (finished / "report.html").exists()
+    assert (finished / "scores-superseded.csv").read_bytes() == before["scores.csv"]
 
 
 def test_evaluate_adds_doses(finished: Path) -> None:
@@ -189,7 +198,7 @@ def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_pat
     """Without a split it is said that nothing was held out; --json has every number."""
     args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", tmp_path / "r", "-q")
     plain = run(*args, "--set", "split=none")
-    profile = json.loads(run(*args, "--json").stdout)["profile"]
+    profile = json.loads(run(*args, "--json", "--overwrite").stdout)["profile"]
 
     assert "response to the localizing stimuli (not held out), each" in plain.stdout
     assert profile["held_out"]
@@ -199,14 +208,21 @@ def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_pat
 
 def test_verbose_tells_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A task of many conditions has those that are not preferred pooled, unless asked for."""
+    manifest = json.loads((finished / "manifest.json").read_text())
+    task_key = manifest["evaluate"]["tasks"]["perplexity"]["key"]
     rows = [
-        f"perplexity,perplexity,{c},zero,10.0,{mask},{value},6,1.0,1.0,block"
+        f"perplexity,perplexity,{c},zero,10.0,{mask},{value},6,1.0,1.0,block,k,{task_key},{of},{kind},"
         for c in ("sentences", "x", "y", "z")
-        for mask, value in (("none", 1.0), ("top", 2.0), ("random-0", 1.5))
+        for mask, kind, of, value in (
+            ("none", "none", "", 1.0),
+            ("top", "top", "", 2.0),
+            ("random-0", "random", "top", 1.5),
+        )
     ]
     path = finished / "scores.csv"
     head = path.read_text().splitlines()[0]
     path.write_text("\n".join([head, *rows]) + "\n")
+    seal(finished)
     print_effects(RunFolder(finished), as_json=False)
     short = capsys.readouterr().out
     print_effects(RunFolder(finished), as_json=False, verbose=True)
@@ -346,10 +362,10 @@ def test_mask_for_another_model_is_refused(contrast_file: Path, tiny_lm: Path) -
 def test_run_of_other_weights_is_refused(finished: Path) -> None:
     """A run is not evaluated on a model it was not localized on."""
     manifest = json.loads((finished / "manifest.json").read_text())
-    manifest["localize"]["inputs"]["model"] = "0" * 64
+    manifest["localize"]["inputs"]["model"]["weights"] = "0" * 64
     (finished / "manifest.json").write_text(json.dumps(manifest))
 
-    assert "model changed" in said(run("evaluate", finished, "-q"))
+    assert "model (weights) changed" in said(run("evaluate", finished, "-q"))
 
 
 def test_unwritable_output_is_told_before_the_work(contrast_file: Path, tiny_lm: Path) -> None:

@@ -1,7 +1,6 @@
 """Vision on the command line: a run whose tasks classify, and `deeploc ablate --image`."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from scipy.special import softmax
 from deeploc.analysis.demonstration import Dose, Guess, continuations, guesses
 from deeploc.cli import main
 from deeploc.cli._console import print_guesses
+from deeploc.core.results import Score, from_csv
 from deeploc.errors import TaskError
 from deeploc.experiment import open_run
 from deeploc.stimuli import Stimulus
@@ -184,7 +184,7 @@ def test_run_with_every_task(finished: Path) -> None:
     """Scores of all three, intact and ablated, and a report that tells of them."""
     rows = [row.split(",") for row in rows_of(finished)]
     intact = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "none"}
-    top = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "top"}
+    top = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "selected"}
 
     assert intact["label-stability", "kl", "reds"] == 0
     assert intact["accuracy", "top1", "greens"] == intact["category-probe", "accuracy", "reds"] == 1
@@ -193,20 +193,29 @@ def test_run_with_every_task(finished: Path) -> None:
 
 
 def test_scores_of_other_pictures_are_not_reused(finished: Path, tmp_path: Path) -> None:
-    """A held-out picture that shows something else is measured anew; otherwise nothing is."""
+    """A held-out image that shows something else is measured anew; otherwise nothing is."""
     own = tmp_path / "own"
     shutil.copytree(finished.parent, own)
     manifest = (own / "run" / "manifest.json").read_text()
     (own / "run" / "manifest.json").write_text(manifest.replace(str(finished.parent), str(own)))
-    doctored = [re.sub(r"^(([^,]*,){6})0\.0,", r"\g<1>0.125,", row) for row in rows_of(own / "run")]
-    (own / "run" / "scores.csv").write_text("\n".join(doctored) + "\n")
+    written = (own / "run" / "scores.csv").stat().st_mtime_ns
 
     assert run("evaluate", own / "run", "-q").exit_code == 0
-    assert rows_of(own / "run") == doctored != rows_of(finished)
+    assert (own / "run" / "scores.csv").stat().st_mtime_ns == written
+    assert rows_of(own / "run") == rows_of(finished)
 
-    held_out = open_run(own / "run").halves[1]["blues"][0]
+    held_out = open_run(own / "run").drawn.held_out["blues"][0]
     paint(Path(held_out.content), (0, 0, 99))
     assert run("evaluate", own / "run", "-q").exit_code == 0
-    kept = [row for row in rows_of(own / "run") if ",0.125," in row]
-    assert kept == [row for row in doctored if ",0.125," in row and row.startswith("accuracy")]
-    assert len(kept) > 0
+    kept = set(rows_of(own / "run")) & set(rows_of(finished))
+    tasks = {row.partition(",")[0] for row in rows_of(own / "run")} - {"task"}
+    assert {row.partition(",")[0] for row in kept} - {"task"} == {"accuracy"}
+    assert len(tasks) == 3
+    superseded = from_csv((own / "run" / "scores-superseded.csv").read_text())
+    lost = from_csv("\n".join([rows_of(finished)[0], *(set(rows_of(finished)) - kept)]))
+    assert {measured(row) for row in superseded} == {measured(row) for row in lost}
+
+
+def measured(row: Score) -> tuple[str, ...]:
+    """Return what a score is of; equal units have one measurement under several names."""
+    return (row.task, row.metric, row.condition, row.task_key, row.key)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from deeploc.contrast.comparison import Comparison
+from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS, Profile, Response
-from deeploc.core.results import Effect
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.report import figures as plots
 from deeploc.report.profile_figure import profile_figure

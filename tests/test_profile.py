@@ -13,9 +13,10 @@ import pytest
 from scipy import stats as reference
 
 from deeploc import plugins
-from deeploc.analysis.evaluation import network, plan
 from deeploc.analysis.localization import layout_of, localize
-from deeploc.analysis.profile import profile, standard
+from deeploc.analysis.planning import plan
+from deeploc.analysis.profile import profile, unit_scale
+from deeploc.analysis.select_units import select_units
 from deeploc.contrast.model import Contrast, load
 from deeploc.core.adapter import Adapter, Batch, ModelOptions
 from deeploc.core.readout import Readout
@@ -29,6 +30,7 @@ from deeploc.testing import ToyAdapter
 
 from .conftest import REAL, UNREAL
 from .test_localization import Wide, contrast
+from .test_report import seal
 
 WEIGHTS = (1.0, -0.5, -0.5)
 Matrices = dict[str, np.ndarray]
@@ -91,7 +93,7 @@ def check(adapter: Adapter, said: Contrast, halves: Halves) -> Profile:
     """Compare the profile with brute force at every kind of site; return it."""
     localizing, held_out = halves
     stat_map = localize(adapter, said, localizing)
-    mask = network(stat_map, said.select)
+    mask = select_units(stat_map, said.select)
     counts = {name: len(group) for name, group in localizing.items()}
     found = profile(adapter, said, stat_map, mask, held_out, counts=counts)
     first, second = (responses_of(adapter, said, half) for half in halves)
@@ -171,7 +173,7 @@ def test_scale_is_that_of_all_localizing_stimuli(tiny_lm: Path, words: dict[str,
     said = Contrast.model_validate({**words, "read": {"sites": "block", "response": "abs"}})
     adapter = plugins.load_model(f"hf:{tiny_lm}")
     stimuli = {n: group[: 3 + i] for i, (n, group) in enumerate(halves_of(said)[0].items())}
-    mean, sd = standard(localize(adapter, said, stimuli), {n: len(g) for n, g in stimuli.items()})
+    mean, sd = unit_scale(localize(adapter, said, stimuli), {n: len(g) for n, g in stimuli.items()})
     pooled = np.concatenate(list(responses_of(adapter, said, stimuli).values()))
 
     np.testing.assert_allclose(mean, pooled.mean(axis=0), rtol=1e-6)
@@ -196,7 +198,7 @@ def letters(said: Any, **changes: Any) -> Contrast:
 def toy(said: Contrast) -> tuple[Adapter, StatMap, UnitMask, Halves]:
     adapter, halves = ToyAdapter(), halves_of(said)
     stat_map = localize(adapter, said, halves[0])
-    return adapter, stat_map, network(stat_map, said.select), halves
+    return adapter, stat_map, select_units(stat_map, said.select), halves
 
 
 def profile_of(said: Contrast, adapter: Adapter | None = None, seed: int = 0) -> Profile:
@@ -351,7 +353,7 @@ def test_memory_does_not_grow_with_the_number_of_stimuli() -> None:
     said = contrast("a > b", read={"sites": "block"})
     few = {c: [Stimulus(f"{c}:{i}", "a") for i in range(40)] for c in "abc"}
     stat_map = localize(Wide(), said, few)
-    mask = network(stat_map, said.select)
+    mask = select_units(stat_map, said.select)
 
     def peak(n: int) -> int:
         stimuli = {c: [Stimulus(f"{c}:{i}", "a") for i in range(n)] for c in "abc"}
@@ -399,11 +401,9 @@ def localized(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> Run:
     return localize_run(load(contrast_file), setup, tmp_path / "run")
 
 
-def doctored(run: Run) -> str:
-    """Change a number in profile.csv so that a later look tells whether it was written anew."""
-    text = run.folder.profile.read_text().replace(",6,", ",7,")
-    run.folder.profile.write_text(text)
-    return text
+def written(run: Run) -> int:
+    """Return when profile.csv was written."""
+    return run.folder.profile.stat().st_mtime_ns
 
 
 def test_a_localization_writes_it(localized: Run) -> None:
@@ -423,33 +423,38 @@ def test_a_localization_writes_it(localized: Run) -> None:
 
 def test_what_is_current_is_kept(localized: Run) -> None:
     """The same localization again measures nothing; nor does an evaluation."""
-    text = doctored(localized)
+    before = written(localized)
     again = localize_run(localized.contrast, localized.setup, localized.folder.path)
     evaluate_run(open_run(localized.folder.path))
 
-    assert localized.folder.profile.read_text() == text
-    assert again.folder.read_manifest()["profile"]["effects"]
+    assert written(localized) == before
+    assert again.folder.read_manifest().profile.effects
 
 
-@pytest.mark.parametrize("change", ["select.percent=20", "evaluate=[]", "missing"])
+@pytest.mark.parametrize("change", ["select.percent=20", "evaluate=[]", "missing", "edited"])
 def test_what_changed_is_measured_anew(localized: Run, change: str) -> None:
-    """Other units or a lost table give a new profile; other tasks do not."""
-    text = doctored(localized)
+    """Other units, a lost or an edited table give a new profile; other tasks do not."""
+    before, text = written(localized), localized.folder.profile.read_text()
+    changes = [change] if "=" in change else []
     if change == "missing":
         localized.folder.profile.unlink()
-    said = localized.contrast.changed([] if change == "missing" else [change])
-    localize_run(said, localized.setup, localized.folder.path)
+    elif change == "edited":
+        localized.folder.profile.write_text(text.replace(",6,", ",7,"))
+    contrast = localized.contrast.changed(changes)
+    localize_run(contrast, localized.setup, localized.folder.path)
 
-    assert (localized.folder.profile.read_text() == text) == (change == "evaluate=[]")
+    assert (written(localized) == before) == (change == "evaluate=[]")
+    assert (localized.folder.profile.read_text() == text) == (change != "select.percent=20")
 
 
 def test_other_held_out_stimuli_are_measured_anew(localized: Run, contrast_file: Path) -> None:
     """A text that did not localize is changed: the statistics are reused, the profile is not."""
-    held_out = localized.halves[1]["sentences"][0].content
+    held_out = localized.drawn.held_out["sentences"][0].content
     sentences = contrast_file.parent / "sentences.txt"
     texts = sentences.read_text().splitlines()
     sentences.write_text("\n".join("the cat" if text == held_out else text for text in texts))
-    before, statistics = doctored(localized), localized.folder.statmap.stat().st_mtime_ns
+    before = localized.folder.profile.read_text()
+    statistics = localized.folder.statmap.stat().st_mtime_ns
     localize_run(load(contrast_file), localized.setup, localized.folder.path)
 
     assert localized.folder.statmap.stat().st_mtime_ns == statistics
@@ -459,7 +464,8 @@ def test_other_held_out_stimuli_are_measured_anew(localized: Run, contrast_file:
 def test_without_a_split_nothing_is_held_out(localized: Run) -> None:
     """All stimuli are profiled, and the manifest says that they are those that localized."""
     said = localized.contrast.changed(["split=none"])
-    found = localize_run(said, localized.setup, localized.folder.path).folder.read_profile()
+    run = localize_run(said, localized.setup, localized.folder.path, overwrite=True)
+    found = run.folder.read_profile()
 
     assert found is not None
     assert not found.held_out
@@ -467,8 +473,8 @@ def test_without_a_split_nothing_is_held_out(localized: Run) -> None:
 
 
 def test_a_run_without_a_profile_is_read(localized: Run) -> None:
-    """One of an earlier deeploc has none."""
-    manifest = localized.folder.read_manifest()
+    """One that was interrupted has none."""
+    manifest = localized.folder.read_plain_manifest()
     localized.folder.write_manifest({k: v for k, v in manifest.items() if k != "profile"})
 
     assert localized.folder.read_profile() is None
@@ -478,6 +484,7 @@ def test_a_run_without_a_profile_is_read(localized: Run) -> None:
 def test_a_broken_table_is_told(localized: Run, text: str) -> None:
     """One line that names the file and says what to do."""
     localized.folder.profile.write_text(text)
+    seal(localized.folder.path)
 
     with pytest.raises(RunError, match=r"profile\.csv is broken: .*; delete it and localize again"):
         localized.folder.read_profile()

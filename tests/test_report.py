@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc.atomic import write, write_json
+from deeploc.atomic import write, write_json, write_parts
 from deeploc.core.responses import Response
 from deeploc.core.responses import to_csv as profile_csv
-from deeploc.core.results import Score, to_csv
+from deeploc.core.results import Score, from_csv, to_csv
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.report.html import render
@@ -25,11 +25,17 @@ LAYOUT = Layout(
     )
 )
 TASKS = {
-    "perplexity": {"metrics": {"perplexity": "lower", "nll": "lower"}},
-    "continuation": {"metrics": {"exact-match": "higher"}},
+    "perplexity": {"metrics": {"perplexity": "lower", "nll": "lower"}, "items": {}, "key": "p"},
+    "continuation": {"metrics": {"exact-match": "higher"}, "items": {}, "key": "c"},
+}
+FILES = {
+    "localize": ["statmap.safetensors"],
+    "select": ["mask.safetensors", "units.csv"],
+    "profile": ["profile.csv"],
+    "evaluate": ["scores.csv"],
 }
 MANIFEST: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "deeploc": "0.1.0",
     "created": "2026-01-02T03:04:05+00:00",
     "command": "deeploc run language -m reference:lm",
@@ -44,20 +50,27 @@ MANIFEST: dict[str, Any] = {
         "read": {"sites": ["mlp-neurons", "block"], "pool": "last", "response": "signed",
                  "tokens": "content", "max_tokens": None, "lowercase": False},
         "split": "half",
-        "select": {"k": None, "percent": 5.0, "fdr": None, "percentile": None, "tail": "top"},
+        "modality": "text",
+        "conditions": {"sentences": {"texts": ["a", "b"]}, "nonwords": {"texts": ["c", "d"]}},
+        "select": {"percent": 5.0, "tail": "top"},
         "ablate": {"mode": ["zero"], "percent": [5.0]},
     },
-    "options": {"seed": 0, "untrained": False},
+    "options": {"device": "auto", "dtype": "auto", "batch_size": None, "untrained": False,
+                "seed": 0, "weights": None, "limit": None, "stimuli": None, "strict": False,
+                "base": "."},
     "stimuli": {
         "sentences": {"n": 240, "localize": 120, "evaluate": 120, "sha256": "ab" * 32,
-                      "samples": ["the dog sleeps .", "x" * 400]},
+                      "sha256_evaluate": "ba" * 32, "samples": ["the dog sleeps .", "x" * 400]},
         "nonwords": {"n": 240, "localize": 120, "evaluate": 120, "sha256": "cd" * 32,
-                     "samples": ["bafe lom"]},
+                     "sha256_evaluate": "dc" * 32, "samples": ["bafe lom"]},
     },
+    "unreadable": [],
     "sites": LAYOUT.table(),
-    "localize": {"fingerprint": "ef" * 32, "constant_units": 2, "nonfinite_units": 0},
-    "evaluate": {"tasks": TASKS},
-    "notices": ["0.1 % of 20 block units is no unit: not ablated"],
+    "localize": {"key": "ef" * 32, "inputs": {}, "n_units": 140, "constant_units": 2,
+                 "nonfinite_units": 0},
+    "select": {"key": "aa" * 32, "inputs": {}, "selected": {"mlp-neurons": 6, "block": 1}},
+    "evaluate": {"key": "bb" * 32, "inputs": {}, "tasks": TASKS, "cells": [],
+                 "notices": ["0.1 % of 20 block units is no unit: not ablated"]},
     "versions": {"python": "3.11.7"},
 }  # fmt: skip
 
@@ -79,14 +92,33 @@ def scores() -> list[Score]:
     rows = []
     for place, (intact, ablated, controls) in values.items():
         at = (*place, "zero", 5.0)
-        rows.append(Score(*place, "none", 0.0, "none", intact, 60, intact, intact))
-        rows.append(Score(*at, "top", ablated, 60, ablated - 1, ablated + 2, "mlp-neurons"))
+        keys = {"task_key": place[0][0], "key": "k"}
+        rows.append(Score(*place, "none", 0.0, "none", intact, 60, intact, intact, **keys))
+        at_neurons = {"sites": "mlp-neurons", "control_of": "top", **keys}
+        low, high = ablated - 1, ablated + 2
+        rows.append(Score(*at, "top", ablated, 60, low, high, "mlp-neurons", **keys))
         rows += [
-            Score(*at, f"random-{i}", value, 60, value, value, "mlp-neurons")
+            Score(*at, f"random-{i}", value, 60, value, value, **at_neurons, mask_kind="random")
             for i, value in enumerate(controls)
         ]
-        rows.append(Score(*at, "bottom", 0.123, 60, 0.1, 0.2, "mlp-neurons"))
+        rows.append(Score(*at, "bottom", 0.123, 60, 0.1, 0.2, **at_neurons, mask_kind="bottom"))
     return rows
+
+
+def seal(folder: Path) -> Path:
+    """Record the files of a run and the cells of its scores as the stages do."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for stage, names in FILES.items():
+        if stage in manifest:
+            files = {name: artefacts.hash_of(folder / name) for name in names}
+            manifest[stage]["files"] = {name: known for name, known in files.items() if known}
+    if "evaluate" in manifest:
+        fields = ("sites", "mode", "percent", "mask", "control_of", "key")
+        rows = from_csv((folder / "scores.csv").read_text(encoding="utf-8"))
+        cells = {tuple(getattr(row, field) for field in fields) for row in rows}
+        manifest["evaluate"]["cells"] = [dict(zip(fields, cell, strict=True)) for cell in cells]
+    write_json(folder / "manifest.json", manifest)
+    return folder
 
 
 def write_run(folder: Path) -> Path:
@@ -96,12 +128,12 @@ def write_run(folder: Path) -> Path:
     selected = np.zeros(LAYOUT.n_units, dtype=bool)
     selected[[100, 105, 110, 115, 118, 119, 139]] = True
     mask = UnitMask(LAYOUT, selected)
-    artefacts.save_statmap(folder / "statmap.safetensors", stat_map)
-    artefacts.save_mask(folder / "mask.safetensors", mask)
+    write_parts(folder / "statmap.safetensors", artefacts.statmap_parts(stat_map))
+    write_parts(folder / "mask.safetensors", artefacts.mask_parts(mask))
     write(folder / "units.csv", artefacts.units_csv(mask, stat_map))
     write(folder / "scores.csv", to_csv(scores()))
     write_json(folder / "manifest.json", MANIFEST)
-    return folder
+    return seal(folder)
 
 
 @pytest.fixture
@@ -195,20 +227,25 @@ def test_a_run_without_scores_tells_of_the_localization_only(run: Path):
     assert "specific" not in text
 
 
-def test_a_bare_manifest_is_enough(run: Path):
-    """Keys that an older or foreign run lacks are left out of the page."""
-    (run / "units.csv").unlink()
-    (run / "scores.csv").unlink()
-    write_json(run / "manifest.json", {"schema": 1})
+@pytest.mark.parametrize("file", ["statmap.safetensors", "mask.safetensors", "units.csv",
+                                  "scores.csv"])  # fmt: skip
+@pytest.mark.parametrize("fault", ["changed", "missing"])
+def test_a_file_that_is_not_as_recorded_is_refused(run: Path, file: str, fault: str):
+    """Numbers of another run, or changed by hand, are never shown."""
+    if fault == "missing":
+        (run / file).unlink()
+    else:
+        (run / file).write_bytes((run / file).read_bytes() + b"\n")
 
-    assert "Functional localizer" in Page(render(run)).text
+    with pytest.raises(RunError, match=rf"{file} is missing or not as '\w+' wrote it"):
+        render(run)
 
 
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_a_page_is_well_formed_and_its_ids_unique(run: Path, evaluated: bool):
     """Every tag that is opened is closed in order; no id is used twice."""
     if not evaluated:
-        (run / "scores.csv").unlink()
+        edit(run, lambda manifest: manifest.pop("evaluate"))
     page = Page(render(run))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
 
@@ -236,12 +273,13 @@ def test_hostile_words_are_shown_not_run(run: Path):
     rows = [Score(**{**{f: getattr(r, f) for f in r.__slots__}, "condition": evil})
             for r in scores()]  # fmt: skip
     (run / "scores.csv").write_text(to_csv(rows), encoding="utf-8")
+    seal(run)
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["contrast"] |= {"title": evil, "notes": evil, "source": evil}
         manifest["stimuli"]["sentences"]["samples"] = [evil]
         manifest["model"][evil] = evil
-        manifest["notices"] = [evil]
+        manifest["evaluate"]["notices"] = [evil]
 
     edit(run, change)
     page = Page(render(run))
@@ -282,7 +320,11 @@ def test_methods_speak_of_positions_for_images(run: Path, pool: str, read: str, 
     """An image has positions, not tokens; with pool none a unit is one of them."""
 
     def change(manifest: dict[str, Any]) -> None:
-        manifest["contrast"] |= {"modality": "image", "read": {"pool": pool, "sites": ["*"]}}
+        manifest["contrast"] |= {
+            "modality": "image",
+            "read": {"pool": pool, "sites": ["*"]},
+            "conditions": {name: {"images": "*.png"} for name in manifest["stimuli"]},
+        }
 
     edit(run, change)
     text = Page(render(run)).text
@@ -327,9 +369,10 @@ def with_profile(run: Path, held_out: bool = True) -> Path:
     ]
     (run / "profile.csv").write_text(profile_csv(rows), encoding="utf-8")
     effect = {"sites": "block", "units": "selected", "t": 9.0, "df": 200.0, "p": 0.0, "d": 3.0}
-    told = {"held_out": held_out, "key": "ab", "effects": [effect, {**effect, "units": "random"}]}
-    edit(run, lambda manifest: manifest.update(profile=told))
-    return run
+    effects = [effect, {**effect, "units": "random"}]
+    record = {"held_out": held_out, "key": "ab", "inputs": {}, "effects": effects}
+    edit(run, lambda manifest: manifest.update(profile=record))
+    return seal(run)
 
 
 def test_the_profile_is_drawn_told_and_tabled(run: Path):
@@ -360,13 +403,16 @@ def test_a_comparison_of_no_condition_is_named(run: Path):
     """A manifest that was changed by hand is one line, not a traceback."""
     edit(run, lambda manifest: manifest["contrast"].update(contrast="words > nonwords"))
 
-    with pytest.raises(RunError, match=r"manifest\.json is broken: there is no condition 'words'"):
+    with pytest.raises(
+        RunError, match=r"manifest\.json holds no valid contrast: .*no condition 'words'"
+    ):
         render(with_profile(run))
 
 
 def test_broken_scores_are_named(run: Path):
     """A scores.csv that is none is an error that says what to do."""
     (run / "scores.csv").write_text("task,value\nperplexity,often\n", encoding="utf-8")
+    edit(run, lambda manifest: manifest["evaluate"].update(complete=False, files={}))
 
     with pytest.raises(RunError, match=r"scores\.csv is broken: .*; delete it and evaluate again"):
         render(run)
@@ -375,6 +421,7 @@ def test_broken_scores_are_named(run: Path):
 def test_broken_units_are_named(run: Path):
     """A units.csv with a word for a number is an error that says what to do."""
     (run / "units.csv").write_text("site,index,t\nh.0,1,high\n", encoding="utf-8")
+    seal(run)
 
     with pytest.raises(RunError, match=r"units\.csv is broken: .*; localize again"):
         render(run)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from deeploc.core.results import Cell, Effect, Measurement, Score, effects, from_csv, score, to_csv
+from deeploc.core.controls import MaskLabel
+from deeploc.core.effects import Effect, effects
+from deeploc.core.results import Cell, Measurement, Score, from_csv, score, to_csv
 
 ABLATED = Cell("block", "zero", 1.0, "top")
 
@@ -42,7 +46,13 @@ def rows(*, intact: float, top: float, controls: list[float]) -> list[Score]:
     def row(mask: str, value: float) -> Score:
         mode, percent = ("none", 0.0) if mask == "none" else ("zero", 1.0)
         sites = "none" if mask == "none" else "block"
-        return Score("t", "nll", "a", mode, percent, mask, value, 9, value, value, sites)
+        label = MaskLabel.parse(mask)
+        return Score(
+            *("t", "nll", "a", mode, percent, mask, value, 9, value, value, sites),
+            control_of="" if mask in ("none", "top") else "top",
+            mask_kind=label.kind,
+            mask_index=label.index,
+        )
 
     masks = [row(f"random-{i}", value) for i, value in enumerate(controls)]
     return [row("none", intact), row("top", top), *masks, row("random-global-0", 99.0)]
@@ -54,7 +64,8 @@ def rows(*, intact: float, top: float, controls: list[float]) -> list[Score]:
         (3.0, [1.1] * 20, 1 / 21, "specific"),
         (3.0, [1.1] * 19 + [3.0], 2 / 21, "as random"),
         (0.9, [1.1] * 20, 1.0, "unharmed"),
-        (3.0, [1.1] * 5, 1 / 6, "too few controls"),
+        (3.0, [1.1] * 18, 1 / 19, "too few controls"),
+        (3.0, [1.1] * 19, 1 / 20, "specific"),
         (np.inf, [np.inf] + [1.0] * 19, 2 / 21, "as random"),
     ],
 )
@@ -80,3 +91,38 @@ def test_scores_read_back_unchanged() -> None:
     written = rows(intact=1 / 3, top=np.inf, controls=[0.1, 1e-17])
 
     assert from_csv(to_csv(written)) == written
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "index"),
+    [
+        ("none", "none", None),
+        ("selected", "selected", None),
+        ("random-3", "random", 3),
+        ("random-global-12", "random-global", 12),
+        ("bottom", "bottom", None),
+        ("range-80-92.5", "range", None),
+    ],
+)
+def test_mask_names_are_kind_and_index(name: str, kind: str, index: int | None) -> None:
+    """What a table says of a mask leads back to it."""
+    label = MaskLabel.parse(name)
+
+    assert (label.kind, label.index) == (kind, index)
+    assert label.name == name
+
+
+def test_controls_of_the_selection_and_of_a_dose_are_kept_apart() -> None:
+    """25 % selected and the top 25 % have controls of the same names."""
+    written = rows(intact=1.0, top=3.0, controls=[1.1] * 2)
+    selected = [
+        replace(r, mask="selected" if r.mask == "top" else r.mask,
+                mask_kind="selected" if r.mask == "top" else r.mask_kind,
+                control_of=r.control_of and "selected", value=r.value + 10)
+        for r in written[1:]
+    ]  # fmt: skip
+    found = {e.mask: e for e in effects([*written, *selected], {"t": {"nll": "lower"}})}
+
+    assert found["top"].controls == (1.1, 1.1)
+    assert found["selected"].ablated == 13.0
+    assert found["selected"].controls == (11.1, 11.1)

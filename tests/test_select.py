@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deeploc.core import selection as select
+from deeploc.core.controls import random_global, random_like
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
 
 from .conftest import stat_map_of
@@ -41,7 +42,7 @@ def test_units_without_a_t_are_never_selected() -> None:
 
     assert select.top_k(stat_map, 2).selected.tolist() == [False, True, True, False]
     assert select.bottom_k(stat_map, 1).selected.tolist() == [False, True, False, False]
-    with pytest.raises(ValueError, match=r"units with a t \(2\), got 3"):
+    with pytest.raises(ValueError, match=r"units with a score \(2\), got 3"):
         select.top_k(stat_map, 3)
 
 
@@ -93,7 +94,7 @@ def test_random_control_matches_every_site(selected: np.ndarray, seed: int) -> N
     """As many units in each site, and none of the mask's unless the site has no others."""
     sites = Layout((Site("a", "block", 8), Site("b", "block", 12)))
     mask = UnitMask(sites, selected)
-    control = select.random_like(mask, seed)
+    control = random_like(mask, seed)
 
     for site in sites.sites:
         taken, drawn = mask.at(site.name), control.at(site.name)
@@ -104,7 +105,7 @@ def test_random_control_matches_every_site(selected: np.ndarray, seed: int) -> N
 def test_random_global_control_is_disjoint_and_seeded() -> None:
     """The total matches, no unit is shared, another seed gives another mask."""
     mask = select.top_k(one_site(np.arange(100.0)), 30)
-    masks = [select.random_global(mask, seed) for seed in (1, 1, 2)]
+    masks = [random_global(mask, seed) for seed in (1, 1, 2)]
 
     assert [len(m) for m in masks] == [30, 30, 30]
     assert not (masks[0].selected & mask.selected).any()

@@ -6,8 +6,8 @@ from math import inf, nan
 
 import pytest
 
+from deeploc.core.effects import Effect
 from deeploc.core.responses import Preference, Profile, Response
-from deeploc.core.results import Effect
 from deeploc.report.text import (
     MAX_TOLD,
     at_one_dose,

@@ -25,9 +25,9 @@ from deeploc.core.results import Measurement
 from deeploc.core.task import Task, TaskContext
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import ContrastError, TaskError
-from deeploc.experiment import run_all, stimuli_of
+from deeploc.experiment import run_all, sampled_stimuli
 from deeploc.plugins import load_model
-from deeploc.runs.manifest import Setup
+from deeploc.runs.setup import Setup
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import choice, text_probe
 from deeploc.tasks._template import Template
@@ -663,10 +663,12 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
     def fault(*changes: str) -> str:
         contrast: Contrast = load(both, changes)
         with pytest.raises(ContrastError) as error:
-            make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)
+            make_tasks(contrast, sampled_stimuli(contrast, setup).halves, limit=setup.limit)
         return str(error.value)
 
-    assert len(make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)) == 2
+    assert (
+        len(make_tasks(contrast, sampled_stimuli(contrast, setup).halves, limit=setup.limit)) == 2
+    )
     assert fault("evaluate=[perplexty]").startswith(
         "--set evaluate=[perplexty]: no plugin named 'perplexty' in deeploc.tasks; "
         "did you mean 'perplexity'? installed: "
@@ -688,7 +690,7 @@ def test_reference_lm_tells_sentences_from_nonwords() -> None:
     limits = [f"conditions.{name}.limit=60" for name in ("sentences", "nonwords")]
     contrast = load("language", ["evaluate=[text-probe]", *limits])
     setup = Setup("reference:lm")
-    (task,) = make_tasks(contrast, stimuli_of(contrast, setup).halves, limit=setup.limit)
+    (task,) = make_tasks(contrast, sampled_stimuli(contrast, setup).halves, limit=setup.limit)
     adapter = load_model("reference:lm")
     intact = measured(task, adapter)
     last = np.zeros(adapter.sites.n_units, dtype=bool)

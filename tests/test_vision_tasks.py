@@ -15,11 +15,13 @@ from pydantic import ValidationError
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from deeploc.analysis.evaluation import evaluate, plan
+from deeploc.analysis.evaluation import evaluate
+from deeploc.analysis.planning import plan
 from deeploc.contrast.model import Ablate
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Answers
-from deeploc.core.results import Measurement, effects
+from deeploc.core.effects import effects
+from deeploc.core.results import Measurement
 from deeploc.core.task import Task, TaskContext
 from deeploc.core.units import UnitMask
 from deeploc.errors import ContrastError, TaskError

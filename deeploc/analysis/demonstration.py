@@ -10,6 +10,7 @@ from scipy.special import softmax
 from deeploc.core import selection as select
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Answers, Classifies, Generates, Sampling
+from deeploc.core.controls import random_like
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import MaskError, TaskError
 from deeploc.stimuli import Stimulus
@@ -113,7 +114,7 @@ def _under_each(
 ) -> dict[str, Answer]:
     """Return what ``ask`` gives intact, ablated and under a control, each by its name."""
     mask, label = _mask(subject, dose)
-    control = select.random_like(mask, (seed, 0))
+    control = random_like(mask, (seed, 0))
     try:
         ablations = {
             f"ablated: {label}": Ablation.of(dose.mode, mask, subject.stat_map),

@@ -1,99 +1,16 @@
-"""Tasks for the intact, the ablated and the control model: what it can no longer do."""
+"""Tasks on the intact, the ablated and the control model: what it can no longer do."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from deeploc.contrast.model import Ablate, Controls, Select
-from deeploc.core import selection as select
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter
-from deeploc.core.results import Cell, Score, score
+from deeploc.core.results import INTACT, Cell, Measurement, Score, score
 from deeploc.core.task import Task
-from deeploc.core.units import StatMap, UnitMask
 
-Done = Callable[[list[Score]], None]
-"""Called with the new scores of one cell as soon as they are measured."""
-
-
-Make = Callable[[], Ablation | None]
-Draw = Callable[[], UnitMask]
-
-
-class Cells(Mapping[Cell, Ablation | None]):
-    """The ablation of every cell, made when it is asked for: of millions of units, one at a time.
-
-    Equal requests give equal ablations.
-    """
-
-    def __init__(self, makers: Mapping[Cell, Make]) -> None:
-        self._makers = makers
-
-    def __getitem__(self, cell: Cell) -> Ablation | None:
-        return self._makers[cell]()
-
-    def __iter__(self) -> Iterator[Cell]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Every ablation to be measured, and what had to be left out and why."""
-
-    cells: Mapping[Cell, Ablation | None]
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Dose:
-    """The units ablated at one dose at the sites of one kind, and the masks it is held against."""
-
-    kind: str
-    percent: float
-    masks: Mapping[str, Draw] = field(default_factory=dict)
-
-
-def network(stat_map: StatMap, how: Select) -> UnitMask:
-    """Return the selected units: ``how`` applied to the sites of each kind on their own.
-
-    Raises
-    ------
-    ValueError
-        If ``how`` asks for more units than there are.
-    """
-    parts = [_select(stat_map, how, kind).selected for kind in stat_map.layout.kinds]
-    return UnitMask(stat_map.layout, np.logical_or.reduce(parts))
-
-
-def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
-    """Return every cell of an evaluation: the intact model, the selected units, the controls.
-
-    Each kind of site is ablated on its own, so that kinds can be compared. The doses are
-    ``ablate.percent`` of the units of a kind by t, or ``mask`` itself where that is not given.
-    A dose that rounds down to no unit is left out with a notice.
-    """
-    doses, notices = [], []
-    for kind in mask.layout.kinds:
-        size = int(mask.layout.of_kind(kind).sum())
-        for percent, top in _doses(stat_map, mask, ablate, kind):
-            if len(top):
-                masks: dict[str, Draw] = {"top": partial(_itself, top)}
-                masks |= _controls(stat_map, top, kind, ablate.controls, seed)
-                doses.append(_Dose(kind, percent, masks))
-            else:
-                notices.append(f"{percent:g} % of {size:,} {kind} units is no unit: not ablated")
-    cells: dict[Cell, Make] = {Cell(): lambda: None}
-    for name in dict.fromkeys(name for dose in doses for name in dose.masks):
-        for dose, mode in ((d, m) for d in doses if name in d.masks for m in ablate.mode):
-            cell = Cell(dose.kind, mode, dose.percent, name)
-            cells[cell] = partial(_ablation, mode, dose.masks[name], stat_map)
-    return Plan(Cells(cells), tuple(notices))
+OnScores = Callable[[list[Score]], None]
+"""Called with the new scores of each cell as soon as they are measured."""
 
 
 def evaluate(
@@ -101,89 +18,114 @@ def evaluate(
     tasks: Sequence[Task],
     cells: Mapping[Cell, Ablation | None],
     *,
-    known: Sequence[Score] = (),
     seed: int = 0,
-    done: Done = lambda _: None,
+    task_keys: Mapping[str, str] | None = None,
+    known: Sequence[Score] = (),
+    on_scores: OnScores = lambda _: None,
 ) -> list[Score]:
-    """Return the scores of every task in every cell; scores already ``known`` are not measured.
+    """Return the scores of every task in every cell, cell by cell.
 
-    ``done`` hears of each cell, so that a caller can save and show progress.
+    Parameters
+    ----------
+    adapter
+        The model.
+    tasks
+        What is measured.
+    cells
+        What is ablated, e.g. ``plan(...).cells``; None is the intact model.
+    seed
+        Of the bootstrap resamples.
+    task_keys
+        Task -> hash of what decides its numbers (model, items, options).
+    known
+        Scores that are already measured: where task, ``task_key`` and the key of the ablation are
+        those of a cell, they are returned in place of a new measurement.
+    on_scores
+        Called after each cell with its scores, so that a caller can save them.
 
     Raises
     ------
     TaskError
         If the model lacks an ability that a task needs.
     """
-    measured = {(row.task, row.cell) for row in known}
-    scores = list(known)
-    for task in tasks:
-        if any((task.name, cell) not in measured for cell in cells):
-            task.prepare(adapter)
+    session = _Session(adapter, tasks, seed, task_keys or {}, _by_measurement(known))
+    scores: list[Score] = []
     for cell in cells:
-        missing = [task for task in tasks if (task.name, cell) not in measured]
-        new = _measure(adapter, missing, cell, cells[cell], seed) if missing else []
-        scores += new
-        done(new)
+        rows = session.scores(cell, cells[cell])
+        scores += rows
+        on_scores(rows)
     return scores
 
 
-def _measure(
-    adapter: Adapter, tasks: Sequence[Task], cell: Cell, edit: Ablation | None, seed: int
-) -> list[Score]:
-    with adapter.ablated(edit) if edit else nullcontext():
-        found = [(task.name, m) for task in tasks for m in task.measure(adapter)]
-    return [score(name, measurement, cell, seed) for name, measurement in found]
+@dataclass
+class _Session:
+    """Measures cell after cell; a task is prepared before its first measurement."""
+
+    adapter: Adapter
+    tasks: Sequence[Task]
+    seed: int
+    task_keys: Mapping[str, str]
+    known: Mapping[tuple[str, str, str], Sequence[Score]]
+    prepared: set[str] = field(default_factory=set)
+
+    def scores(self, cell: Cell, ablation: Ablation | None) -> list[Score]:
+        key = INTACT if ablation is None else ablation.key
+        reused = {task.name: self._known(task, key) for task in self.tasks}
+        missing = [task for task in self.tasks if not reused[task.name]]
+        measured = self._measure(missing, ablation) if missing else {}
+        rows: list[Score] = []
+        for task in self.tasks:
+            keys = {"key": key, "task_key": self._task_key(task)}
+            rows += [renamed(row, cell) for row in reused[task.name]]
+            rows += [
+                score(task.name, measurement, cell, self.seed, **keys)
+                for measurement in measured.get(task.name, ())
+            ]
+        return rows
+
+    def _measure(
+        self, tasks: Sequence[Task], ablation: Ablation | None
+    ) -> dict[str, list[Measurement]]:
+        for task in tasks:
+            if task.name not in self.prepared:
+                task.prepare(self.adapter)
+                self.prepared.add(task.name)
+        with self.adapter.ablated(ablation) if ablation else nullcontext():
+            return {task.name: task.measure(self.adapter) for task in tasks}
+
+    def _known(self, task: Task, key: str) -> Sequence[Score]:
+        return self.known.get((task.name, self._task_key(task), key), ())
+
+    def _task_key(self, task: Task) -> str:
+        return self.task_keys.get(task.name, "")
 
 
-def _doses(
-    stat_map: StatMap, mask: UnitMask, ablate: Ablate, kind: str
-) -> Iterator[tuple[float, UnitMask]]:
-    """Yield (percent of the kind's units, mask)."""
-    among = mask.layout.of_kind(kind)
-    if ablate.percent is None:
-        chosen = mask.of_kind(kind)
-        yield round(100 * len(chosen) / int(among.sum()), 4), chosen
-    else:
-        for percent in ablate.percent:
-            yield percent, select.top_percent(stat_map, percent, among)
+def renamed(row: Score, cell: Cell) -> Score:
+    """Return a score as that of ``cell``: equal ablations may have several names.
+
+    Parameters
+    ----------
+    row
+        The score.
+    cell
+        The name that its ablation has in this evaluation.
+    """
+    return replace(
+        row,
+        sites=cell.sites,
+        mode=cell.mode,
+        percent=cell.percent,
+        mask=cell.mask,
+        control_of=cell.control_of,
+        mask_kind=cell.label.kind,
+        mask_index=cell.label.index,
+    )
 
 
-def _select(stat_map: StatMap, how: Select, kind: str) -> UnitMask:
-    among = stat_map.layout.of_kind(kind)
-    if how.k is not None:
-        return select.top_k(stat_map, how.k, among)
-    if how.fdr is not None:
-        return select.fdr(stat_map, how.fdr, among)
-    if how.percentile is not None:
-        share = how.percent
-        k = None if share is None else select.count_of(share, int(among.sum()))
-        return select.percentile_range(stat_map, *how.percentile, k, seed=how.seed, among=among)
-    chosen = select.bottom_percent if how.tail == "bottom" else select.top_percent
-    return chosen(stat_map, 1.0 if how.percent is None else how.percent, among)
-
-
-def _controls(
-    stat_map: StatMap, mask: UnitMask, kind: str, controls: Controls, seed: int
-) -> dict[str, Draw]:
-    among = stat_map.layout.of_kind(kind)
-    masks: dict[str, Draw] = {}
-    for i in range(controls.random):
-        masks[f"random-{i}"] = partial(select.random_like, mask, (seed, i))
-    for i in range(controls.random_global):
-        masks[f"random-global-{i}"] = partial(select.random_global, mask, (seed, i), among)
-    if controls.bottom:
-        masks["bottom"] = partial(select.bottom_k, stat_map, len(mask), among)
-    if controls.range is not None:
-        low, high = controls.range
-        masks[f"range-{low:g}-{high:g}"] = partial(
-            select.percentile_range, stat_map, low, high, len(mask), seed=seed, among=among
-        )
-    return masks
-
-
-def _itself(mask: UnitMask) -> UnitMask:
-    return mask
-
-
-def _ablation(mode: str, draw: Draw, stat_map: StatMap) -> Ablation:
-    return Ablation.of(mode, draw(), stat_map)
+def _by_measurement(known: Iterable[Score]) -> dict[tuple[str, str, str], list[Score]]:
+    """Return the known scores by task, task key and key of the ablation, each outcome once."""
+    groups: dict[tuple[str, str, str], dict[tuple[str, str], Score]] = {}
+    for row in known:
+        group = groups.setdefault((row.task, row.task_key, row.key), {})
+        group.setdefault((row.metric, row.condition), row)
+    return {measurement: list(group.values()) for measurement, group in groups.items()}

@@ -1,10 +1,16 @@
 """Contrast in, statistic per unit out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
+from deeploc.analysis.reading import (
+    ByCondition,
+    ConditionMoments,
+    ReadsActivations,
+    SignedMean,
+    read_into,
+)
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
@@ -12,10 +18,8 @@ from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import ContrastError
+from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus, load, split_half
-
-Progress = Callable[[int], None]
-"""Called with the number of stimuli just read."""
 
 
 def localize(
@@ -24,13 +28,28 @@ def localize(
     stimuli: Mapping[str, Sequence[Stimulus]] | None = None,
     *,
     seed: int = 0,
-    progress: Progress = lambda _: None,
+    readings: ReadsActivations | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> StatMap:
     """Return how strongly every unit prefers one side of ``contrast`` over the other.
 
-    ``stimuli`` maps each condition to its stimuli; by default the contrast's own are loaded and,
-    with ``split: half``, the half that localizes is taken, both with ``seed``. Activations are
-    streamed: memory does not grow with the number of stimuli.
+    Activations are streamed: memory does not grow with the number of stimuli.
+
+    Parameters
+    ----------
+    adapter
+        The model.
+    contrast
+        Its conditions, comparison and read-out.
+    stimuli
+        Condition -> its stimuli. By default the contrast's own are loaded and, with
+        ``split: half``, the half that localizes is taken, both with ``seed``.
+    seed
+        Of sampling and splitting the stimuli.
+    readings
+        Where activations are read from; default the adapter itself.
+    on_progress
+        Called with the number of stimuli of each batch.
 
     Raises
     ------
@@ -43,9 +62,25 @@ def localize(
         stimuli = load(contrast, seed=seed)
         if contrast.split == "half":
             stimuli, _ = split_half(stimuli, seed)
-    _check(contrast, stimuli)
+    check_counts(contrast, stimuli)
     layout = layout_of(adapter, contrast)
-    moments, baseline = _read(adapter, contrast, stimuli, layout, progress)
+    groups = ByCondition.of(list(contrast.conditions), stimuli)
+    by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
+    baseline = SignedMean(layout.n_units)
+    read_into(
+        [baseline, by_condition],
+        readings or adapter,
+        groups.stimuli,
+        layout,
+        Readout.of(contrast.read),
+        on_progress=on_progress,
+    )
+    return _stat_map(contrast, layout, by_condition.moments, baseline.mean)
+
+
+def _stat_map(
+    contrast: Contrast, layout: Layout, moments: dict[str, Moments], baseline: Vector
+) -> StatMap:
     t, df, d = compare(contrast, moments)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
@@ -57,6 +92,13 @@ def localize(
 def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
     """Return the sites of a model that the contrast reads, and the units it counts there.
 
+    Parameters
+    ----------
+    adapter
+        The model.
+    contrast
+        Its read-out: ``sites``, and pool ``none``, where every position of a unit counts.
+
     Raises
     ------
     AdapterError
@@ -66,7 +108,21 @@ def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
     return layout.per_position() if contrast.read.pool == "none" else layout
 
 
-def _check(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> None:
+def check_counts(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> None:
+    """Refuse a condition with fewer than two stimuli to localize with.
+
+    Parameters
+    ----------
+    contrast
+        Its conditions.
+    stimuli
+        Condition -> the stimuli that localize.
+
+    Raises
+    ------
+    ContrastError
+        Naming the condition.
+    """
     for condition in contrast.conditions:
         n = len(stimuli.get(condition, ()))
         if n < 2:
@@ -76,46 +132,23 @@ def _check(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> Non
             )
 
 
-def _read(
-    adapter: Adapter,
-    contrast: Contrast,
-    stimuli: Mapping[str, Sequence[Stimulus]],
-    layout: Layout,
-    progress: Progress,
-) -> tuple[dict[str, Moments], Vector]:
-    """Return the moments of the response per condition, and the mean signed activation."""
-    conditions = list(contrast.conditions)
-    flat = [stimulus for name in conditions for stimulus in stimuli[name]]
-    owner = np.repeat(np.arange(len(conditions)), [len(stimuli[name]) for name in conditions])
-    moments = {name: Moments(layout.n_units) for name in conditions}
-    total = np.zeros(layout.n_units)
-    for batch in adapter.activations(flat, layout, Readout.of(contrast.read)):
-        total += batch.values.sum(axis=0, dtype=np.float64)
-        for number in np.unique(owner[batch.indices]):
-            chosen = batch.values[owner[batch.indices] == number]
-            moments[conditions[number]].add(response_of(chosen, contrast))
-        progress(len(batch.indices))
-    # a unit with a non-finite activation has no mean; mean ablation then silences it
-    return moments, np.nan_to_num(total / len(flat), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def response_of(
-    values: Float[np.ndarray, "stimulus unit"], contrast: Contrast
-) -> Float[np.ndarray, "stimulus unit"]:
-    """Return activations as the contrast reads them: absolute or signed."""
-    return np.abs(values) if contrast.read.response == "abs" else values
-
-
 def compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
     """Return t, df and d of the contrast per unit from the moments of every condition.
 
-    Units are worked on a slice at a time to save memory.
+    Units are processed a slice at a time to save memory.
+
+    Parameters
+    ----------
+    contrast
+        Its comparison, and whether it is pooled or against each condition.
+    moments
+        Condition -> moments of the response, over ``(unit,)``.
     """
     n_units = len(next(iter(moments.values())).mean)
     t, df, d = np.empty(n_units), np.empty(n_units), np.empty(n_units)
-    for here in slices(n_units):
-        part = {name: m.part(here) for name, m in moments.items()}
-        t[here], df[here], d[here] = _compare_units(contrast, part)
+    for units in slices(n_units):
+        part = {name: m.part(units) for name, m in moments.items()}
+        t[units], df[units], d[units] = _compare_units(contrast, part)
     return t, df, d
 
 
@@ -143,11 +176,12 @@ def _comparisons(
     contrast: Contrast, moments: Mapping[str, Moments]
 ) -> list[tuple[list[Moments], list[float]]]:
     """Return the samples and weights of every comparison that the contrast consists of."""
-    said = contrast.comparison
-    if said.weights is not None:
-        return [([moments[name] for name in said.weights], list(said.weights.values()))]
-    positive = stats.pooled([moments[name] for name in said.positive])
-    negative = [moments[name] for name in said.negative]
+    comparison = contrast.comparison
+    if comparison.weights is not None:
+        weights = comparison.weights
+        return [([moments[name] for name in weights], list(weights.values()))]
+    positive = stats.pooled([moments[name] for name in comparison.positive])
+    negative = [moments[name] for name in comparison.negative]
     others = negative if contrast.against == "each" else [stats.pooled(negative)]
     return [([positive, other], [1.0, -1.0]) for other in others]
 
@@ -156,6 +190,6 @@ def _adjusted(p: Vector, layout: Layout) -> Vector:
     """Return q, adjusted within each kind of site: kinds are selected separately."""
     q = np.empty_like(p)
     for kind in layout.kinds:
-        here = layout.of_kind(kind)
-        q[here] = stats.benjamini_hochberg(p[here])
+        units = layout.of_kind(kind)
+        q[units] = stats.benjamini_hochberg(p[units])
     return q

@@ -1,4 +1,4 @@
-"""The response profile of a run: selected units, random ones and all, condition by condition."""
+"""The response profile: selected units, random ones and all, condition by condition."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,28 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from deeploc.analysis.localization import Progress, compare, layout_of, response_of
+from deeploc.analysis.localization import compare, layout_of
+from deeploc.analysis.reading import (
+    ByCondition,
+    ConditionMoments,
+    ReadsActivations,
+    Rows,
+    Values,
+    read_into,
+)
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.controls import Seed, random_like
 from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response
-from deeploc.core.selection import Seed, random_like
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, Selection, StatMap, UnitMask
+from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
 
 Stimuli = Mapping[str, Sequence[Stimulus]]
-Places = Int[np.ndarray, " _"]
+Indices = Int[np.ndarray, " _"]
 Means = Float64[np.ndarray, "stimulus kind group scale"]
 """Means over the units of each group at each kind of site: of the response (0), of z (1)."""
 
@@ -32,21 +41,42 @@ def profile(
     *,
     counts: Mapping[str, int],
     seed: int = 0,
-    progress: Progress = lambda _: None,
+    readings: ReadsActivations | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Profile:
     """Return how the selected units of each kind of site respond to every condition.
 
-    For each of ``stimuli`` (those that did not localize, where the contrast is split) the
-    response is averaged over the selected units of a kind, over as many matched random units
-    (the mask of the control ``random-0`` with the same ``seed``) and over all units of the kind.
-    A condition's value is the mean of these over its stimuli, its interval that of Student's t.
+    For each of ``stimuli`` the response is averaged over the selected units of a kind, over as
+    many matched random units (the mask of the control ``random-0`` with the same ``seed``) and
+    over all units of the kind. A condition's value is the mean of these over its stimuli, its
+    interval that of Student's t.
 
     Units differ in scale by orders of magnitude, so that a plain mean is that of the largest.
     ``z`` therefore counts each unit in its own standard deviations over all localizing stimuli
-    (see `standard`; ``counts`` are their numbers per condition), and the contrast is tested on z.
-    Units that did not vary while localizing have no z and are left out of its mean.
+    (see `unit_scale`), and the contrast is tested on z. Units that did not vary while localizing
+    have no z and are left out of its mean. Batches are reduced to means as they are read.
 
-    Batches are reduced as they come: no matrix of stimuli by units is kept.
+    Parameters
+    ----------
+    adapter
+        The model.
+    contrast
+        Its conditions, comparison and read-out.
+    stat_map
+        The statistics of the units.
+    mask
+        The selected units.
+    stimuli
+        Condition -> the stimuli whose responses are measured; those that did not localize, where
+        the contrast is split.
+    counts
+        Condition -> how many stimuli localized.
+    seed
+        Of the random units.
+    readings
+        Where activations are read from; default the adapter itself.
+    on_progress
+        Called with the number of stimuli of each batch.
 
     Raises
     ------
@@ -55,91 +85,117 @@ def profile(
     """
     layout = layout_of(adapter, contrast)
     control = _random(mask, (seed, 0))
-    groups = _Groups.of(layout, mask.selected, control, standard(stat_map, counts))
-    conditions = list(contrast.conditions)
-    flat = [stimulus for name in conditions for stimulus in stimuli[name]]
-    owner = np.repeat(np.arange(len(conditions)), [len(stimuli[name]) for name in conditions])
-    moments = {name: Moments(groups.sizes.size) for name in conditions}
-    for batch in adapter.activations(flat, layout, Readout.of(contrast.read)):
-        means = groups.means(response_of(batch.values, contrast)).reshape(len(batch.indices), -1)
-        for number in np.unique(owner[batch.indices]):
-            moments[conditions[number]].add(means[owner[batch.indices] == number])
-        progress(len(batch.indices))
+    unit_groups = _UnitGroups.of(layout, mask.selected, control, unit_scale(stat_map, counts))
+    by_condition = ByCondition.of(list(contrast.conditions), stimuli)
+    absolute = contrast.read.response == "abs"
+    reduced = _GroupMeans(
+        unit_groups, ConditionMoments(by_condition, unit_groups.sizes.size), absolute
+    )
+    read_into(
+        [reduced],
+        readings or adapter,
+        by_condition.stimuli,
+        layout,
+        Readout.of(contrast.read),
+        on_progress=on_progress,
+    )
+    moments = reduced.by_condition.moments
     responses = _responses(layout.kinds, moments)
     return Profile(contrast.split == "half", responses, _tests(contrast, layout.kinds, moments))
 
 
-def standard(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Vector]:
+def unit_scale(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Vector]:
     """Return mean and standard deviation (ddof=1) of every unit over all localizing stimuli.
 
     With ``n_c``, ``m_c`` and ``s_c`` of condition c and ``N = sum(n_c)``: ``m = sum(n_c m_c) / N``
     and ``s^2 = (sum((n_c - 1) s_c^2) + sum(n_c (m_c - m)^2)) / (N - 1)``, the within and between
     parts of the sum of squares; equal to ``numpy.std(all of them, ddof=1)``.
+
+    Parameters
+    ----------
+    stat_map
+        Means and standard deviations per condition.
+    counts
+        Condition -> how many stimuli localized.
     """
     mean, sd = np.empty(stat_map.layout.n_units), np.empty(stat_map.layout.n_units)
-    for here in slices(stat_map.layout.n_units):
+    for units in slices(stat_map.layout.n_units):
         parts = [
-            Moments.of(counts[name], stat_map.means[name][here], stat_map.sds[name][here])
+            Moments.of(counts[name], stat_map.means[name][units], stat_map.sds[name][units])
             for name in stat_map.means
         ]
         with np.errstate(invalid="ignore", over="ignore"):  # a unit that was not finite is nan
             whole = stats.pooled(parts)
-            mean[here], sd[here] = whole.mean, whole.sd
+            mean[units], sd[units] = whole.mean, whole.sd
     return mean, sd
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Neighbouring units of one kind, their scale, and which of them each group holds."""
+class _GroupMeans:
+    """Moments over stimuli of the means over groups of units (an accumulator)."""
 
-    kind: int
-    units: slice
-    members: tuple[Places | slice, ...]
-    mean: Vector
-    inverse: Vector
-    unscaled: Places
+    unit_groups: "_UnitGroups"
+    by_condition: ConditionMoments
+    absolute: bool
+
+    def add(self, rows: Rows, values: Values) -> None:
+        """Take a batch."""
+        response = np.abs(values) if self.absolute else values
+        self.by_condition.add(rows, self.unit_groups.means(response).reshape(len(rows), -1))
 
 
 @dataclass(frozen=True)
-class _Groups:
+class _Part:
+    """Adjacent units of one kind, their scale, and which of them each group holds."""
+
+    kind: int
+    units: slice
+    members: tuple[Indices | slice, ...]
+    mean: Vector
+    inverse: Vector
+    unscaled: Indices
+
+
+@dataclass(frozen=True)
+class _UnitGroups:
     """The units whose mean is taken, and ``sizes``: how many each mean is over."""
 
-    pieces: Sequence[_Piece]
+    parts: Sequence[_Part]
     sizes: Float64[np.ndarray, "kind group scale"]
 
     @classmethod
     def of(
         cls, layout: Layout, selected: Selection, control: Selection, scale: tuple[Vector, Vector]
-    ) -> "_Groups":
+    ) -> "_UnitGroups":
         """Return the groups of every kind; units without a finite, positive sd have no z."""
         mean, sd = scale
-        pieces = []
+        parts = []
         sizes = np.zeros((len(layout.kinds), len(UNITS), 2))
-        for kind, here in _runs(layout):
-            scaled = np.isfinite(mean[here]) & np.isfinite(sd[here]) & (sd[here] > 0)
-            inverse = np.divide(1.0, sd[here], out=np.zeros_like(sd[here]), where=scaled)
-            members = (np.flatnonzero(selected[here]), np.flatnonzero(control[here]), slice(None))
-            pieces.append(_Piece(kind, here, members, mean[here], inverse, np.flatnonzero(~scaled)))
+        for kind, units in _contiguous(layout):
+            scaled = np.isfinite(mean[units]) & np.isfinite(sd[units]) & (sd[units] > 0)
+            inverse = np.divide(1.0, sd[units], out=np.zeros_like(sd[units]), where=scaled)
+            members = (np.flatnonzero(selected[units]), np.flatnonzero(control[units]), slice(None))
+            parts.append(_Part(kind, units, members, mean[units], inverse, np.flatnonzero(~scaled)))
             sizes[kind] += [[scaled[m].size, np.count_nonzero(scaled[m])] for m in members]
-        return cls(pieces, sizes)
+        return cls(parts, sizes)
 
     def means(self, responses: Float[np.ndarray, "stimulus unit"]) -> Means:
         """Return the means over each group, nan where one is not finite or over no unit."""
         sums = np.zeros((len(responses), *self.sizes.shape))
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            for piece in self.pieces:
-                values = responses[:, piece.units].astype(np.float64)
+            for part in self.parts:
+                values = responses[:, part.units].astype(np.float64)
                 for scale in (0, 1):
-                    for group, members in enumerate(piece.members):
-                        sums[:, piece.kind, group, scale] += values[:, members].sum(axis=1)
-                    values = (values - piece.mean) * piece.inverse
-                    values[:, piece.unscaled] = 0.0
+                    for group, members in enumerate(part.members):
+                        sums[:, part.kind, group, scale] += values[:, members].sum(axis=1)
+                    values = (values - part.mean) * part.inverse
+                    values[:, part.unscaled] = 0.0
             means: Means = sums / self.sizes
         means[~np.isfinite(means)] = np.nan
         return means
 
 
-def _runs(layout: Layout) -> Iterator[tuple[int, slice]]:
+def _contiguous(layout: Layout) -> Iterator[tuple[int, slice]]:
     """Yield (number of the kind, units) so that all units are covered, at most a slice at once."""
     for site in layout.sites:
         start = layout.slices[site.name].start
@@ -172,8 +228,8 @@ def _tests(
 ) -> list[Preference]:
     """Return the contrast tested on the mean z of every group, as the units were localized."""
     t, df, d = compare(contrast, moments)
-    found = np.stack([t, df, stats.two_sided_p(t, df), d], axis=-1)
-    of_z = found.reshape(len(kinds), len(UNITS), 2, 4)[:, :, 1]
+    tests = np.stack([t, df, stats.two_sided_p(t, df), d], axis=-1)
+    of_z = tests.reshape(len(kinds), len(UNITS), 2, 4)[:, :, 1]
     return [
         Preference(kind, units, *of_z[k, u].tolist())
         for k, kind in enumerate(kinds)

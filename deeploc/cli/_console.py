@@ -12,8 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from deeploc.analysis.demonstration import Guess
+    from deeploc.core.effects import Effect
     from deeploc.core.responses import Response, Units
-    from deeploc.core.results import Effect
     from deeploc.runs.folder import RunFolder
 
 _SHOWN: "tuple[Units, Units]" = ("selected", "random")

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from deeploc.contrast.model import Contrast
     from deeploc.core.adapter import ModelOptions
-    from deeploc.runs.manifest import Setup
+    from deeploc.runs.setup import Setup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -88,6 +88,9 @@ experiment = _stack(
     ),
     strict,
     click.option(
+        "--overwrite", is_flag=True, help="Replace a run with other inputs in the run folder."
+    ),
+    click.option(
         "--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."
     ),
     click.option(
@@ -161,17 +164,16 @@ def resolve(
     contrast: str, address: str, output: Path | None, options: Mapping[str, Any]
 ) -> tuple["Contrast", "Setup", Path]:
     """Return the contrast with its changes, the setup, and the run folder of a command."""
-    import re
     import shlex
     import sys
 
     from deeploc.contrast.model import load
-    from deeploc.runs.manifest import Setup
+    from deeploc.runs.setup import Setup, default_folder
 
-    changes = ("overrides", "sites", "percent", "mode", "controls", "tasks")
-    described = load(contrast, overrides_of(**{k: options[k] for k in changes if k in options}))
+    names = ("overrides", "sites", "percent", "mode", "controls", "tasks")
+    changes = overrides_of(**{name: options[name] for name in names if name in options})
+    loaded = load(contrast, changes)
     command = shlex.join(["deeploc", *sys.argv[1:]])
-    drawing = (options["limit"], options["stimuli"], command, options["strict"])
-    setup = Setup(address, hardware_of(options), *drawing)
-    model = re.split("[:/]", address.rstrip("/"))[-1]
-    return described, setup, output or Path("runs") / f"{described.name}-{model}"
+    sampling = (options["limit"], options["stimuli"], command, options["strict"])
+    setup = Setup(address, hardware_of(options), *sampling)
+    return loaded, setup, output or default_folder(loaded.name, setup, changes)

@@ -10,7 +10,7 @@ from deeploc.cli import _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.demonstration import Dose
-    from deeploc.experiment import Run
+    from deeploc.runs.run import Run
 
 
 @click.command("ablate")

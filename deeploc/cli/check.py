@@ -40,15 +40,15 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     from deeploc.analysis.tasks import make_tasks
     from deeploc.cli._console import Console
     from deeploc.contrast.model import load
-    from deeploc.experiment import stimuli_of
+    from deeploc.experiment import sampled_stimuli
     from deeploc.plugins import load_model
-    from deeploc.runs.manifest import Setup
+    from deeploc.runs.setup import Setup
 
     described = load(contrast)
     hardware = _options.hardware_of({}, seed=options["seed"])
     setup = Setup("", hardware, options["limit"], options["stimuli"], strict=options["strict"])
     watch = Console()
-    drawn = stimuli_of(described, setup, watch)
+    drawn = sampled_stimuli(described, setup, watch)
     tasks = make_tasks(
         described, drawn.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
     )

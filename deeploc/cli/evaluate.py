@@ -20,13 +20,10 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
 
     Adds to the scores that are there; without options, what the contrast says.
     """
-    from dataclasses import replace
-
     from deeploc.cli._console import Console, print_effects
     from deeploc.experiment import evaluate_run, open_run
 
-    opened = open_run(run, _options.hardware_of(options))
+    opened = open_run(run, _options.hardware_of(options), Console(quiet))
     changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
-    contrast = opened.contrast.changed(_options.overrides_of(**changes))
-    evaluate_run(replace(opened, contrast=contrast), Console(quiet))
+    evaluate_run(opened, opened.contrast.changed(_options.overrides_of(**changes)))
     print_effects(opened.folder, as_json, verbose=verbose)

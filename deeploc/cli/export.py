@@ -17,10 +17,10 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="RUN/mask.npy by default.")
 def command(run: Path, kind: str, output: Path | None) -> None:
     """Write a mask in a format that other tools read."""
-    from deeploc.runs import files as artefacts
+    from deeploc.runs.files import export_llm_localization
     from deeploc.runs.folder import RunFolder
 
     del kind  # the one choice there is
     target = output or run / "mask.npy"
-    artefacts.export_llm_localization(artefacts.load_mask(RunFolder(run).mask), target)
+    export_llm_localization(RunFolder(run).read_mask(), target)
     click.echo(str(target))

@@ -27,15 +27,9 @@ def command(
     """
     from deeploc.cli._console import Console
     from deeploc.experiment import localize_run
-    from deeploc.runs.files import import_llm_localization
 
-    described, setup, folder = _options.resolve(contrast, model, output, options)
-    described = described.changed(["read.sites=block", "ablate.percent=null"])
-    run = localize_run(
-        described,
-        setup,
-        folder,
-        Console(quiet),
-        given=lambda stat_map: import_llm_localization(file, stat_map.layout),
-    )
+    loaded, setup, folder = _options.resolve(contrast, model, output, options)
+    loaded = loaded.changed(["read.sites=block", "ablate.percent=null"])
+    overwrite = options["overwrite"]
+    run = localize_run(loaded, setup, folder, Console(quiet), imported=file, overwrite=overwrite)
     click.echo(f"imported {len(run.mask):,} units: {folder}")

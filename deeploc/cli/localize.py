@@ -24,10 +24,13 @@ def command(
     from deeploc.report.text import number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
-    run = localize_run(described, setup, folder, Console(quiet))
+    overwrite = options["overwrite"]
+    run = localize_run(described, setup, folder, Console(quiet), overwrite=overwrite)
     if as_json:
         found = profile_json(run.folder)
-        print_json({"run": str(folder), **run.manifest["localize"], "profile": found})
+        manifest = run.folder.read_plain_manifest()
+        selected = {"selected": manifest["select"]["selected"]}
+        print_json({"run": str(folder), **manifest["localize"], **selected, "profile": found})
         return
     rows = []
     for site in run.stat_map.layout.sites:

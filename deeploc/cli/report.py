@@ -9,10 +9,6 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
     """Write RUN/report.html anew from the files of a run."""
-    from deeploc import atomic
-    from deeploc.report import html as report
-    from deeploc.runs.folder import RunFolder
+    from deeploc.experiment import report_run
 
-    folder = RunFolder(run)
-    atomic.write(folder.report, report.render(run))
-    click.echo(str(folder.report))
+    click.echo(str(report_run(run)))

@@ -29,11 +29,13 @@ def command(
     """Localize, ablate, evaluate and report a contrast in a model.
 
     CONTRAST is a shipped name (`deeploc contrasts`) or a path ending in .yaml. Without -o the run
-    goes to runs/CONTRAST-MODEL. A run that was interrupted goes on where it was.
+    goes to runs/CONTRAST-MODEL, with what else decides its numbers in the name. A run that was
+    interrupted goes on where it was; a folder with another run is refused.
     """
     from deeploc.cli._console import Console, print_effects
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
-    run = run_all(described, setup, folder, Console(quiet))
+    overwrite = options["overwrite"]
+    run = run_all(described, setup, folder, Console(quiet), overwrite=overwrite)
     print_effects(run.folder, as_json, verbose=verbose, profile=True)

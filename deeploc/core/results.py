@@ -1,24 +1,23 @@
-"""Measurements, scores and effects: what a task returns and what is concluded from it."""
+"""Measurements and scores: what a task returns, and the rows of scores.csv."""
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from deeploc.core.stats import empirical_p
+from deeploc.core.controls import MaskLabel
 
 Better = Literal["higher", "lower"]
 
 INTACT = "none"
-"""The ``mask`` and ``mode`` of a score that was measured on the intact model."""
+"""What the columns of scores.csv say of the intact model."""
 
 N_BOOTSTRAP = 1000
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,59 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What was ablated when a score was measured; the intact model is ``Cell()``."""
+    """One ablation of an evaluation, by name; the intact model is ``Cell()``.
+
+    Parameters
+    ----------
+    sites
+        The kind of site whose units are ablated.
+    mode
+        ``zero``, ``mean`` or ``scale:G``.
+    percent
+        How many per cent of the units of that kind are ablated.
+    mask
+        ``selected`` (the contrast's own selection), ``top`` (a dose from the top of the ranking),
+        or the name of a control, e.g. ``random-3``.
+    control_of
+        For a control ``selected`` or ``top``, the mask that it is a control of; else empty.
+    """
 
     sites: str = INTACT
     mode: str = INTACT
     percent: float = 0.0
     mask: str = INTACT
+    control_of: str = ""
+
+    @property
+    def label(self) -> MaskLabel:
+        """The mask as kind and index."""
+        return MaskLabel.parse(self.mask)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One row of scores.csv; ``ci_low`` and ``ci_high`` bound the 95 % bootstrap interval."""
+    """One row of scores.csv.
+
+    Parameters
+    ----------
+    task, metric, condition
+        What was measured.
+    mode, percent, mask, sites
+        What was ablated, see `Cell`.
+    value
+        The metric, over ``n`` items.
+    ci_low, ci_high
+        The ends of its 95 % bootstrap interval over items.
+    key
+        Hash of the units, offsets, mode and sites that were ablated (`Ablation.key`); ``none``
+        for the intact model.
+    task_key
+        Hash of the model, the items and the options of the task.
+    control_of
+        For a control the mask that it is a control of; else empty.
+    mask_kind, mask_index
+        The kind of the mask and its number; empty where there is one of the kind.
+    """
 
     task: str
     metric: str
@@ -62,26 +103,63 @@ class Score:
     ci_low: float
     ci_high: float
     sites: str = INTACT
+    key: str = INTACT
+    task_key: str = ""
+    control_of: str = ""
+    mask_kind: str = INTACT
+    mask_index: int | None = None
 
-    @property
-    def cell(self) -> Cell:
-        """Which ablation this score belongs to."""
-        return Cell(self.sites, self.mode, self.percent, self.mask)
 
-
-def score(task: str, measurement: Measurement, cell: Cell, seed: int = 0) -> Score:
+def score(
+    task: str,
+    measurement: Measurement,
+    cell: Cell,
+    seed: int = 0,
+    *,
+    key: str = INTACT,
+    task_key: str = "",
+) -> Score:
     """Return the value of a measurement with its bootstrap interval over items.
 
     Source: percentile bootstrap, Efron & Tibshirani (1993), ch. 13; 1,000 resamples of the
     items, the same ones for every score of equal n so that intervals are comparable.
+
+    Parameters
+    ----------
+    task
+        The name of the task.
+    measurement
+        What it returned.
+    cell
+        What was ablated, by name.
+    seed
+        Of the resamples.
+    key, task_key
+        What was ablated and what was measured, as hashes.
     """
     m = measurement
-    drawn = _resamples(len(m.amount), seed)
+    sampled = _resamples(len(m.amount), seed)
     value = _value(m, np.ones((1, len(m.amount)), dtype=np.int64)).item()
     # an observed resample, not one interpolated: between inf and a number there is nothing
-    low, high = np.percentile(_value(m, drawn), [2.5, 97.5], method="nearest").tolist()
-    place = (task, m.metric, m.condition, cell.mode, cell.percent, cell.mask)
-    return Score(*place, value, len(m.amount), low, high, cell.sites)
+    low, high = np.percentile(_value(m, sampled), [2.5, 97.5], method="nearest").tolist()
+    return Score(
+        task,
+        m.metric,
+        m.condition,
+        cell.mode,
+        cell.percent,
+        cell.mask,
+        value,
+        len(m.amount),
+        low,
+        high,
+        cell.sites,
+        key,
+        task_key,
+        cell.control_of,
+        cell.label.kind,
+        cell.label.index,
+    )
 
 
 def _value(
@@ -102,100 +180,15 @@ def _resamples(n: int, seed: int) -> Int[np.ndarray, "resample item"]:
     return rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What ablating the selected units did to one metric, against its controls.
-
-    ``controls`` are the values under the matched random masks, ``others`` those under further
-    masks (``bottom``, ``range``, ``random-global-0``, ...) by name.
-    """
-
-    task: str
-    metric: str
-    condition: str
-    sites: str
-    mode: str
-    percent: float
-    better: Better
-    intact: float
-    ablated: float
-    controls: tuple[float, ...]
-    others: tuple[tuple[str, float], ...] = ()
-
-    def damage(self, value: float) -> float:
-        """Return how much worse ``value`` is than the intact one, in units of the metric.
-
-        A value that is no number is infinitely worse; one that stayed infinite is not worse.
-        """
-        if np.isnan(value):
-            return np.inf
-        if value == self.intact:
-            return 0.0
-        return value - self.intact if self.better == "lower" else self.intact - value
-
-    @property
-    def p(self) -> float:
-        """Empirical p: the share of controls (and the ablation itself) at least as damaging."""
-        return empirical_p(self.damage(self.ablated), [self.damage(c) for c in self.controls])
-
-    @property
-    def verdict(self) -> str:
-        """One phrase: ``specific``, ``as random``, ``unharmed`` or ``too few controls``.
-
-        ``specific`` is damage that fewer than 5 % of matched random controls reach.
-        """
-        if self.damage(self.ablated) <= 0:
-            return "unharmed"
-        if 1 / (1 + len(self.controls)) > ALPHA:
-            return "too few controls"
-        return "specific" if self.p <= ALPHA else "as random"
-
-
-def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]]) -> list[Effect]:
-    """Return one effect per task, metric, condition and ablation, in the order of the scores.
-
-    ``better`` says for each task and metric which direction is good.
-    """
-    groups: dict[tuple[str, str, str], list[Score]] = {}
-    for row in scores:
-        groups.setdefault((row.task, row.metric, row.condition), []).append(row)
-    return [
-        effect
-        for (task, metric, _), rows in groups.items()
-        for effect in _effects_of(rows, better[task][metric])
-    ]
-
-
-def _effects_of(rows: Sequence[Score], better: Better) -> list[Effect]:
-    intact = next((row.value for row in rows if row.mask == INTACT), None)
-    ablations: dict[tuple[str, str, float], dict[str, float]] = {}
-    for row in rows:
-        if row.mask != INTACT:
-            ablations.setdefault((row.sites, row.mode, row.percent), {})[row.mask] = row.value
-    if intact is None:
-        return []
-    place = (rows[0].task, rows[0].metric, rows[0].condition)
-    return [
-        Effect(*place, *at, better, intact, values["top"], *_split_controls(values))
-        for at, values in ablations.items()
-        if "top" in values
-    ]
-
-
-def _split_controls(
-    values: Mapping[str, float],
-) -> tuple[tuple[float, ...], tuple[tuple[str, float], ...]]:
-    matched = tuple(v for name, v in values.items() if _is_matched(name))
-    others = {n: v for n, v in values.items() if n != "top" and not _is_matched(n)}
-    return matched, tuple(others.items())
-
-
-def _is_matched(mask: str) -> bool:
-    prefix, _, number = mask.rpartition("-")
-    return prefix == "random" and number.isdecimal()
-
-
 _COLUMNS = [field.name for field in fields(Score)]
+_PARSERS: Mapping[str, Any] = {
+    "percent": float,
+    "value": float,
+    "n": int,
+    "ci_low": float,
+    "ci_high": float,
+    "mask_index": lambda text: int(text) if text else None,
+}
 
 
 def to_csv(scores: Iterable[Score]) -> str:
@@ -208,9 +201,20 @@ def to_csv(scores: Iterable[Score]) -> str:
 
 
 def from_csv(text: str) -> list[Score]:
-    """Return the scores that ``to_csv`` wrote."""
-    numbers = {"percent": float, "value": float, "n": int, "ci_low": float, "ci_high": float}
-    return [
-        Score(**{key: numbers.get(key, str)(value) for key, value in row.items()})
-        for row in csv.DictReader(io.StringIO(text))
-    ]
+    """Return the scores that ``to_csv`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such table.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        if reader.fieldnames != _COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+        return [
+            Score(**{key: _PARSERS.get(key, str)(value) for key, value in row.items()})
+            for row in reader
+        ]
+    except (TypeError, KeyError, csv.Error) as error:
+        raise ValueError(f"a row is no score: {error}") from None

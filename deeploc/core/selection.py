@@ -1,18 +1,63 @@
-"""Turn a statistic per unit into a mask of units, and a mask into its controls.
+"""Select units by a score per unit.
 
-Every function takes ``among``: the units that may be selected (default all). A unit whose t is
-nan (a non-finite activation) is never selected.
+Every function takes a *ranking*: anything with a ``layout`` and one score per unit (a StatMap,
+whose scores are t, or `UnitScores`), and ``among``: the units that may be selected (default: all).
+A unit whose score is nan (a non-finite activation) is never selected.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
-from deeploc.core.units import Layout, Selection, StatMap, UnitMask
+from deeploc.core.units import Layout, Selection, StatMap, UnitMask, Vector
+from deeploc.errors import MaskError
 
 Indices = Int[np.ndarray, " selected"]
-Seed = int | Sequence[int]
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """One score per unit of a layout; the largest are selected first."""
+
+    @property
+    def layout(self) -> Layout:
+        """The sites whose units are ranked."""
+        ...
+
+    @property
+    def scores(self) -> Vector:
+        """The score of every unit, ``(unit,)``; nan where a unit cannot be selected."""
+        ...
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """A ranking by any score.
+
+    Parameters
+    ----------
+    layout
+        The sites whose units are ranked.
+    scores
+        ``(unit,)``; nan where a unit cannot be selected.
+
+    Raises
+    ------
+    MaskError
+        If there is not one score per unit.
+    """
+
+    layout: Layout
+    scores: Vector
+
+    def __post_init__(self) -> None:
+        if self.scores.shape != (self.layout.n_units,):
+            raise MaskError(
+                f"there are {self.scores.size} scores but the layout has "
+                f"{self.layout.n_units} units"
+            )
 
 
 def count_of(percent: float, n_units: int) -> int:
@@ -20,6 +65,13 @@ def count_of(percent: float, n_units: int) -> int:
 
     Source: ``localize.py`` of BKHMSI/llm-localization (ff6d4f9) computes
     ``int(percent / 100 * units)``; the same float expression keeps the same rounding.
+
+    Parameters
+    ----------
+    percent
+        0-100.
+    n_units
+        The number that the percentage is of.
 
     Raises
     ------
@@ -31,30 +83,109 @@ def count_of(percent: float, n_units: int) -> int:
     return int((percent / 100) * n_units)
 
 
-def top_k(stat_map: StatMap, k: int, among: Selection | None = None) -> UnitMask:
-    """Select exactly the ``k`` units with the largest t; ties go to the lower index."""
-    return _mask(stat_map.layout, _ranked(stat_map, among, sign=-1)[: _valid_k(k, stat_map, among)])
+def n_selectable(ranking: Ranking, among: Selection | None = None) -> int:
+    """Return how many units have a score, and so can be selected.
+
+    Parameters
+    ----------
+    ranking
+        One score per unit.
+    among
+        Boolean ``(unit,)``: the units that count; default all.
+    """
+    return int(_allowed(ranking, among).sum())
 
 
-def bottom_k(stat_map: StatMap, k: int, among: Selection | None = None) -> UnitMask:
-    """Select exactly the ``k`` units with the smallest t: those that prefer the other side."""
-    return _mask(stat_map.layout, _ranked(stat_map, among, sign=1)[: _valid_k(k, stat_map, among)])
+def top_k(ranking: Ranking, k: int, among: Selection | None = None) -> UnitMask:
+    """Select exactly the ``k`` units with the largest score; ties go to the lower index.
+
+    Parameters
+    ----------
+    ranking
+        One score per unit, e.g. a StatMap (t).
+    k
+        How many units, from 0 to the number of units with a score.
+    among
+        Boolean ``(unit,)``: the units that may be selected; default all.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many units with a score.
+    """
+    return _mask(ranking.layout, _ranked(ranking, among, sign=-1)[: _valid_k(k, ranking, among)])
 
 
-def top_percent(stat_map: StatMap, percent: float, among: Selection | None = None) -> UnitMask:
-    """Select the top ``percent`` (0-100) of all units by t, rounded down."""
-    return top_k(stat_map, count_of(percent, _n(stat_map, among)), among)
+def bottom_k(ranking: Ranking, k: int, among: Selection | None = None) -> UnitMask:
+    """Select exactly the ``k`` units with the smallest score: those that prefer the other side.
+
+    Parameters
+    ----------
+    ranking, k, among
+        As for `top_k`.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many units with a score.
+    """
+    return _mask(ranking.layout, _ranked(ranking, among, sign=1)[: _valid_k(k, ranking, among)])
 
 
-def bottom_percent(stat_map: StatMap, percent: float, among: Selection | None = None) -> UnitMask:
-    """Select the ``percent`` (0-100) of all units with the smallest t, rounded down."""
-    return bottom_k(stat_map, count_of(percent, _n(stat_map, among)), among)
+def top_percent(ranking: Ranking, percent: float, among: Selection | None = None) -> UnitMask:
+    """Select the ``percent`` of all units with the largest score, rounded down.
+
+    Units without a score count in the percentage and are never selected: of 100 % all the others.
+
+    Parameters
+    ----------
+    ranking, among
+        As for `top_k`.
+    percent
+        0-100, of the units in ``among``.
+
+    Raises
+    ------
+    ValueError
+        If ``percent`` is outside 0-100.
+    """
+    return top_k(ranking, _share(ranking, percent, among), among)
+
+
+def bottom_percent(ranking: Ranking, percent: float, among: Selection | None = None) -> UnitMask:
+    """Select the ``percent`` of all units with the smallest score, rounded down.
+
+    Parameters
+    ----------
+    ranking, percent, among
+        As for `top_percent`.
+
+    Raises
+    ------
+    ValueError
+        If ``percent`` is outside 0-100.
+    """
+    return bottom_k(ranking, _share(ranking, percent, among), among)
 
 
 def fdr(stat_map: StatMap, alpha: float = 0.05, among: Selection | None = None) -> UnitMask:
-    """Select the units with t > 0 whose Benjamini-Hochberg q is at most ``alpha`` (0-1).
+    """Select the units with t > 0 whose Benjamini-Hochberg q is at most ``alpha``.
 
     ``StatMap.q`` is adjusted over the sites of one kind, whichever they are.
+
+    Parameters
+    ----------
+    stat_map
+        The statistics.
+    alpha
+        The false discovery rate, strictly between 0 and 1.
+    among
+        Boolean ``(unit,)``: the units that may be selected; default all.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is not between 0 and 1.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
@@ -63,8 +194,35 @@ def fdr(stat_map: StatMap, alpha: float = 0.05, among: Selection | None = None) 
     return UnitMask(stat_map.layout, hits if among is None else hits & among)
 
 
+def between_percentiles(
+    ranking: Ranking, low: float, high: float, among: Selection | None = None
+) -> Selection:
+    """Return which units have a score between two percentiles of the scores, both included.
+
+    Parameters
+    ----------
+    ranking, among
+        As for `top_k`.
+    low, high
+        Percentiles, 0 <= low <= high <= 100.
+
+    Raises
+    ------
+    ValueError
+        If these are no percentiles in rising order.
+    """
+    if not 0 <= low <= high <= 100:
+        raise ValueError(f"percentiles must satisfy 0 <= low <= high <= 100, got {low}, {high}")
+    allowed = _allowed(ranking, among)
+    if not allowed.any():
+        return allowed
+    bounds = np.percentile(ranking.scores[allowed], [low, high])
+    inside: Selection = allowed & (ranking.scores >= bounds[0]) & (ranking.scores <= bounds[1])
+    return inside
+
+
 def percentile_range(
-    stat_map: StatMap,
+    ranking: Ranking,
     low: float,
     high: float,
     k: int | None = None,
@@ -72,47 +230,34 @@ def percentile_range(
     seed: int = 42,
     among: Selection | None = None,
 ) -> UnitMask:
-    """Select units whose t lies between two percentiles (0-100, inclusive); all, or ``k`` drawn.
+    """Select units whose score lies between two percentiles, both included: all, or ``k`` sampled.
 
-    The draw uses NumPy's legacy generator, whose stream is frozen, so that ``seed=42`` gives the
-    very units that ``localize.py`` of BKHMSI/llm-localization draws with ``--localize-range``.
+    The sample uses NumPy's legacy generator, whose stream is frozen, so that ``seed=42`` gives the
+    very units that ``localize.py`` of BKHMSI/llm-localization samples with ``--localize-range``.
+
+    Parameters
+    ----------
+    ranking, among
+        As for `top_k`.
+    low, high
+        Percentiles, 0 <= low <= high <= 100.
+    k
+        How many units to sample; None: all of them.
+    seed
+        Of the sample.
+
+    Raises
+    ------
+    ValueError
+        If these are no percentiles, or fewer than ``k`` units lie between them.
     """
-    if not 0 <= low <= high <= 100:
-        raise ValueError(f"percentiles must satisfy 0 <= low <= high <= 100, got {low}, {high}")
-    allowed = _allowed(stat_map, among)
-    bounds = np.percentile(stat_map.t[allowed], [low, high])
-    (inside,) = np.nonzero(allowed & (stat_map.t >= bounds[0]) & (stat_map.t <= bounds[1]))
+    inside = np.flatnonzero(between_percentiles(ranking, low, high, among))
     if k is None:
-        return _mask(stat_map.layout, inside)
+        return _mask(ranking.layout, inside)
     if k > inside.size:
-        raise ValueError(f"cannot draw {k} units: only {inside.size} lie between the percentiles")
-    drawn = np.random.RandomState(seed).choice(inside, k, replace=False)
-    return _mask(stat_map.layout, drawn)
-
-
-def random_like(mask: UnitMask, seed: Seed) -> UnitMask:
-    """Select as many units per site as ``mask`` does, at random, none of them in ``mask``.
-
-    Stricter than ``random_mask.py`` of BKHMSI/llm-localization, which matches only the total: a
-    control that lands in other layers differs from the mask in two ways, not one. Where a site
-    has too few other units (more than half selected), all of these are taken and the rest comes
-    from the selected ones.
-    """
-    rng = np.random.default_rng(seed)
-    selected = [_draw(mask.at(site.name), rng) for site in mask.layout.sites]
-    return UnitMask(mask.layout, np.concatenate(selected))
-
-
-def random_global(mask: UnitMask, seed: Seed, among: Selection | None = None) -> UnitMask:
-    """Select as many units as ``mask`` does from all others, wherever they lie.
-
-    The control of AlKhamissi et al. (2025): uniform over the complement of the mask.
-    """
-    pool = np.flatnonzero(~mask.selected if among is None else among & ~mask.selected)
-    if len(mask) > pool.size:
-        raise ValueError(f"cannot draw {len(mask)} control units: only {pool.size} are unselected")
-    drawn = np.random.default_rng(seed).choice(pool, len(mask), replace=False)
-    return _mask(mask.layout, drawn)
+        raise ValueError(f"cannot sample {k} units: only {inside.size} lie between the percentiles")
+    sampled = np.random.RandomState(seed).choice(inside, k, replace=False)
+    return _mask(ranking.layout, sampled)
 
 
 def expected_per_site(mask: UnitMask) -> dict[str, float]:
@@ -121,25 +266,29 @@ def expected_per_site(mask: UnitMask) -> dict[str, float]:
     return {site.name: site.n_units * share for site in mask.layout.sites}
 
 
-def _allowed(stat_map: StatMap, among: Selection | None) -> Selection:
-    finite: Selection = ~np.isnan(stat_map.t)
+def _allowed(ranking: Ranking, among: Selection | None) -> Selection:
+    finite: Selection = ~np.isnan(ranking.scores)
     return finite if among is None else finite & among
 
 
-def _n(stat_map: StatMap, among: Selection | None) -> int:
-    return stat_map.layout.n_units if among is None else int(among.sum())
+def _share(ranking: Ranking, percent: float, among: Selection | None) -> int:
+    n_units = ranking.layout.n_units if among is None else int(among.sum())
+    return min(count_of(percent, n_units), n_selectable(ranking, among))
 
 
-def _ranked(stat_map: StatMap, among: Selection | None, sign: int) -> Indices:
-    candidates = np.flatnonzero(_allowed(stat_map, among))
-    ranked: Indices = candidates[np.argsort(sign * stat_map.t[candidates], kind="stable")]
+def _ranked(ranking: Ranking, among: Selection | None, sign: int) -> Indices:
+    candidates = np.flatnonzero(_allowed(ranking, among))
+    order = np.argsort(sign * ranking.scores[candidates], kind="stable")
+    ranked: Indices = candidates[order]
     return ranked
 
 
-def _valid_k(k: int, stat_map: StatMap, among: Selection | None) -> int:
-    n = int(_allowed(stat_map, among).sum())
+def _valid_k(k: int, ranking: Ranking, among: Selection | None) -> int:
+    n = n_selectable(ranking, among)
     if not 0 <= k <= n:
-        raise ValueError(f"k must lie between 0 and the number of units with a t ({n}), got {k}")
+        raise ValueError(
+            f"k must lie between 0 and the number of units with a score ({n}), got {k}"
+        )
     return k
 
 
@@ -147,14 +296,3 @@ def _mask(layout: Layout, indices: Indices) -> UnitMask:
     selected = np.zeros(layout.n_units, dtype=bool)
     selected[indices] = True
     return UnitMask(layout, selected)
-
-
-def _draw(
-    taken: Bool[np.ndarray, " site_unit"], rng: np.random.Generator
-) -> Bool[np.ndarray, " site_unit"]:
-    free, wanted = np.flatnonzero(~taken), int(taken.sum())
-    drawn = rng.choice(free, min(wanted, free.size), replace=False)
-    rest = rng.choice(np.flatnonzero(taken), wanted - drawn.size, replace=False)
-    control = np.zeros_like(taken)
-    control[np.concatenate([drawn, rest])] = True
-    return control

@@ -138,7 +138,15 @@ def contrast_t(moments: Sequence[Moments], weights: Sequence[float]) -> tuple[Ve
     constant in every condition carry no evidence: t = 0, df = 1. Non-finite activations give nan.
 
     Source: Welch (1947), Biometrika 34, 28-35; Welch (1951), Biometrika 38, 330-336, for k means.
+
+    Parameters
+    ----------
+    moments
+        Those of each condition.
+    weights
+        One per condition; a condition of weight 0 does not count.
     """
+    moments, weights = _weighted(moments, weights)
     effect = sum(w * m.mean for w, m in zip(weights, moments, strict=True))
     terms = [w**2 * m.variance / m.count for w, m in zip(weights, moments, strict=True)]
     error = np.sum(terms, axis=0)
@@ -148,6 +156,14 @@ def contrast_t(moments: Sequence[Moments], weights: Sequence[float]) -> tuple[Ve
         t = np.where(constant, 0.0, effect / np.sqrt(error))
         df = np.where(constant, 1.0, error**2 / dof)
     return t, df
+
+
+def _weighted(
+    moments: Sequence[Moments], weights: Sequence[float]
+) -> tuple[list[Moments], list[float]]:
+    """Return the conditions that take part in a comparison, with their weights."""
+    used = [(m, w) for m, w in zip(moments, weights, strict=True) if w != 0]
+    return [m for m, _ in used], [w for _, w in used]
 
 
 def two_sided_p(t: Vector, df: Vector) -> Vector:
@@ -161,7 +177,15 @@ def cohens_d(moments: Sequence[Moments], weights: Sequence[float]) -> Vector:
     With weights ``(1, -1)`` this is Cohen's d. Constant units get d = 0.
 
     Source: Cohen (1988), Statistical Power Analysis, eq. 2.5.2.
+
+    Parameters
+    ----------
+    moments
+        Those of each condition.
+    weights
+        One per condition; a condition of weight 0 does not count, nor does its variance.
     """
+    moments, weights = _weighted(moments, weights)
     effect = sum(w * m.mean for w, m in zip(weights, moments, strict=True))
     dof = sum(m.count - 1 for m in moments)
     variance = np.sum([(m.count - 1) * m.variance for m in moments], axis=0) / dof

@@ -5,6 +5,7 @@ A *unit* is one scalar of a site. All units of a model share one index, so that
 a statistic or a selection over the whole model is a plain vector.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -65,9 +66,23 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """The ordered sites of a model; gives every unit its global index."""
+    """The ordered sites of a model; gives every unit its global index.
+
+    Raises
+    ------
+    AdapterError
+        If two sites have the same name: units are addressed by the name of their site.
+    """
 
     sites: tuple[Site, ...]
+
+    def __post_init__(self) -> None:
+        names = Counter(site.name for site in self.sites)
+        if repeated := [name for name, n in names.items() if n > 1]:
+            raise AdapterError(
+                f"two sites are called {repeated[0]!r}; units are addressed by the name of their "
+                "site, so every site needs another name; leave one of them out"
+            )
 
     @cached_property
     def n_units(self) -> int:
@@ -88,6 +103,15 @@ class Layout:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of site, each once, in order of first appearance."""
         return tuple(dict.fromkeys(site.kind for site in self.sites))
+
+    @cached_property
+    def units(self) -> tuple[tuple[str, str, int], ...]:
+        """Name, kind and number of units of every site: what gives a unit index its meaning.
+
+        Two layouts with equal ``units`` address the same units, also where one of them was read
+        from a file and no longer knows positions and axes.
+        """
+        return tuple((site.name, site.kind, site.n_units) for site in self.sites)
 
     def of_kind(self, kind: str) -> Selection:
         """Return which units belong to sites of ``kind``."""
@@ -137,8 +161,21 @@ class Layout:
 
     @classmethod
     def from_table(cls, table: Sequence[Mapping[str, Any]]) -> "Layout":
-        """Return the layout that a site table describes; the inverse of ``table``."""
-        return cls(tuple(_site(row) for row in table))
+        """Return the layout that a site table describes; the inverse of ``table``.
+
+        Raises
+        ------
+        ValueError
+            If the offsets in the table are not those of its sites.
+        """
+        layout = cls(tuple(_site(row) for row in table))
+        for row, part in zip(table, layout.slices.values(), strict=True):
+            if int(row["offset"]) != part.start:
+                raise ValueError(
+                    f"the site table places {row['name']!r} at unit {row['offset']}, but its "
+                    f"sites before it have {part.start} units"
+                )
+        return layout
 
 
 def _site(row: Mapping[str, Any]) -> Site:
@@ -167,6 +204,22 @@ class StatMap:
     baseline: Vector
     means: Mapping[str, Vector] = field(default_factory=dict)
     sds: Mapping[str, Vector] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plain = {name: getattr(self, name) for name in ("t", "df", "p", "q", "d", "baseline")}
+        named = {f"mean.{name}": vector for name, vector in self.means.items()}
+        named |= {f"sd.{name}": vector for name, vector in self.sds.items()}
+        for name, vector in (plain | named).items():
+            if vector.shape != (self.layout.n_units,):
+                raise MaskError(
+                    f"{name} has {vector.size} values but the layout has {self.layout.n_units} "
+                    f"units over {len(self.layout.sites)} sites"
+                )
+
+    @property
+    def scores(self) -> Vector:
+        """What a selection ranks the units by: t."""
+        return self.t
 
 
 @dataclass(frozen=True)

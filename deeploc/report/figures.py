@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from deeploc.core.results import Effect
+from deeploc.core.effects import Effect
 from deeploc.core.selection import expected_per_site
 from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.report.svg import inline_svg

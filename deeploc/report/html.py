@@ -18,8 +18,9 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS
-from deeploc.core.results import Better, Cell, Effect, Score
+from deeploc.core.results import Better, Score
 from deeploc.core.selection import count_of
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
@@ -38,11 +39,10 @@ from deeploc.report.text import (
     summarize,
     tell_profile,
 )
-from deeploc.runs.files import load_mask, load_statmap
 from deeploc.runs.folder import RunFolder
 
-Place = tuple[str, str, float]
-"""Kind of site, mode and percent: one ablation, whatever its mask."""
+Place = tuple[str, str, float, str]
+"""Kind of site, mode, percent, and ``selected`` or ``top``: one ablation with its controls."""
 
 _TOP_UNITS = 20
 _SAMPLE_LENGTH = 300
@@ -59,8 +59,8 @@ def render(folder: Path) -> str:
         If a file of the run is missing or broken.
     """
     run = RunFolder(folder)
-    manifest = run.read_manifest()
-    stat_map, mask = load_statmap(run.statmap), load_mask(run.mask)
+    manifest = run.read_plain_manifest()
+    stat_map, mask = run.read_stat_map(), run.read_mask()
     scores, found = run.read_scores(), run.read_effects()
     audit = _get(manifest, "audit")
     page = {
@@ -70,7 +70,7 @@ def render(folder: Path) -> str:
         "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
-        "units": _top_units(run.units),
+        "units": _top_units(run.checked("select", run.units)),
         "profiles": _profiles(run),
         **_results(scores, found, manifest, mask, run.better()),
     }
@@ -92,10 +92,10 @@ def _results(
     """Return what is told of the evaluation: summary, overview, every outcome, figures."""
     main = main_effects(found, better)
     told = at_one_dose(main, _get(run, "contrast", "select").get("percent"))
-    units = {_place(e): _units(mask, e.sites, e.percent) for e in found}
+    units = {_place(e): _units(mask, e) for e in found}
     rows = shown_rows(main)
     return {
-        "summary": [_summary(told, kind, units, run) for kind in _kinds(told)],
+        "summary": [_summary(told, kind, units) for kind in _kinds(told)],
         "overview": _overview(told, units),
         "cells": _cells(scores, found, units),
         "doses": [_markup(plots.dose_figure(main, kind, rows)) for kind in _kinds(main)],
@@ -104,14 +104,12 @@ def _results(
     }
 
 
-def _summary(
-    told: Sequence[Effect], kind: str, units: Mapping[Place, str], run: Mapping[str, Any]
-) -> str:
+def _summary(told: Sequence[Effect], kind: str, units: Mapping[Place, str]) -> str:
     here = [effect for effect in told if effect.sites == kind]
-    mode, percent = here[0].mode, here[0].percent
-    which = "top" if _get(run, "contrast", "ablate").get("percent") else "selected"
-    what = f"the {which} {percent:g} % of {kind} ({units[kind, mode, percent]}, mode {mode})"
-    return summarize([effect for effect in here if effect.mode == mode], what)
+    place = _place(here[0])
+    _, mode, percent, which = place
+    what = f"the {which} {percent:g} % of {kind} ({units[place]}, mode {mode})"
+    return summarize([effect for effect in here if _place(effect) == place], what)
 
 
 def _overview(told: Sequence[Effect], units: Mapping[Place, str]) -> dict[str, Any]:
@@ -134,7 +132,11 @@ def _cells(
     A row holds the effect, the score when ablated, the spread of the matched controls and those
     of the further ones.
     """
-    top = {(row.task, row.metric, row.condition, row.cell): row for row in scores}
+    ablated = {
+        (row.task, row.metric, row.condition, *_place_of(row)): row
+        for row in scores
+        if not row.control_of
+    }
     return [
         {
             "place": place,
@@ -142,7 +144,7 @@ def _cells(
             "rows": [
                 (
                     effect,
-                    top[(*row_of(effect), Cell(*place, "top"))],
+                    ablated[(*row_of(effect), *place)],
                     _spread(effect.controls),
                     {name: _spread(v) for name, v in further_controls(effect).items()},
                 )
@@ -158,11 +160,12 @@ def _spread(controls: Sequence[float]) -> tuple[float, float, float] | None:
     return (median(controls), min(controls), max(controls)) if controls else None
 
 
-def _units(mask: UnitMask, kind: str, percent: float) -> str:
-    """Return how many units a dose is; a dose is a share of a kind, or the selection itself."""
-    size, chosen = int(mask.layout.of_kind(kind).sum()), len(mask.of_kind(kind))
-    whole = size and round(100 * chosen / size, 4) == percent
-    return f"{chosen if whole else count_of(percent, size):,} of {size:,} units"
+def _units(mask: UnitMask, effect: Effect) -> str:
+    """Return how many units were ablated: the selection, or a share of the units of a kind."""
+    size = int(mask.layout.of_kind(effect.sites).sum())
+    selected = effect.mask == "selected"
+    n = len(mask.of_kind(effect.sites)) if selected else count_of(effect.percent, size)
+    return f"{n:,} of {size:,} units"
 
 
 def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
@@ -225,7 +228,11 @@ def _top_units(path: Path) -> list[dict[str, str]]:
 
 
 def _place(effect: Effect) -> Place:
-    return (effect.sites, effect.mode, effect.percent)
+    return (effect.sites, effect.mode, effect.percent, effect.mask)
+
+
+def _place_of(row: Score) -> Place:
+    return (row.sites, row.mode, row.percent, row.control_of or row.mask)
 
 
 def _kinds(found: Sequence[Effect]) -> list[str]:

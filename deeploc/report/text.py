@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf, isnan
 
+from deeploc.core.effects import Effect
 from deeploc.core.responses import Preference, Profile
-from deeploc.core.results import Better, Effect
+from deeploc.core.results import Better
 
 MAX_TOLD = 6
 """Most outcomes that one summary spells out, and most rows of panels in one figure."""

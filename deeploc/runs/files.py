@@ -1,29 +1,31 @@
-"""Files of a run: written beside and renamed, never pickle, each with its site table."""
+"""StatMaps, masks and unit tables as files: safetensors and csv, never pickle."""
 
 import csv
 import io
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from xxhash import xxh3_128
 
-from deeploc.atomic import Buffer, write, write_parts
+from deeploc.atomic import Buffer, write
 from deeploc.core.units import Layout, StatMap, UnitMask
-from deeploc.errors import MaskError, RunError
+from deeploc.errors import AdapterError, MaskError, RunError
 
+_PIECE = 1 << 20
 _VECTORS = ("t", "df", "p", "q", "d", "baseline")
 
 
-def save_statmap(path: Path, stat_map: StatMap) -> None:
-    """Write statmap.safetensors: float64 ``(unit,)`` vectors and the site table."""
+def statmap_parts(stat_map: StatMap) -> Iterator[Buffer]:
+    """Yield the parts of statmap.safetensors: float64 ``(unit,)`` vectors and the site table."""
     tensors = {name: getattr(stat_map, name) for name in _VECTORS}
     tensors |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
     tensors |= {f"sd.{name}": vector for name, vector in stat_map.sds.items()}
-    _save(path, tensors, stat_map.layout)
+    return _safetensors(tensors, stat_map.layout)
 
 
 def load_statmap(path: Path) -> StatMap:
@@ -41,9 +43,9 @@ def load_statmap(path: Path) -> StatMap:
     return StatMap(layout, **vectors, means=_named("mean.", tensors), sds=_named("sd.", tensors))
 
 
-def save_mask(path: Path, mask: UnitMask) -> None:
-    """Write mask.safetensors: uint8 ``selected`` and the site table."""
-    _save(path, {"selected": mask.selected.astype(np.uint8)}, mask.layout)
+def mask_parts(mask: UnitMask) -> Iterator[Buffer]:
+    """Yield the parts of mask.safetensors: uint8 ``selected`` and the site table."""
+    return _safetensors({"selected": mask.selected.astype(np.uint8)}, mask.layout)
 
 
 def load_mask(path: Path) -> UnitMask:
@@ -60,6 +62,37 @@ def load_mask(path: Path) -> UnitMask:
     if "selected" not in tensors:
         raise RunError(f"{path} is no mask: it has no tensor named 'selected'")
     return UnitMask(layout, tensors["selected"].astype(bool))
+
+
+def hash_of(path: Path) -> str | None:
+    """Return the hash of a file's bytes, None where it cannot be read.
+
+    XXH3-128 recognises content at the speed of memory; it does not protect against forgery.
+    """
+    digest = xxh3_128()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    except OSError:
+        return None
+    return _digest(digest)
+
+
+def hashed(parts: Iterable[Buffer]) -> tuple[Iterator[Buffer], Callable[[], str]]:
+    """Return the same parts, and a function that returns their hash once all were taken."""
+    digest = xxh3_128()
+
+    def passed() -> Iterator[Buffer]:
+        for part in parts:
+            digest.update(part)
+            yield part
+
+    return passed(), lambda: _digest(digest)
+
+
+def _digest(digest: xxh3_128) -> str:
+    return f"xxh3:{digest.hexdigest()}"
 
 
 def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
@@ -119,20 +152,14 @@ def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
     return UnitMask(blocks, matrix.reshape(-1).astype(bool))
 
 
-def _save(path: Path, tensors: Mapping[str, np.ndarray], layout: Layout) -> None:
-    write_parts(path, _safetensors(tensors, {"sites": json.dumps(layout.table())}))
-
-
-def _safetensors(
-    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> Iterator[Buffer]:
+def _safetensors(tensors: Mapping[str, np.ndarray], layout: Layout) -> Iterator[Buffer]:
     """Yield the parts of a safetensors file, the tensors themselves without a copy.
 
     The library's own writer first copies everything into one piece of memory, which for millions
     of units is as much as all the rest. Source: github.com/huggingface/safetensors, "Format".
     """
     names = {np.dtype(np.float64): "F64", np.dtype(np.uint8): "U8"}
-    header: dict[str, Any] = {"__metadata__": metadata}
+    header: dict[str, Any] = {"__metadata__": {"sites": json.dumps(layout.table())}}
     offset = 0
     for name, tensor in tensors.items():
         end = offset + tensor.nbytes
@@ -152,11 +179,11 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], Layout]:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             table = json.loads((file.metadata() or {})["sites"])
+        return tensors, Layout.from_table(table)
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; `deeploc localize` writes it") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, AdapterError) as error:
         raise RunError(f"{path} is broken or not deeploc's: {error}; localize again") from error
-    return tensors, Layout.from_table(table)
 
 
 def _named(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,35 +1,58 @@
-"""The run folder: which files it has, and how they come and go."""
+"""The run folder: its files, who may write to it, and reading what is current in it."""
 
-import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deeploc.atomic import write, write_json
-from deeploc.contrast.comparison import Comparison, parse_comparison
+from filelock import FileLock, Timeout
+
+from deeploc import atomic
+from deeploc.contrast.comparison import Comparison
+from deeploc.core.effects import Effect, effects
 from deeploc.core.responses import Profile
-from deeploc.core.results import Better, Effect, Score, effects, from_csv, to_csv
+from deeploc.core.results import Better, Score, from_csv
+from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
+from deeploc.runs.files import hash_of, load_mask, load_statmap
+from deeploc.runs.manifest import EvaluateRecord, Manifest, StageRecord, parse_manifest
 
-SCHEMA = 1
+FILES = (
+    "manifest.json",
+    "statmap.safetensors",
+    "mask.safetensors",
+    "units.csv",
+    "scores.csv",
+    "scores-superseded.csv",
+    "profile.csv",
+    "report.html",
+)
+"""Every file that deeploc writes into a run folder."""
 
-_NO_SIDES = Comparison((), ())
-
-_SAVE_EVERY = 2.0
-"""Seconds between two savings of scores.csv: the most work that a killed run can lose."""
+_LOCK = ".lock"
+_PART = ".part"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run."""
+    """A run folder: the paths of its files, and what they say.
+
+    What is read is checked first: a file counts only if the manifest records it, with the hash of
+    its bytes, for a stage that is complete.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
 
     path: Path
 
     @property
     def manifest(self) -> Path:
-        """What was run, on what, with which versions; written last."""
+        """What was run, on what, with which versions, and a record of every stage."""
         return self.path / "manifest.json"
 
     @property
@@ -49,8 +72,13 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """Task scores, intact and ablated."""
+        """Scores of the tasks, intact and ablated; only those that are current."""
         return self.path / "scores.csv"
+
+    @property
+    def superseded(self) -> Path:
+        """Scores that were measured for another selection or other items; kept, never shown."""
+        return self.path / "scores-superseded.csv"
 
     @property
     def profile(self) -> Path:
@@ -62,68 +90,104 @@ class RunFolder:
         """One self-contained HTML file."""
         return self.path / "report.html"
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file a run may have, the manifest first."""
-        return (
-            self.manifest,
-            self.statmap,
-            self.mask,
-            self.units,
-            self.scores,
-            self.profile,
-            self.report,
-        )
+    @contextmanager
+    def locked(self, *, create: bool = False) -> Iterator[None]:
+        """Keep other processes from writing to the folder; a killed process leaves no lock.
 
-    def claim(self) -> bool:
-        """Make sure the folder can be written to; return whether it had to be made.
+        Parameters
+        ----------
+        create
+            Whether a folder that does not exist is made. If the context then ends with an
+            exception before a stage has written a file, it is removed again.
 
         Raises
         ------
         RunError
-            If it cannot be made or written, or holds files that are not a run's.
+            If the folder cannot be written to, holds files that are not a run's, or another
+            process is writing to it.
         """
-        new = not self.path.exists()
+        made = create and not self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".deeploc.part"
-            probe.touch()
-            probe.unlink()
+            if create:
+                self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_other_files()
+            lock = FileLock(self.path / _LOCK, blocking=False)
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"another deeploc process is writing to {self.path}; wait until it has finished, "
+                "or choose another folder with -o"
+            ) from None
         except OSError as error:
             raise RunError(
-                f"cannot write to the run folder {self.path}: {error.strerror}; "
+                f"cannot write to the run folder {self.path}: {error.strerror or error}; "
                 "choose another with -o"
             ) from error
-        known = {file.name for file in self.files}
-        files = [file for file in self.path.iterdir() if file.suffix != ".part"]
-        foreign = [file.name for file in files if file.name not in known]
-        if foreign and not self.manifest.exists():
+        try:
+            self._remove_parts()
+            yield
+        except BaseException:
+            if made:
+                self._remove_if_empty()
+            raise
+        finally:
+            # while it is held: whoever opened it before sees that it is gone, and tries again
+            with suppress(OSError):
+                (self.path / _LOCK).unlink(missing_ok=True)
+            lock.release()
+
+    def _refuse_other_files(self) -> None:
+        names = {file.name for file in self.path.iterdir()}
+        other = [name for name in names - {*FILES, _LOCK} if not name.endswith(_PART)]
+        if other and "manifest.json" not in names:
             raise RunError(
-                f"{self.path} holds other files ({sorted(foreign)[0]}) and no run; "
+                f"{self.path} holds other files ({min(other)}) and no run; "
                 "choose an empty or new folder with -o"
             )
-        return new
 
-    def abandon(self) -> None:
-        """Remove the folder again if nothing was written into it."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+    def _remove_parts(self) -> None:
+        """Remove what a killed process was writing; nobody else can be writing now."""
+        for file in self.path.glob(f".*{_PART}"):
+            with suppress(OSError):  # a folder that can only be read has none of ours
+                file.unlink()
 
-    def clear(self) -> None:
-        """Remove the files of a former run, its manifest first."""
-        for file in self.files:
-            file.unlink(missing_ok=True)
+    def _remove_if_empty(self) -> None:
+        """Remove the folder if no stage has written a file into it."""
+        self._remove_parts()
+        worthless = {_LOCK, self.manifest.name}
+        with suppress(OSError):
+            if {file.name for file in self.path.iterdir()} <= worthless:
+                for name in worthless:
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
 
-    def read_manifest(self) -> dict[str, Any]:
+    def exists(self) -> bool:
+        """Return whether there is a manifest."""
+        return self.manifest.is_file()
+
+    def read_manifest(self) -> Manifest:
         """Return the manifest.
 
         Raises
         ------
         RunError
-            If the folder is no run, or its manifest is broken or from a later deeploc.
+            If the folder is no run, or its manifest is damaged or of another format.
         """
+        return parse_manifest(self._manifest_text(), str(self.manifest))[0]
+
+    def read_plain_manifest(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON, after the same checks.
+
+        Raises
+        ------
+        RunError
+            As `read_manifest`.
+        """
+        return parse_manifest(self._manifest_text(), str(self.manifest))[1]
+
+    def _manifest_text(self) -> str:
         try:
-            manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
+            return self.manifest.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             raise RunError(
                 f"{self.path} is no run: it has no manifest.json; "
@@ -131,99 +195,214 @@ class RunFolder:
             ) from None
         except (OSError, ValueError) as error:
             raise RunError(f"{self.manifest} cannot be read: {error}; run again") from error
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-            raise RunError(f"{self.manifest} is not of schema {SCHEMA}; use the deeploc it names")
-        return manifest
+
+    def is_intact(self, record: StageRecord) -> bool:
+        """Return whether the files of a stage are those that it recorded, byte for byte."""
+        return all(hash_of(self.path / name) == known for name, known in record.files.items())
+
+    def checked(self, stage: str, file: Path) -> Path:
+        """Return ``file`` if it is what ``stage`` recorded.
+
+        Parameters
+        ----------
+        stage
+            The stage that owns the file.
+        file
+            One of the files of this run.
+
+        Raises
+        ------
+        RunError
+            If the stage is not complete, or the file is missing or was changed.
+        """
+        record = self.read_manifest().record(stage)
+        known = record.files.get(file.name) if record and record.complete else None
+        if known is None:
+            raise RunError(
+                f"{self.path} has no complete stage {stage!r}; run the command that made the "
+                "folder again"
+            )
+        if hash_of(file) != known:
+            raise RunError(
+                f"{file} is missing or not as {stage!r} wrote it; run the command that made the "
+                "folder again"
+            )
+        return file
+
+    def read_stat_map(self) -> StatMap:
+        """Return the statistics of every unit.
+
+        Raises
+        ------
+        RunError
+            If they are not there, or not as they were written.
+        """
+        return load_statmap(self.checked("localize", self.statmap))
+
+    def read_mask(self) -> UnitMask:
+        """Return the selected units.
+
+        Raises
+        ------
+        RunError
+            If they are not there, or not as they were written.
+        """
+        return load_mask(self.checked("select", self.mask))
 
     def read_scores(self) -> list[Score]:
-        """Return the scores of the tasks in the manifest; none if the run was not evaluated.
+        """Return the scores that are current; none if the run was not evaluated.
 
         Raises
         ------
         RunError
             If the manifest or scores.csv cannot be read.
         """
-        tasks = _tasks(self.read_manifest())
-        try:
-            rows = from_csv(self.scores.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        record = self.read_manifest().evaluate
+        if record is None:
             return []
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"{self.scores} is broken: {error}; delete it and evaluate again"
-            ) from error
-        return [row for row in rows if row.task in tasks]
+        if record.complete:
+            self.checked("evaluate", self.scores)
+        return current_rows(record, read_rows(self.scores))
 
     def read_effects(self) -> list[Effect]:
         """Return what the scores amount to, one effect per metric, condition and ablation."""
-        return effects(self.read_scores(), self.better())
+        better = self.better()
+        known = [row for row in self.read_scores() if row.metric in better.get(row.task, {})]
+        return effects(known, better)
 
     def read_profile(self) -> Profile | None:
-        """Return the response profile, or None where the manifest tells of none.
+        """Return the response profile, None where there is none.
 
         Raises
         ------
         RunError
             If the manifest or profile.csv cannot be read.
         """
-        told = self.read_manifest().get("profile")
-        if not told:
+        record = self.read_manifest().profile
+        if record is None:
             return None
+        table = self.checked("profile", self.profile)
         try:
-            return Profile.restored(told, self.profile.read_text(encoding="utf-8"))
+            described = {"held_out": record.held_out, "effects": record.effects}
+            return Profile.restored(described, table.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"
             ) from error
 
     def read_comparison(self) -> Comparison:
-        """Return which conditions the contrast prefers to which; no sides where none is told.
+        """Return which conditions the contrast prefers to which.
 
         Raises
         ------
         RunError
-            If the manifest cannot be read, or compares what is no condition of it.
+            If the manifest cannot be read or holds no valid contrast.
         """
-        manifest = self.read_manifest()
-        said = (manifest.get("contrast") or {}).get("contrast")
-        try:
-            return parse_comparison(said, manifest.get("stimuli") or ()) if said else _NO_SIDES
-        except ValueError as error:
-            raise RunError(f"{self.manifest} is broken: {error}; run again") from error
+        return self.read_manifest().resolved_contrast(str(self.manifest)).comparison
 
     def better(self) -> dict[str, dict[str, Better]]:
-        """Return task → metric → which direction is good, the main metric of each task first."""
-        return {name: task["metrics"] for name, task in _tasks(self.read_manifest()).items()}
+        """Return task -> metric -> which direction is good, the main metric of each task first."""
+        record = self.read_manifest().evaluate
+        return {name: task.metrics for name, task in record.tasks.items()} if record else {}
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, whole or not at all."""
-        write_json(self.manifest, manifest)
+        atomic.write_json(self.manifest, manifest)
 
 
-class Saving:
-    """Saves scores.csv now and then, and when the work ends, however it ends."""
+def read_rows(file: Path) -> list[Score]:
+    """Return every row of a table of scores, current or not; none where there is no file.
 
-    def __init__(self, folder: RunFolder, scores: Sequence[Score]) -> None:
-        self._folder = folder
-        self._scores = list(scores)
-        self._saved = time.monotonic()
-
-    def __enter__(self) -> Callable[[list[Score]], None]:
-        return self._add
-
-    def __exit__(self, *_: object) -> None:
-        self._save()
-
-    def _add(self, scores: list[Score]) -> None:
-        self._scores += scores
-        if scores and time.monotonic() - self._saved > _SAVE_EVERY:
-            self._save()
-
-    def _save(self) -> None:
-        write(self._folder.scores, to_csv(self._scores))
-        self._saved = time.monotonic()
+    Raises
+    ------
+    RunError
+        If it is no such table.
+    """
+    try:
+        return from_csv(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} is broken: {error}; delete it and evaluate again") from error
 
 
-def _tasks(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    tasks: Mapping[str, Any] = (manifest.get("evaluate") or {}).get("tasks") or {}
-    return tasks
+def current_rows(record: EvaluateRecord, rows: Iterable[Score]) -> list[Score]:
+    """Return the scores of the tasks and ablations that an evaluation recorded.
+
+    Parameters
+    ----------
+    record
+        What it recorded.
+    rows
+        Scores, current or not.
+    """
+    keys = {name: task.key for name, task in record.tasks.items()}
+    cells = {(c.sites, c.mode, c.percent, c.mask, c.control_of, c.key) for c in record.cells}
+    return [r for r in rows if keys.get(r.task) == r.task_key and _cell_of(r) in cells]
+
+
+def _cell_of(row: Score) -> tuple[str, str, float, str, str, str]:
+    return row.sites, row.mode, row.percent, row.mask, row.control_of, row.key
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A finished run as a script reads it; each part is read on first use, and checked.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    """
+
+    folder: RunFolder
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json as plain values."""
+        return self.folder.read_plain_manifest()
+
+    @cached_property
+    def stat_map(self) -> StatMap:
+        """The statistics of every unit."""
+        return self.folder.read_stat_map()
+
+    @cached_property
+    def mask(self) -> UnitMask:
+        """The selected units."""
+        return self.folder.read_mask()
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        """The scores that are current; empty where the run was not evaluated."""
+        return self.folder.read_scores()
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What the scores amount to, beside their controls."""
+        return self.folder.read_effects()
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The response profile."""
+        return self.folder.read_profile()
+
+
+def load_run(path: str | Path) -> SavedRun:
+    """Return the run in a folder, for a script: mask, statistics, scores, profile.
+
+    No model is loaded. What is not as deeploc wrote it is an error.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run.
+    """
+    run = SavedRun(RunFolder(Path(path)))
+    run.folder.read_manifest()
+    return run

@@ -1,170 +1,338 @@
-"""The manifest of a run: what it was made from, and whether that is still so."""
+"""The manifest of a run: its format, how it is read, and what it records of the environment."""
 
-import hashlib
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deeploc.analysis.audit import Audit
 from deeploc.contrast.model import Contrast
-from deeploc.core.adapter import Adapter, ModelOptions
-from deeploc.core.units import StatMap, UnitMask
-from deeploc.runs.folder import SCHEMA
-from deeploc.stimuli import Drawn, Stimulus
+from deeploc.core.adapter import Adapter
+from deeploc.core.results import Better
+from deeploc.core.units import Layout
+from deeploc.errors import AdapterError, ContrastError, RunError
+from deeploc.runs.setup import Setup
+from deeploc.stimuli import Drawn
 from deeploc.stimuli.stimulus import content_hash
 
-Stimuli = Mapping[str, Sequence[Stimulus]]
+SCHEMA = 2
+"""The version of the format of run folders."""
 
 _PACKAGES = ("torch", "transformers", "timm", "torchvision", "tokenizers", "numpy", "scipy")
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What an experiment is made from, apart from its contrast.
+class _Part(BaseModel):
+    """A part of the manifest; keys that this version does not know are kept."""
 
-    ``limit`` bounds the stimuli per condition, ``folder`` is where ``--stimuli`` reads them;
-    ``strict`` refuses images that cannot be read instead of leaving them out.
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+class StageRecord(_Part):
+    """What a stage recorded of itself.
+
+    ``key`` is the hash of everything that decides its results, ``inputs`` the same by name,
+    ``files`` maps each of its files to the hash of its bytes. A stage that was interrupted is not
+    ``complete``.
     """
 
-    address: str
-    model: ModelOptions = field(default_factory=ModelOptions)
+    key: str
+    inputs: dict[str, Any]
+    files: dict[str, str] = {}
+    complete: bool = True
+
+
+class Spread(_Part):
+    """Mean, standard deviation, minimum and maximum of a measure over stimuli."""
+
+    mean: float
+    sd: float | None
+    min: float
+    max: float
+
+
+class AuditedCondition(_Part):
+    """What the audit counted of one condition."""
+
+    n: int
+    duplicates: int
+    elsewhere: int
+    shared: dict[str, int]
+    words: Spread | None = None
+    characters: Spread | None = None
+    tokens: Spread | None = None
+    words_left: Spread | None = None
+    width: Spread | None = None
+    height: Spread | None = None
+    pixels: Spread | None = None
+    luminance: Spread | None = None
+    truncated: float | None = None
+    not_word_final: float | None = None
+    bos: float | None = None
+
+
+class AuditRecord(StageRecord):
+    """The audit of the stimuli."""
+
+    conditions: dict[str, AuditedCondition]
     limit: int | None = None
-    folder: Path | None = None
-    command: str = ""
-    strict: bool = False
+    warnings: list[str] = []
 
-    @property
-    def seed(self) -> int:
-        """The seed of the whole run."""
-        return self.model.seed
 
-    @classmethod
-    def restored(cls, manifest: Mapping[str, Any], model: ModelOptions) -> "Setup":
-        """Return the setup of a former run; only device and batch size come from ``model``."""
-        options = manifest["options"]
-        weights = Path(options["weights"]) if options.get("weights") else None
-        decided = {name: options[name] for name in ("dtype", "untrained", "seed")}
-        folder = Path(options["stimuli"]) if options["stimuli"] else None
-        model = replace(model, **decided, weights=weights)
-        strict = options.get("strict", False)
-        return cls(
-            manifest["address"], model, options["limit"], folder, manifest["command"], strict
+class LocalizeRecord(StageRecord):
+    """Counts of the units that were localized."""
+
+    n_units: int
+    constant_units: int
+    nonfinite_units: int
+
+
+class SelectRecord(StageRecord):
+    """Kind of site -> how many units are selected."""
+
+    selected: dict[str, int]
+
+
+class ProfileRecord(StageRecord):
+    """The tests of the response profile; null stands for what is not a number."""
+
+    held_out: bool
+    effects: list[dict[str, str | float | None]]
+
+
+class TaskRecord(_Part):
+    """A task: its metrics, what identifies its items, and the hash of both and the model."""
+
+    metrics: dict[str, Better]
+    items: dict[str, Any]
+    key: str
+
+
+class CellRecord(_Part):
+    """An ablation by name, and the key of what was ablated."""
+
+    sites: str
+    mode: str
+    percent: float
+    mask: str
+    control_of: str
+    key: str
+
+
+class EvaluateRecord(StageRecord):
+    """The tasks and ablations whose scores are current."""
+
+    tasks: dict[str, TaskRecord]
+    cells: list[CellRecord]
+    notices: list[str] = []
+
+
+class ConditionRecord(_Part):
+    """How many stimuli a condition has, and the hashes of what they show."""
+
+    n: int
+    localize: int
+    evaluate: int
+    sha256: str
+    sha256_evaluate: str
+    samples: list[str] = []
+
+
+class UnreadableRecord(_Part):
+    """An image that could not be read and was left out."""
+
+    condition: str
+    stimulus: str
+    reason: str
+
+
+class SiteRecord(_Part):
+    """A row of the site table."""
+
+    name: str
+    kind: str
+    n_units: int
+    offset: int
+
+
+class Options(_Part):
+    """The options of the run, see `Setup`."""
+
+    device: str
+    dtype: str
+    batch_size: int | None
+    untrained: bool
+    seed: int
+    weights: str | None
+    limit: int | None
+    stimuli: str | None
+    strict: bool
+    base: str
+
+
+class Manifest(_Part):
+    """manifest.json: what the run is made from, and a record of every stage."""
+
+    deeploc: str
+    created: str
+    command: str
+    address: str
+    model: dict[str, Any]
+    contrast: dict[str, Any]
+    options: Options
+    stimuli: dict[str, ConditionRecord]
+    unreadable: list[UnreadableRecord]
+    sites: list[SiteRecord]
+    versions: dict[str, str]
+    audit: AuditRecord | None = None
+    localize: LocalizeRecord | None = None
+    select: SelectRecord | None = None
+    profile: ProfileRecord | None = None
+    evaluate: EvaluateRecord | None = None
+    report: StageRecord | None = None
+
+    def record(self, stage: str) -> StageRecord | None:
+        """Return the record of a stage, None where it has none."""
+        known: StageRecord | None = getattr(self, stage, None)
+        if known is None or isinstance(known, StageRecord):
+            return known
+        return StageRecord.model_validate(known)
+
+    def resolved_contrast(self, source: str) -> Contrast:
+        """Return the contrast of the run; messages call the manifest ``source``.
+
+        Raises
+        ------
+        RunError
+            If it is no valid contrast.
+        """
+        try:
+            return Contrast.restored(self.contrast, Path(self.options.base))
+        except ContrastError as error:
+            first = str(error).splitlines()[0]
+            raise RunError(f"{source} holds no valid contrast: {first}; run again") from None
+
+
+def parse_manifest(text: str, source: str) -> tuple[Manifest, dict[str, Any]]:
+    """Return the manifest in ``text``, and the same as plain JSON.
+
+    Parameters
+    ----------
+    text
+        The content of manifest.json.
+    source
+        What messages call the file.
+
+    Raises
+    ------
+    RunError
+        If it is no manifest, or one of another version of the format.
+    """
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{source} cannot be read: {_one_line(error)}; run again") from None
+    schema = plain.get("schema") if isinstance(plain, dict) else None
+    if schema != SCHEMA:
+        written = plain.get("deeploc") if isinstance(plain, dict) else None
+        by = f" (deeploc {written} wrote it)" if isinstance(written, str) else ""
+        raise RunError(
+            f"{source} is of format {schema!r}{by}, this deeploc reads format {SCHEMA}; run again "
+            "into another folder, or use the deeploc that wrote it"
         )
+    try:
+        return Manifest.model_validate(plain), plain
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise RunError(f"{source} is damaged: {place}: {first['msg']}; run again") from None
 
 
-def fingerprint(value: Any) -> str:
-    """Return the sha256 of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def inputs(
-    contrast: Contrast, setup: Setup, adapter: Adapter, localizing: Stimuli
+def header_of(
+    contrast: Contrast, setup: Setup, adapter: Adapter, drawn: Drawn, layout: Layout
 ) -> dict[str, Any]:
-    """Return everything that decides the statistics, each part by the word a user knows it by."""
-    resolved = contrast.resolved()
-    # the name under which a model was found says nothing of what it is; its weights' hash does
-    model = {key: value for key, value in adapter.identity.items() if key != "model"}
-    return {
-        "deeploc": version("deeploc"),
-        "model": fingerprint(model),
-        "stimuli": fingerprint({name: content_hash(s) for name, s in localizing.items()}),
-        "contrast": fingerprint([resolved["contrast"], resolved["against"]]),
-        "read-out": fingerprint(resolved["read"]),
-        "seed": setup.seed,
-    }
+    """Return what the manifest says of the run itself: everything but the stages.
 
-
-def changed(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return which of the ``inputs`` differ from those a manifest was made from."""
-    former = manifest.get("localize", {}).get("inputs", {})
-    return [name for name, value in now.items() if former.get(name) != value]
-
-
-def manifest_of(
-    contrast: Contrast,
-    setup: Setup,
-    adapter: Adapter,
-    drawn: Drawn,
-    *,
-    stat_map: StatMap,
-    mask: UnitMask,
-    audit: Audit,
-) -> dict[str, Any]:
-    """Return the manifest of a localization; the audit tells of its inputs and is none of them."""
-    decided = inputs(contrast, setup, adapter, drawn.localizing)
+    Parameters
+    ----------
+    contrast, setup, adapter, drawn
+        What the run is made from.
+    layout
+        The sites that are read.
+    """
     return {
         "schema": SCHEMA,
         "deeploc": version("deeploc"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now().isoformat(timespec="seconds"),
         "command": setup.command,
         "address": setup.address,
         "model": dict(adapter.identity),
         "contrast": contrast.resolved(),
-        "options": {
-            **asdict(setup.model),
-            "weights": _absolute(setup.model.weights),
-            "limit": setup.limit,
-            "stimuli": _absolute(setup.folder),
-            "strict": setup.strict,
-            "base": str(contrast.base),
-        },
+        "options": setup.options(contrast.base),
         "stimuli": _describe(drawn),
         "unreadable": [asdict(image) for image in drawn.unreadable],
-        "audit": audit.to_json(),
-        "sites": stat_map.layout.table(),
-        "localize": {
-            "inputs": decided,
-            "fingerprint": fingerprint(decided),
-            **_counts(stat_map, mask),
-        },
-        "notices": [],
+        "sites": layout.table(),
         "versions": versions(),
     }
 
 
+def _now() -> datetime:
+    """Return the time, or that of SOURCE_DATE_EPOCH, the convention of reproducible builds."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python, deeploc and the packages that decide the numbers."""
-    found = {"python": platform.python_version(), "deeploc": version("deeploc")}
+    installed = {"python": platform.python_version(), "deeploc": version("deeploc")}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def _absolute(path: Path | None) -> str | None:
-    return str(path.absolute()) if path else None
+def layout_in(manifest: Manifest, source: str) -> Layout:
+    """Return the sites of a run.
 
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    source
+        What messages call the file.
 
-def _counts(stat_map: StatMap, mask: UnitMask) -> dict[str, Any]:
-    constant = np.all([sd == 0 for sd in stat_map.sds.values()], axis=0)
-    return {
-        "n_units": stat_map.layout.n_units,
-        "constant_units": int(constant.sum()),
-        "nonfinite_units": int(np.isnan(stat_map.t).sum()),
-        "selected": {kind: len(mask.of_kind(kind)) for kind in mask.layout.kinds},
-    }
+    Raises
+    ------
+    RunError
+        If its site table contradicts itself.
+    """
+    try:
+        return Layout.from_table([site.model_dump() for site in manifest.sites])
+    except (ValueError, AdapterError) as error:
+        raise RunError(f"{source} is damaged: sites: {error}; run again") from None
 
 
 def _describe(drawn: Drawn) -> dict[str, dict[str, Any]]:
-    held_out = drawn.held_out
-    described = {}
+    described: dict[str, Mapping[str, Any]] = {}
     for name, stimuli in drawn.localizing.items():
+        held_out = drawn.held_out[name]
         described[name] = {
             "n": drawn.counts[name],
             "localize": len(stimuli),
-            "evaluate": len(held_out[name]),
+            "evaluate": len(held_out),
             "sha256": content_hash(stimuli),
-            "sha256_evaluate": content_hash(held_out[name]),
-            "samples": [s.title for s in stimuli[:3]],
+            "sha256_evaluate": content_hash(held_out),
+            "samples": [stimulus.title for stimulus in stimuli[:3]],
         }
-    return described
+    return {name: dict(values) for name, values in described.items()}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,82 @@
+"""The contrast's own selection: its rule applied to each kind of site."""
+
+from math import ceil, floor
+
+import numpy as np
+
+from deeploc.contrast.fields import Select
+from deeploc.core import selection
+from deeploc.core.selection import count_of
+from deeploc.core.units import Layout, StatMap, UnitMask
+
+
+def select_units(stat_map: StatMap, select: Select) -> UnitMask:
+    """Return the selected units: ``select`` applied to the sites of each kind on their own.
+
+    Parameters
+    ----------
+    stat_map
+        The statistics that units are ranked by.
+    select
+        The rule, as a contrast file states it.
+
+    Raises
+    ------
+    ValueError
+        If the rule asks for more units than there are.
+    """
+    parts = [_select(stat_map, select, kind).selected for kind in stat_map.layout.kinds]
+    return UnitMask(stat_map.layout, np.logical_or.reduce(parts))
+
+
+def check_sizes(layout: Layout, select: Select) -> None:
+    """Refuse a selection of more units than a kind of site has, before anything is read.
+
+    Parameters
+    ----------
+    layout
+        The sites that will be read.
+    select
+        The rule, as a contrast file states it.
+
+    Raises
+    ------
+    ValueError
+        If the rule cannot be met whatever the statistics are.
+    """
+    for kind in layout.kinds:
+        n = int(layout.of_kind(kind).sum())
+        if select.k is not None and select.k > n:
+            raise ValueError(f"k is {select.k:,} but there are {n:,} {kind} units; lower k")
+        if select.percentile is not None and select.percent is not None:
+            low, high = select.percentile
+            k = count_of(select.percent, n)
+            if k > _n_between(low, high, n):
+                raise ValueError(
+                    f"percent {select.percent:g} is {k:,} of {n:,} {kind} units, but only "
+                    f"{_n_between(low, high, n):,} lie between the percentiles {low:g} and "
+                    f"{high:g}; lower percent or widen the range"
+                )
+
+
+def _select(stat_map: StatMap, select: Select, kind: str) -> UnitMask:
+    among = stat_map.layout.of_kind(kind)
+    if select.k is not None:
+        return selection.top_k(stat_map, select.k, among)
+    if select.fdr is not None:
+        return selection.fdr(stat_map, select.fdr, among)
+    if select.percentile is not None:
+        share = select.percent
+        k = None if share is None else count_of(share, int(among.sum()))
+        low, high = select.percentile
+        return selection.percentile_range(stat_map, low, high, k, seed=select.seed, among=among)
+    rule = selection.bottom_percent if select.tail == "bottom" else selection.top_percent
+    return rule(stat_map, 1.0 if select.percent is None else select.percent, among)
+
+
+def _n_between(low: float, high: float, n: int) -> int:
+    """Return how many of ``n`` different values lie between two percentiles, both included.
+
+    NumPy places percentile q of n sorted values at rank ``q / 100 * (n - 1)``.
+    """
+    return floor(high / 100 * (n - 1)) - ceil(low / 100 * (n - 1)) + 1

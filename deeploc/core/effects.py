@@ -1,0 +1,131 @@
+"""Effects: what an ablation did to an outcome, beside its controls."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from deeploc.core.controls import is_matched
+from deeploc.core.results import INTACT, Better, Score
+from deeploc.core.stats import empirical_p
+
+ALPHA = 0.05
+"""The level of every test."""
+
+MIN_CONTROLS = ceil(1 / ALPHA) - 1
+"""Fewest matched controls with which an effect can be significant: with n controls the smallest
+possible p is 1 / (1 + n)."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an ablation did to one metric, against its controls.
+
+    Parameters
+    ----------
+    task, metric, condition
+        What was measured.
+    sites, mode, percent, mask
+        What was ablated; ``mask`` is ``selected`` or ``top``.
+    better
+        Whether higher or lower values mean a better model.
+    intact, ablated
+        The values of the intact and of the ablated model.
+    controls
+        The values under the matched random masks.
+    others
+        The values under further masks (``bottom``, ``range-80-90``, ``random-global-0``, ...) by
+        name.
+    """
+
+    task: str
+    metric: str
+    condition: str
+    sites: str
+    mode: str
+    percent: float
+    better: Better
+    intact: float
+    ablated: float
+    controls: tuple[float, ...]
+    others: tuple[tuple[str, float], ...] = ()
+    mask: str = "top"
+
+    def damage(self, value: float) -> float:
+        """Return how much worse ``value`` is than the intact one, in units of the metric.
+
+        A value that is no number is infinitely worse; one that stayed infinite is not worse.
+        """
+        if np.isnan(value):
+            return np.inf
+        if value == self.intact:
+            return 0.0
+        return value - self.intact if self.better == "lower" else self.intact - value
+
+    @property
+    def p(self) -> float:
+        """Empirical p: the share of controls (and the ablation itself) at least as damaging."""
+        return empirical_p(self.damage(self.ablated), [self.damage(c) for c in self.controls])
+
+    @property
+    def verdict(self) -> str:
+        """One phrase: ``specific``, ``as random``, ``unharmed`` or ``too few controls``.
+
+        ``specific`` is damage that at most the share `ALPHA` of matched random controls (and the
+        ablation itself) reach, which needs at least `MIN_CONTROLS` of them.
+        """
+        if self.damage(self.ablated) <= 0:
+            return "unharmed"
+        if len(self.controls) < MIN_CONTROLS:
+            return "too few controls"
+        return "specific" if self.p <= ALPHA else "as random"
+
+
+def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]]) -> list[Effect]:
+    """Return one effect per task, metric, condition and ablation, in the order of the scores.
+
+    Parameters
+    ----------
+    scores
+        Rows of one run; without the intact value of a metric there is no effect on it.
+    better
+        Task -> metric -> which direction is good.
+    """
+    groups: dict[tuple[str, str, str], list[Score]] = {}
+    for row in scores:
+        groups.setdefault((row.task, row.metric, row.condition), []).append(row)
+    return [
+        effect
+        for (task, metric, _), rows in groups.items()
+        for effect in _effects_of(rows, better[task][metric])
+    ]
+
+
+def _effects_of(rows: Sequence[Score], better: Better) -> list[Effect]:
+    intact = next((row.value for row in rows if row.mask == INTACT), None)
+    if intact is None:
+        return []
+    ablations: dict[tuple[str, str, float, str], list[Score]] = {}
+    for row in rows:
+        if row.mask != INTACT:
+            place = (row.sites, row.mode, row.percent, row.control_of or row.mask)
+            ablations.setdefault(place, []).append(row)
+    outcome = (rows[0].task, rows[0].metric, rows[0].condition)
+    return [
+        Effect(*outcome, *place[:3], better, intact, ablated.value, *_controls(masks), place[3])
+        for place, masks in ablations.items()
+        for ablated in masks
+        if not ablated.control_of
+    ]
+
+
+def _controls(
+    rows: Sequence[Score],
+) -> tuple[tuple[float, ...], tuple[tuple[str, float], ...]]:
+    """Return the values of the matched controls, and those of the others by name."""
+    matched = tuple(row.value for row in rows if is_matched(row.mask_kind))
+    others = tuple(
+        (row.mask, row.value) for row in rows if row.control_of and not is_matched(row.mask_kind)
+    )
+    return matched, others

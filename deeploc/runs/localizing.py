@@ -1,0 +1,192 @@
+"""The stages that find units: audit, localize, select, profile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from deeploc.analysis import confounds
+from deeploc.analysis.audit import examine
+from deeploc.analysis.localization import localize
+from deeploc.analysis.profile import profile
+from deeploc.analysis.select_units import select_units
+from deeploc.core.responses import to_csv
+from deeploc.core.units import UnitMask
+from deeploc.runs.files import (
+    hash_of,
+    import_llm_localization,
+    mask_parts,
+    statmap_parts,
+    units_csv,
+)
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.run import Run
+from deeploc.runs.stages import Save, remove
+from deeploc.stimuli import Stimulus
+from deeploc.stimuli.stimulus import content_hash
+
+
+class AuditStage:
+    """Counts what the contrast shows the model, before the first forward pass."""
+
+    name: ClassVar[str] = "audit"
+    files: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return the model, the stimuli and how they are compared and read."""
+        thresholds = (confounds.LARGE_SHARE, confounds.MEDIUM_EFFECT, confounds.GREY_LEVEL)
+        held_out = _hashes(run.drawn.held_out)
+        return {**_shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Count."""
+        save({}, examine(run.contrast, run.drawn, run.adapter).to_json())
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Do nothing: it has no files."""
+
+
+class LocalizeStage:
+    """Computes the statistics of every unit."""
+
+    name: ClassVar[str] = "localize"
+    files: ClassVar[tuple[str, ...]] = ("statmap.safetensors",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = True
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return the model, the stimuli, how they are compared and read, and the seed."""
+        return {**_shared_inputs(run), "seed": run.setup.seed}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Read the stimuli that localize."""
+        stimuli = run.drawn.localizing
+        n = sum(map(len, stimuli.values()))
+        with run.reporter.progress("localizing", n) as on_progress:
+            stat_map = localize(
+                run.adapter,
+                run.contrast,
+                stimuli,
+                seed=run.setup.seed,
+                readings=run.readings,
+                on_progress=on_progress,
+            )
+        constant = np.all([sd == 0 for sd in stat_map.sds.values()], axis=0)
+        counts = {
+            "n_units": stat_map.layout.n_units,
+            "constant_units": int(constant.sum()),
+            "nonfinite_units": int(np.isnan(stat_map.t).sum()),
+        }
+        save({"statmap.safetensors": statmap_parts(stat_map)}, counts)
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove the statistics."""
+        remove(folder, LocalizeStage.files)
+
+
+@dataclass(frozen=True)
+class SelectStage:
+    """Selects units by the contrast's own rule, or takes them from a mask of another tool.
+
+    Parameters
+    ----------
+    imported
+        A ``(layers, hidden)`` 0/1 ``.npy`` mask over block outputs; None: the contrast's rule.
+    """
+
+    imported: Path | None = None
+
+    name: ClassVar[str] = "select"
+    files: ClassVar[tuple[str, ...]] = ("mask.safetensors", "units.csv")
+    needs: ClassVar[tuple[str, ...]] = ("localize",)
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return the rule, or the hash of the imported mask."""
+        if self.imported is not None:
+            return {"imported": hash_of(self.imported)}
+        return {"select": run.contrast.select.model_dump(mode="json")}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Select."""
+        mask = self._mask(run)
+        counts = {kind: len(mask.of_kind(kind)) for kind in mask.layout.kinds}
+        units = units_csv(mask, run.stat_map)
+        save({"mask.safetensors": mask_parts(mask), "units.csv": units}, {"selected": counts})
+
+    def _mask(self, run: Run) -> UnitMask:
+        if self.imported is not None:
+            return import_llm_localization(self.imported, run.stat_map.layout)
+        try:
+            return select_units(run.stat_map, run.contrast.select)
+        except ValueError as error:
+            raise run.contrast.fault(("select",), str(error)) from None
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove the mask and the table of units."""
+        remove(folder, SelectStage.files)
+
+
+class ProfileStage:
+    """Measures how the selected units respond to every condition, held out where possible."""
+
+    name: ClassVar[str] = "profile"
+    files: ClassVar[tuple[str, ...]] = ("profile.csv",)
+    needs: ClassVar[tuple[str, ...]] = ("localize", "select")
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return the held-out stimuli, whether the contrast is split, and the seed."""
+        held_out = _hashes(run.drawn.held_out)
+        return {"stimuli": held_out, "split": run.contrast.split, "seed": run.setup.seed}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Read the held-out stimuli."""
+        counts = {name: len(stimuli) for name, stimuli in run.drawn.localizing.items()}
+        n = sum(map(len, run.drawn.held_out.values()))
+        with run.reporter.progress("profiling", n) as on_progress:
+            made = profile(
+                run.adapter,
+                run.contrast,
+                run.stat_map,
+                run.mask,
+                run.drawn.held_out,
+                counts=counts,
+                seed=run.setup.seed,
+                readings=run.readings,
+                on_progress=on_progress,
+            )
+        save({"profile.csv": to_csv(made.responses)}, made.described())
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove the profile."""
+        remove(folder, ProfileStage.files)
+
+
+def _shared_inputs(run: Run) -> dict[str, Any]:
+    resolved = run.contrast.resolved()
+    # the name under which a model is loaded does not decide what it is; the rest does
+    model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
+    return {
+        "model": model,
+        "stimuli": _hashes(run.drawn.localizing),
+        "contrast": {key: resolved[key] for key in ("contrast", "against")},
+        "read-out": resolved["read"],
+    }
+
+
+def _hashes(stimuli: Mapping[str, Any]) -> dict[str, str]:
+    groups: Mapping[str, tuple[Stimulus, ...]] = stimuli
+    return {name: content_hash(group) for name, group in groups.items()}

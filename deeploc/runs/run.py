@@ -1,0 +1,73 @@
+"""A run with its model loaded: what the stages of an experiment work on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from deeploc.analysis.localization import layout_of
+from deeploc.analysis.reading import ByCondition, Readings
+from deeploc.contrast.model import Contrast
+from deeploc.core.adapter import Adapter
+from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.progress import ProgressReporter, SilentReporter
+from deeploc.runs.files import load_mask, load_statmap
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.setup import Setup
+from deeploc.stimuli import Drawn
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with its model loaded.
+
+    Results are read from the folder, also right after they were written, so that a run that was
+    interrupted goes on with the very numbers that it would have had.
+
+    Parameters
+    ----------
+    folder
+        Where its files are.
+    contrast
+        What is compared.
+    setup
+        What it is made from, apart from the contrast.
+    adapter
+        The model.
+    drawn
+        The stimuli that localize and those that evaluate.
+    header
+        What the manifest says beside the stages.
+    reporter
+        Who receives messages and progress.
+    """
+
+    folder: RunFolder
+    contrast: Contrast
+    setup: Setup
+    adapter: Adapter
+    drawn: Drawn
+    header: Mapping[str, Any]
+    reporter: ProgressReporter = field(default_factory=SilentReporter)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The sites that the contrast reads."""
+        return layout_of(self.adapter, self.contrast)
+
+    @cached_property
+    def stat_map(self) -> StatMap:
+        """The statistics of every unit, once they are localized."""
+        return load_statmap(self.folder.statmap)
+
+    @cached_property
+    def mask(self) -> UnitMask:
+        """The selected units, once they are selected."""
+        return load_mask(self.folder.mask)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Activations of the intact model, each stimulus read once."""
+        conditions = list(self.contrast.conditions)
+        halves = [self.drawn.localizing, self.drawn.held_out]
+        return Readings(self.adapter, [ByCondition.of(conditions, half).stimuli for half in halves])

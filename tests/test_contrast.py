@@ -693,11 +693,6 @@ def test_errors_of_protocol(more: str, message: str) -> None:
             "them; lower percent or widen the range",
         ),
         (
-            "select: {percent: 5, tail: bottom}\nablate: {controls: {bottom: true}}",
-            "ablate.controls.bottom: these are the selected units themselves; leave it out, or "
-            "name doses with ablate.percent",
-        ),
-        (
             "select: {percentile: [80, 90]}\nablate: {controls: {range: [80, 90]}}",
             "ablate.controls.range: these are the selected units themselves; name another range",
         ),
@@ -756,7 +751,7 @@ def test_parts_that_contradict_each_other(more: str, message: str) -> None:
         "ablate: {percent: 50, controls: {random-global: 2, bottom: true}}",
         "ablate: {percent: 100}",
         "select: {percentile: [80, 90], percent: 10}",
-        "select: {percent: 5, tail: bottom}\nablate: {percent: 5, controls: {bottom: true}}",
+        "select: {percent: 5, tail: bottom}\nablate: {controls: {bottom: true}}",
         "select: {k: 3}\nablate: {controls: {range: [80, 80.1], random-global: 1}}",
         "ablate: {mode: [zero, mean, 'scale:0.5', 'scale:-0.5']}",
     ],

@@ -918,11 +918,14 @@ def test_a_run_with_unreadable_files_is_resumed(reds: Path) -> None:
     deeploc(*command)
     again = deeploc(*command)
     save_image("red/05.jpg", (220, 9, 9))
-    repaired = deeploc(*command)
+    refused = deeploc(*command)
+    repaired = deeploc(*command, "--overwrite")
 
-    assert "statistics are up to date: reused" in again.stderr
+    assert "up to date, reused: audit, localize" in again.stderr
     assert "left out because they cannot be read: 1" in again.stderr
-    assert "stimuli changed: starting afresh" in repaired.stderr
+    assert refused.exit_code == 1
+    assert "stimuli" in refused.stderr
+    assert repaired.exit_code == 0
     assert "left out" not in repaired.stderr
     assert json.loads(Path("run/manifest.json").read_text())["unreadable"] == []
 
@@ -941,16 +944,14 @@ def test_strict_runs_stop_before_the_model_loads(reds: Path) -> None:
 
 def test_strict_is_restored(reds: Path) -> None:
     """A run that was strict is strict when it is opened again."""
-    from deeploc.core.adapter import ModelOptions
-    from deeploc.runs.manifest import Setup
+    from deeploc.experiment import open_run
 
     Path("red/05.jpg").unlink()
     command = ("localize", reds, "-m", "torch:deeploc_test_sees:Colours", "-o", "run")
     restored = []
     for strict in ([], ["--strict"]):
-        assert deeploc(*command, *strict).exit_code == 0
-        manifest = json.loads(Path("run/manifest.json").read_text())
-        restored.append(Setup.restored(manifest, ModelOptions()).strict)
+        assert deeploc(*command, *strict, "--overwrite").exit_code == 0
+        restored.append(open_run(Path("run")).setup.strict)
 
     assert restored == [False, True]
 

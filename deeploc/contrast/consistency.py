@@ -94,15 +94,8 @@ def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:
                 f"the range from {low:g} to {high:g} holds {high - low:g} % of the units, but "
                 f"{dose:g} % are ablated; widen it, or lower the dose",
             )
-    if ablate.percent is not None:
-        return
-    if controls.bottom and select.tail == "bottom":
-        yield (
-            ("ablate", "controls", "bottom"),
-            "these are the selected units themselves; leave it out, or name doses with "
-            "ablate.percent",
-        )
-    if controls.range is not None and controls.range == select.percentile and not select.percent:
+    selects_range = ablate.percent is None and select.percent is None
+    if selects_range and controls.range is not None and controls.range == select.percentile:
         yield (
             ("ablate", "controls", "range"),
             "these are the selected units themselves; name another range",

@@ -92,7 +92,12 @@ class Profile:
             If the table or the description is not theirs.
         """
         tests = [_preference(row) for row in described["effects"]]
-        return cls(bool(described["held_out"]), from_csv(table), tests)
+        profile = cls(bool(described["held_out"]), from_csv(table), tests)
+        for kind in profile.kinds:
+            conditions = [[row.condition for row in profile.of(kind, units)] for units in UNITS]
+            if conditions[1:] != conditions[:-1]:
+                raise ValueError(f"at {kind} the groups of units have different conditions")
+        return profile
 
 
 _COLUMNS = [field.name for field in fields(Response)]

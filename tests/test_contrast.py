@@ -689,7 +689,7 @@ def test_errors_of_protocol(more: str, message: str) -> None:
         ),
         (
             "select: {percentile: [80, 90], percent: 20}",
-            "select: percent 20 is of all units, but the percentiles 80 and 90 hold 10 % between "
+            "select.percent: 20 % of all units, but the percentiles 80 and 90 hold 10 % between "
             "them; lower percent or widen the range",
         ),
         (

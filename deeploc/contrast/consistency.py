@@ -18,6 +18,7 @@ def problems(contrast: "Contrast") -> Iterator[Problem]:
     """Yield every contradiction within a contrast whose parts are valid on their own."""
     yield from _of_modality(contrast)
     yield from _of_numbers(contrast)
+    yield from _of_selection(contrast.select)
     yield from _of_controls(contrast.select, contrast.ablate)
     names = [name for name, _ in contrast.tasks]
     for number, name in enumerate(names):
@@ -75,6 +76,18 @@ def _most_stimuli(source: Source) -> tuple[str, int | None]:
     if source.limit is not None and (source.texts is None or source.limit < len(source.texts)):
         return "limit", source.limit
     return "texts", None if source.texts is None else len(source.texts)
+
+
+def _of_selection(select: Select) -> Iterator[Problem]:
+    if select.percentile is None or select.percent is None:
+        return
+    low, high = select.percentile
+    if select.percent > high - low:
+        yield (
+            ("select", "percent"),
+            f"{select.percent:g} % of all units, but the percentiles {low:g} and {high:g} hold "
+            f"{high - low:g} % between them; lower percent or widen the range",
+        )
 
 
 def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:

@@ -183,13 +183,6 @@ class Select(StrictModel):
             raise ValueError(f"tail goes with percent, not with {rules[0]}; leave it out")
         if self.seed != PAPER_SEED and (self.percentile is None or self.percent is None):
             raise ValueError("seed is for a percent of units in a percentile range; leave it out")
-        if self.percentile is not None and self.percent is not None:
-            low, high = self.percentile
-            if self.percent > high - low:
-                raise ValueError(
-                    f"percent {self.percent:g} is of all units, but the percentiles {low:g} and "
-                    f"{high:g} hold {high - low:g} % between them; lower percent or widen the range"
-                )
         return self
 
 

@@ -972,7 +972,7 @@ def test_check_shows_images_by_name(reds: Path) -> None:
 
 def test_many_unreadable_files_are_counted_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Twenty are reported one by one, the others by number."""
-    from deeploc.cli._console import Console
+    from deeploc.cli._progress import Console
 
     unreadable = [Unreadable("a", f"{i}.jpg", "is empty (0 bytes)") for i in range(1030)]
     stimuli.Drawn({}, {}, unreadable).tell(Console())

@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[1]
 
 def test_public_names_are_what_all_says() -> None:
     """Every name of __all__ can be had, sorted, and none is the name of a module."""
-    modules = {path.stem for path in (ROOT / "deeploc").glob("*.py")}
+    modules = {path.stem for path in (ROOT / "deeploc").glob("*")}
 
     assert deeploc.__all__ == sorted(deeploc.__all__)
     assert set(deeploc.__all__) == set(deeploc._HOME)
     assert not modules & set(deeploc.__all__)
     assert all(getattr(deeploc, name).__name__ for name in deeploc.__all__)
+    assert dir(deeploc) == deeploc.__all__
     with pytest.raises(AttributeError, match="no attribute 'locate'"):
         _ = deeploc.locate
 

@@ -311,7 +311,7 @@ def test_what_is_not_finite_is_nan_where_it_counts(value: float) -> None:
     assert isnan(found.preference("block", "selected").t)
     assert not found.preference("block", "selected").holds
     assert not isnan(found.preference("mlp-neurons", "selected").t)
-    assert '"t": null' in str(found.described()).replace("'", '"').replace("None", "null")
+    assert '"t": null' in str(found.to_json()).replace("'", '"').replace("None", "null")
 
 
 def test_no_selected_unit_has_no_response() -> None:
@@ -370,7 +370,7 @@ def test_a_table_reads_back_unchanged() -> None:
     """Every digit, nan included, and the tests with it."""
     said = letters("a > b")
     found = profile_of(said, Broken(0, nan))
-    back = Profile.restored(found.described(), to_csv(found.responses))
+    back = Profile.from_json(found.to_json(), to_csv(found.responses))
 
     assert repr(back.responses) == repr(found.responses)
     assert repr(back.preferences) == repr(found.preferences)

@@ -1,9 +1,8 @@
-"""What the commands print: progress and notes on stderr, tables on stdout."""
+"""What the commands print on stdout: tables, columns, JSON."""
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -17,32 +16,6 @@ if TYPE_CHECKING:
     from deeploc.runs.folder import RunFolder
 
 _SHOWN: "tuple[Units, Units]" = ("selected", "random")
-
-
-class Console:
-    """Tells a person at a terminal how an experiment goes; says nothing where ``quiet``."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-
-    def note(self, text: str) -> None:
-        """Print one line on stderr."""
-        if not self._quiet:
-            click.echo(text, err=True)
-
-    @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a progress bar on stderr where that is a terminal."""
-        from tqdm import tqdm
-
-        # disable=None: no bar where stderr is a file, so that logs stay readable
-        hidden = True if self._quiet else None
-        with tqdm(total=total, desc=label, disable=hidden, dynamic_ncols=True, leave=False) as bar:
-            yield lambda n: void(bar.update(n))
-
-
-def void(_: object) -> None:
-    """Take a value and return none."""
 
 
 def print_json(value: Any) -> None:
@@ -100,7 +73,7 @@ def profile_json(run: "RunFolder") -> dict[str, Any] | None:
     found = run.read_profile()
     if found is None:
         return None
-    return {**found.described(), "responses": [asdict(row) for row in found.responses]}
+    return {**found.to_json(), "responses": [asdict(row) for row in found.responses]}
 
 
 def print_profile(run: "RunFolder") -> None:

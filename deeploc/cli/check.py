@@ -38,7 +38,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     """
     from deeploc.analysis.audit import examine
     from deeploc.analysis.tasks import make_tasks
-    from deeploc.cli._console import Console
+    from deeploc.cli._progress import Console
     from deeploc.contrast.model import load
     from deeploc.experiment import sampled_stimuli
     from deeploc.plugins import load_model

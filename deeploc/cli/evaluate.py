@@ -20,7 +20,8 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
 
     Adds to the scores that are there; without options, what the contrast says.
     """
-    from deeploc.cli._console import Console, print_effects
+    from deeploc.cli._console import print_effects
+    from deeploc.cli._progress import Console
     from deeploc.experiment import evaluate_run, open_run
 
     opened = open_run(run, _options.hardware_of(options), Console(quiet))

@@ -25,7 +25,7 @@ def command(
     The statistics of the imported units are computed with --contrast, so that the run can be
     evaluated with every mode and control.
     """
-    from deeploc.cli._console import Console
+    from deeploc.cli._progress import Console
     from deeploc.experiment import localize_run
 
     loaded, setup, folder = _options.resolve(contrast, model, output, options)

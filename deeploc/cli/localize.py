@@ -19,7 +19,8 @@ def command(
     contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Find the units: statistics and mask, no ablation."""
-    from deeploc.cli._console import Console, print_json, print_profile, print_table, profile_json
+    from deeploc.cli._console import print_json, print_profile, print_table, profile_json
+    from deeploc.cli._progress import Console
     from deeploc.experiment import localize_run
     from deeploc.report.text import number
 

@@ -32,7 +32,8 @@ def command(
     goes to runs/CONTRAST-MODEL, with what else decides its numbers in the name. A run that was
     interrupted goes on where it was; a folder with another run is refused.
     """
-    from deeploc.cli._console import Console, print_effects
+    from deeploc.cli._console import print_effects
+    from deeploc.cli._progress import Console
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)

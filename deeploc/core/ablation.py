@@ -97,6 +97,11 @@ class Ablation:
 def check_same_units(mask: UnitMask, stat_map: StatMap) -> None:
     """Refuse a mask and statistics of different units.
 
+    Parameters
+    ----------
+    mask, stat_map
+        What must be of the same units.
+
     Raises
     ------
     MaskError

@@ -1,4 +1,4 @@
-"""The response profile: what the selected units answer to every condition, and its table."""
+"""The response profile: the responses of units to every condition, and its table."""
 
 import csv
 import io
@@ -69,30 +69,53 @@ class Profile:
         return list(dict.fromkeys(row.sites for row in self.responses))
 
     def of(self, sites: str, units: Units) -> list[Response]:
-        """Return the responses of some units at sites of a kind, in the order of conditions."""
+        """Return the responses of a group of units, in the order of conditions.
+
+        Parameters
+        ----------
+        sites
+            The kind of site.
+        units
+            The group: ``selected``, ``random`` or ``all``.
+        """
         return [row for row in self.responses if (row.sites, row.units) == (sites, units)]
 
     def preference(self, sites: str, units: Units) -> Preference:
-        """Return the test of the contrast on some units at sites of a kind."""
-        here = (p for p in self.preferences if (p.sites, p.units) == (sites, units))
-        return next(here, Preference(sites, units, nan, nan, nan, nan))
+        """Return the test of the contrast on a group of units; nan where there is none.
 
-    def described(self) -> dict[str, Any]:
-        """Return as JSON what the table does not hold: null stands for what is no number."""
+        Parameters
+        ----------
+        sites
+            The kind of site.
+        units
+            The group: ``selected``, ``random`` or ``all``.
+        """
+        tests = (p for p in self.preferences if (p.sites, p.units) == (sites, units))
+        return next(tests, Preference(sites, units, nan, nan, nan, nan))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the table does not hold as JSON; null stands for nan."""
         rows = [asdict(preference) for preference in self.preferences]
         return {"held_out": self.held_out, "effects": [_nulled(row) for row in rows]}
 
     @classmethod
-    def restored(cls, described: Mapping[str, Any], table: str) -> "Profile":
-        """Return the profile that `described` and `to_csv` wrote.
+    def from_json(cls, value: Mapping[str, Any], table: str) -> "Profile":
+        """Return the profile that `to_json` and `to_csv` wrote.
+
+        Parameters
+        ----------
+        value
+            What `to_json` returned.
+        table
+            What `to_csv` returned.
 
         Raises
         ------
         ValueError, KeyError, TypeError
-            If the table or the description is not theirs.
+            If these are of another form.
         """
-        tests = [_preference(row) for row in described["effects"]]
-        profile = cls(bool(described["held_out"]), from_csv(table), tests)
+        tests = [_preference(row) for row in value["effects"]]
+        profile = cls(bool(value["held_out"]), from_csv(table), tests)
         for kind in profile.kinds:
             conditions = [[row.condition for row in profile.of(kind, units)] for units in UNITS]
             if conditions[1:] != conditions[:-1]:
@@ -118,7 +141,7 @@ def from_csv(text: str) -> list[Response]:
     Raises
     ------
     ValueError, KeyError, TypeError
-        If the text is no such table.
+        If the text is of another form.
     """
     reader = csv.DictReader(io.StringIO(text))
     if reader.fieldnames != _COLUMNS:

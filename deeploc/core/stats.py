@@ -18,7 +18,7 @@ _ROUNDING = (8 * np.finfo(np.float64).eps) ** 2
 
 
 SLICE = 1 << 17
-"""Units worked on at once: the intermediate results of that many fit into a processor's cache."""
+"""Units processed at once: intermediate results of that many fit into a processor's cache."""
 
 
 def slices(n_units: int) -> Iterator[slice]:
@@ -49,7 +49,15 @@ class Moments:
 
     @classmethod
     def of(cls, count: int, mean: Vector, sd: Vector) -> "Moments":
-        """Return the moments of a sample of which count, mean and sd (ddof=1) are known."""
+        """Return the moments of a sample of which count, mean and sd are known.
+
+        Parameters
+        ----------
+        count
+            How many stimuli it has.
+        mean, sd
+            ``(unit,)``; the standard deviation with ddof=1.
+        """
         moments = cls(0)
         moments.count, moments.mean = count, mean
         moments._m2 = np.square(sd) * (count - 1)
@@ -58,12 +66,12 @@ class Moments:
     def add(self, batch: Float[np.ndarray, "stimulus unit"]) -> None:
         """Merge a batch of activations, accumulated in float64 whatever its own precision."""
         if len(batch):
-            for here in slices(batch.shape[1]):
-                values = batch[:, here].astype(np.float64)
+            for units in slices(batch.shape[1]):
+                values = batch[:, units].astype(np.float64)
                 mean = values.mean(axis=0)
                 values -= mean
                 m2 = np.einsum("su,su->u", values, values)
-                self._merge_units(here, len(batch), mean, m2)
+                self._merge_units(units, len(batch), mean, m2)
             self.count += len(batch)
 
     def merged(self, other: "Moments") -> "Moments":
@@ -93,7 +101,7 @@ class Moments:
         """Unbiased variance (ddof=1); nan when fewer than two stimuli were added.
 
         A unit that is constant but for float64 rounding has variance 0, so that rounding never
-        passes for a (huge) t.
+        looks like a (huge) t.
         """
         if self.count < 2:
             return np.full_like(self._m2, np.nan)
@@ -121,10 +129,17 @@ def t_interval(moments: Moments, level: float = 0.95) -> tuple[Vector, Vector]:
     degrees of freedom: equals ``scipy.stats.t.interval``.
 
     Source: Student (1908), Biometrika 6, 1-25.
+
+    Parameters
+    ----------
+    moments
+        Those of the sample.
+    level
+        The confidence level, between 0 and 1.
     """
     if moments.count < 2:
-        nothing = np.full_like(moments.mean, np.nan)
-        return nothing, nothing.copy()
+        undefined = np.full_like(moments.mean, np.nan)
+        return undefined, undefined.copy()
     reach = special.stdtrit(moments.count - 1, (1 + level) / 2) / np.sqrt(moments.count)
     half = reach * moments.sd
     return moments.mean - half, moments.mean + half
@@ -167,7 +182,15 @@ def _weighted(
 
 
 def two_sided_p(t: Vector, df: Vector) -> Vector:
-    """Return the two-sided p-value of ``t`` under Student's t with ``df``; nan stays nan."""
+    """Return the two-sided p-value of ``t`` under Student's t; nan stays nan.
+
+    Parameters
+    ----------
+    t
+        ``(unit,)``.
+    df
+        Degrees of freedom, ``(unit,)``.
+    """
     return np.asarray(2 * special.stdtr(df, -np.abs(t)), dtype=np.float64)
 
 
@@ -209,9 +232,9 @@ def benjamini_hochberg(p: Vector) -> Vector:
     q = np.full_like(p, np.nan)
     order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # nan sorts last
     scaled = p[order]
-    for here in slices(order.size):
-        rank = np.arange(here.start + 1, min(here.stop, order.size) + 1)
-        scaled[here] *= order.size / rank
+    for part in slices(order.size):
+        rank = np.arange(part.start + 1, min(part.stop, order.size) + 1)
+        scaled[part] *= order.size / rank
     np.minimum.accumulate(scaled[::-1], out=scaled[::-1])
     q[order] = np.minimum(scaled, 1.0, out=scaled)
     return q
@@ -223,5 +246,12 @@ def empirical_p(observed: float, null: Sequence[float]) -> float:
     The permutation p-value that can never be 0; with 20 controls the smallest is 0.048.
 
     Source: Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9, 39.
+
+    Parameters
+    ----------
+    observed
+        The statistic; larger is more extreme.
+    null
+        The same statistic under the null hypothesis, once per control.
     """
     return (1 + sum(value >= observed for value in null)) / (1 + len(null))

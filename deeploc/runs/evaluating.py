@@ -75,6 +75,7 @@ class EvaluateStage:
                     seed=run.setup.seed,
                     task_keys=keys,
                     known=table.known,
+                    recall=run.readings.recall,
                     on_scores=on_scores,
                 )
         except BaseException:
@@ -148,8 +149,8 @@ class _ScoreTable:
 
     def superseded(self, current: Iterable[Score]) -> list[Score]:
         """Return the known scores that are not current."""
-        shown = {_identity(row) for row in current}
-        return [row for row in self.known if _identity(row) not in shown]
+        identities = {_identity(row) for row in current}
+        return [row for row in self.known if _identity(row) not in identities]
 
     def results(self, current: Iterable[Score]) -> dict[str, Any]:
         """Return what the manifest records."""

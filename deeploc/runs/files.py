@@ -96,7 +96,15 @@ def _digest(digest: xxh3_128) -> str:
 
 
 def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
-    """Return units.csv: the selected units by falling t, with their site and index in it."""
+    """Return units.csv: the selected units by falling t, with their site and index in it.
+
+    Parameters
+    ----------
+    mask
+        The selected units.
+    stat_map
+        The statistics of the same units.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "index", "t", "d", "q", *(f"mean.{c}" for c in stat_map.means)])
@@ -112,6 +120,13 @@ def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
 
 def export_llm_localization(mask: UnitMask, path: Path) -> None:
     """Write a mask over blocks as the ``(layers, hidden)`` 0/1 array other code reads (``.npy``).
+
+    Parameters
+    ----------
+    mask
+        The selected units.
+    path
+        The file.
 
     Raises
     ------
@@ -132,6 +147,13 @@ def export_llm_localization(mask: UnitMask, path: Path) -> None:
 
 def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
     """Read a ``(layers, hidden)`` 0/1 ``.npy`` mask as a mask over the blocks of a model.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layout
+        The sites of the model, of which the blocks are masked.
 
     Raises
     ------

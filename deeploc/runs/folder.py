@@ -284,7 +284,7 @@ class RunFolder:
         table = self.checked("profile", self.profile)
         try:
             described = {"held_out": record.held_out, "effects": record.effects}
-            return Profile.restored(described, table.read_text(encoding="utf-8"))
+            return Profile.from_json(described, table.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"

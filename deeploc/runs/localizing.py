@@ -167,7 +167,7 @@ class ProfileStage:
                 readings=run.readings,
                 on_progress=on_progress,
             )
-        save({"profile.csv": to_csv(made.responses)}, made.described())
+        save({"profile.csv": to_csv(made.responses)}, made.to_json())
 
     @staticmethod
     def retire(folder: RunFolder) -> None:

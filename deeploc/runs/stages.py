@@ -265,11 +265,11 @@ class _State:
 
     def dependents(self, name: str) -> list[StageKind]:
         """Return the stages that need the results of ``name``, directly or not."""
-        found: list[StageKind] = []
+        dependents: list[StageKind] = []
         for stage in self.registry:
-            if name in stage.needs or {each.name for each in found} & set(stage.needs):
-                found.append(stage)
-        return found
+            if {name, *(each.name for each in dependents)} & set(stage.needs):
+                dependents.append(stage)
+        return dependents
 
 
 class _Saver:

@@ -246,8 +246,8 @@ def check(given_input: Input, folder: Path) -> None:
 
 
 def _check_round_trip(contrast: Contrast, folder: Path) -> None:
-    described = json.loads(json.dumps(contrast.resolved(), allow_nan=False))
-    assert Contrast.restored(described, folder).resolved() == described
+    described = json.loads(json.dumps(contrast.to_json(), allow_nan=False))
+    assert Contrast.from_json(described, folder).to_json() == described
     assert contrast.comparison.positive
     assert isinstance(contrast.tasks, list)
     json.dumps(described, ensure_ascii=False).encode()

@@ -94,7 +94,7 @@ def test_language_paper_is_the_published_protocol() -> None:
 def test_brainscore_differs_from_the_paper_in_the_response_only() -> None:
     """localize_fedorenko2010 ranks signed activations, localize.py absolute ones."""
     paper, brainscore = (
-        contrast.load(name).resolved() for name in ("language-paper", "language-brainscore")
+        contrast.load(name).to_json() for name in ("language-paper", "language-brainscore")
     )
     reported = {"name", "title", "source", "notes"}
 
@@ -223,18 +223,18 @@ _TEXT = st.text("ab c:-#'\"\n\tñ→", min_size=1).filter(str.strip)
     k=st.none() | st.integers(1, 10**6),
 )
 def test_yaml_round_trip(title: str, texts: list[str], percent: float, k: int | None) -> None:
-    """What `resolved` returns, written as YAML and loaded again, is the same contrast."""
+    """What `to_json` returns, written as YAML and loaded again, is the same contrast."""
     declared = {
         **yaml.safe_load(MINIMAL),
         "title": title,
         "conditions": {"faces": {"texts": texts}, "cars": {"builtin": "sentences", "limit": 5}},
         "select": {"percent": percent} if k is None else {"k": k},
     }
-    first = load(yaml.safe_dump(declared, allow_unicode=True)).resolved()
+    first = load(yaml.safe_dump(declared, allow_unicode=True)).to_json()
 
     again = load(yaml.safe_dump(first, allow_unicode=True))
 
-    assert again.resolved() == first
+    assert again.to_json() == first
     assert again.conditions["faces"].texts == tuple(texts)
 
 
@@ -243,9 +243,9 @@ def test_restored(name: str, tmp_path: Path) -> None:
     """A run's manifest gives back the contrast that was run."""
     shipped = contrast.load(name)
 
-    again = Contrast.restored(shipped.resolved(), tmp_path)
+    again = Contrast.from_json(shipped.to_json(), tmp_path)
 
-    assert again.resolved() == shipped.resolved()
+    assert again.to_json() == shipped.to_json()
     assert again.base == tmp_path
 
 
@@ -304,27 +304,27 @@ def test_changed() -> None:
     """A loaded contrast can be changed like a file; its base and other places stay."""
     mine = load(MINIMAL + "select: {percent: 5}\n")
 
-    changed = mine.changed(["select={k: 7}", "ablate.controls.random-global=3"])
+    changed = mine.with_changes(["select={k: 7}", "ablate.controls.random-global=3"])
 
     assert changed.select == Select(k=7)
     assert changed.ablate.controls.random_global == 3
-    assert changed.resolved() == {
-        **mine.resolved(),
-        "select": changed.resolved()["select"],
-        "ablate": changed.resolved()["ablate"],
+    assert changed.to_json() == {
+        **mine.to_json(),
+        "select": changed.to_json()["select"],
+        "ablate": changed.to_json()["ablate"],
     }
     assert changed.base == mine.base
-    assert str(changed.fault(("conditions", "cars"), "x")) == "mine.yaml:7: x"
-    assert str(changed.fault(("select", "k"), "x")) == "--set select={k: 7}: x"
+    assert str(changed.error_at(("conditions", "cars"), "x")) == "mine.yaml:7: x"
+    assert str(changed.error_at(("select", "k"), "x")) == "--set select={k: 7}: x"
 
 
 def test_changed_without_a_file() -> None:
     """A contrast made in Python can be changed like one that was loaded."""
     made = Contrast.model_validate(yaml.safe_load(MINIMAL))
 
-    assert made.changed(["read.pool=mean"]).read.pool == "mean"
+    assert made.with_changes(["read.pool=mean"]).read.pool == "mean"
     with pytest.raises(ContrastError, match=r"^--set split=x: split is \"x\"; it must be one of"):
-        made.changed(["split=x"])
+        made.with_changes(["split=x"])
 
 
 # Faults of the file
@@ -805,7 +805,7 @@ def test_all_errors_at_once() -> None:
 
 
 def test_a_task_can_report_the_line_of_its_options() -> None:
-    """`fault` and `faults` turn a place in the contrast into file and line."""
+    """`error_at` and `validation_error` turn a place in the contrast into file and line."""
     mine = load(MINIMAL + "evaluate:\n  - perplexity\n  - choice:\n      shots: 0\n")
 
     class Options(BaseModel):
@@ -813,12 +813,12 @@ def test_a_task_can_report_the_line_of_its_options() -> None:
 
     with pytest.raises(ValidationError) as caught:
         Options.model_validate(mine.tasks[1][1])
-    reported = mine.faults(caught.value, ("evaluate", 1, "choice"))
+    reported = mine.validation_error(caught.value, ("evaluate", 1, "choice"))
 
     assert str(reported) == (
         "mine.yaml:12: evaluate.1.choice.shots is 0; it must be greater than or equal to 1"
     )
-    assert str(mine.fault(("evaluate", 1), "no such task")) == "mine.yaml:11: no such task"
+    assert str(mine.error_at(("evaluate", 1), "no such task")) == "mine.yaml:11: no such task"
 
 
 def test_python_users_get_the_same_errors() -> None:

@@ -298,7 +298,7 @@ def test_local_is_still_possible() -> None:
     local = {"file": "x.csv", "column": "sentence", "where": {"label": "glad"}}
     declared = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": "a > b"}
     both = {"a": moods(local=local), "b": moods(local={"file": "x.csv"})}
-    made = Contrast.restored(json.loads(json.dumps({**declared, "conditions": both})), Path.cwd())
+    made = Contrast.from_json(json.loads(json.dumps({**declared, "conditions": both})), Path.cwd())
 
     with pytest.raises(ContrastError, match=r"condition 'a': only 1 stimulus"):
         stimuli.load(made, seed=0, folder=Path("own"))
@@ -480,7 +480,7 @@ def lines_of(split: str) -> dict[str, list[str]]:
 def test_every_copy_of_the_emotion_data_gives_the_same(tmp_path: Path) -> None:
     """Parquet, lines of text and `datasets` agree with a count by hand, text by text."""
     shipped = contrast.load("emotion/anger", ["balance=false"])
-    local = shipped.changed([f"conditions.{name}.hub={SHARED / 'hub'}" for name in EMOTIONS])
+    local = shipped.with_changes([f"conditions.{name}.hub={SHARED / 'hub'}" for name in EMOTIONS])
     plain = tmp_path / "plain"
     plain.mkdir()
     for split in ("train", "validation"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Look, image_decode
+from deeploc.stimuli import ImageProperties, image_decode
 
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
 """Two rows of three pixels, each its own colour."""
@@ -72,7 +72,7 @@ def decoded(tmp_path: Path, content: bytes, name: str = "x.jpg") -> np.ndarray:
     image = image_decode.decode(path)
 
     assert image.mode == "RGB"
-    assert isinstance(image_decode.inspect(path), Look)
+    assert isinstance(image_decode.inspect(path), ImageProperties)
     return np.asarray(image)
 
 
@@ -355,7 +355,7 @@ def test_no_bytes_crash_the_reader(
         content[int(place * len(content))] = value
     scratch.write_bytes(content[: int(len(content) * max(cut, 0.01))])
 
-    if isinstance(image_decode.inspect(scratch), Look):
+    if isinstance(image_decode.inspect(scratch), ImageProperties):
         assert image_decode.decode(scratch).mode == "RGB"
     else:
         refusal(scratch)

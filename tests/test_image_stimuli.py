@@ -22,7 +22,7 @@ from deeploc.cli import main
 from deeploc.contrast import model as contrast
 from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Source, Stimulus, Unreadable, download, transfer
+from deeploc.stimuli import Source, Stimulus, UnreadableImage, download, transfer
 from deeploc.stimuli.stimulus import content_hash
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def two(a: object, b: object = None, **more: object) -> Contrast:
         "contrast": "a > b",
     }
     stated |= {"conditions": {"a": a, "b": b}} | more
-    return Contrast.restored(json.loads(json.dumps(stated)), Path.cwd())
+    return Contrast.from_json(json.loads(json.dumps(stated)), Path.cwd())
 
 
 def ids(group: Sequence[Any]) -> list[str]:
@@ -270,7 +270,7 @@ def test_records_of_a_table_have_absolute_paths() -> None:
     Path("set/t.csv").write_text("image,label,text\npix/1.png,car,a cat\n,car,b\n")
     stated = {"name": "t", "title": "t", "modality": "text", "source": "s", "contrast": "a > b"}
     source = {"file": "set/t.csv", "column": "label"}
-    texts = Contrast.restored(stated | {"conditions": {"a": source, "b": source}}, Path.cwd())
+    texts = Contrast.from_json(stated | {"conditions": {"a": source, "b": source}}, Path.cwd())
 
     outcome = rows(file="set/t.csv")
 
@@ -446,7 +446,7 @@ TRUNCATED = "is truncated or damaged: "
 
 def test_unreadable_images_are_left_out_by_name(damaged: Contrast) -> None:
     """The others keep their order; each one left out is reported, in order, with its reason."""
-    reported: list[Unreadable] = []
+    reported: list[UnreadableImage] = []
 
     loaded = stimuli.load(damaged, seed=0, unreadable=reported.append)
 
@@ -501,7 +501,7 @@ def test_broken_links_and_missing_files_are_reported() -> None:
         save_image(f"set/{i}.png")
     Path("set/link.png").symlink_to("annexed")
     Path("t.txt").write_text("set/0.png\nset/1.png\nset/9.png\n")
-    reported: list[Unreadable] = []
+    reported: list[UnreadableImage] = []
 
     stimuli.load(two({"images": "set"}, {"file": "t.txt"}), seed=0, unreadable=reported.append)
 
@@ -574,13 +574,13 @@ def test_nothing_is_lost_doubled_or_moved(
         "contrast": "a > b",
     }
     stated |= {"conditions": {"a": {"images": files}, "b": {"images": "whole"}}}
-    mine = Contrast.restored(stated, many)
+    mine = Contrast.from_json(stated, many)
     expected = stimuli.sample(files, limit, seed, "a")
     if sum(name.startswith("whole") for name in expected) < 2:
         with pytest.raises(ContrastError, match="a variance needs at least two"):
             stimuli.load(mine, seed=seed, limit=limit, unreadable=print)
         return
-    reported: list[Unreadable] = []
+    reported: list[UnreadableImage] = []
     loaded = stimuli.load(mine, seed=seed, limit=limit, unreadable=reported.append)
     first, second = stimuli.split_half(loaded, seed)
 
@@ -656,7 +656,7 @@ def test_downloaded_images(server: type[Handler]) -> None:
     again = stimuli.load(declared(server), seed=0)
 
     assert ids(first["a"]) == [f"stimuli/adult/adult-{i}.jpg" for i in range(12)]
-    assert [s.shown for s in first["a"]] == [
+    assert [s.content_key for s in first["a"]] == [
         hashlib.sha256(Path("published", s.id).read_bytes()).hexdigest() for s in first["a"]
     ]
     assert again == first
@@ -738,7 +738,7 @@ def test_progress_is_reported(server: type[Handler]) -> None:
     """Downloading and checking tick once for each file."""
     watch = Counting()
 
-    stimuli.load(declared(server), seed=0, watch=watch)
+    stimuli.load(declared(server), seed=0, reporter=watch)
 
     assert watch.steps == {
         "downloading": [12, 12],
@@ -812,7 +812,7 @@ def test_faces_declares_all_published_files(name: str) -> None:
 
 def test_faces_and_faces_pooled_differ_in_the_comparison_only() -> None:
     """A conjunction over the other categories, or all of them together."""
-    each, pooled = (contrast.load(name).resolved() for name in ("faces", "faces-pooled"))
+    each, pooled = (contrast.load(name).to_json() for name in ("faces", "faces-pooled"))
     differ = {key for key in each if each[key] != pooled[key]}
 
     assert differ == {"name", "title", "notes", "against"}
@@ -974,8 +974,8 @@ def test_many_unreadable_files_are_counted_not_listed(capsys: pytest.CaptureFixt
     """Twenty are reported one by one, the others by number."""
     from deeploc.cli._progress import Console
 
-    unreadable = [Unreadable("a", f"{i}.jpg", "is empty (0 bytes)") for i in range(1030)]
-    stimuli.Drawn({}, {}, unreadable).tell(Console())
+    unreadable = [UnreadableImage("a", f"{i}.jpg", "is empty (0 bytes)") for i in range(1030)]
+    stimuli.StimulusSets({}, {}, unreadable).report_unreadable(Console())
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "left out because they cannot be read: 1,030"

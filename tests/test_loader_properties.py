@@ -53,7 +53,7 @@ def contrast_of(*, balance: bool = False, declared: str = "joy > fear, love") ->
     conditions = {label: {**source, **kind} for label, kind in kinds.items()}
     made = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": declared}
     made |= {"conditions": conditions, "balance": balance}
-    return Contrast.restored(json.loads(json.dumps(made)), Path.cwd())
+    return Contrast.from_json(json.loads(json.dumps(made)), Path.cwd())
 
 
 def number_of(stimulus: stimuli.Stimulus, form: str) -> int:
@@ -103,7 +103,9 @@ def test_halves_and_balance_lose_nothing(rows: list[Row], seed: int, limit: int 
     with folder_with(rows, "parquet") as folder:
         plain = stimuli.load(contrast_of(), seed=seed, limit=limit, folder=folder)
         try:
-            sampled = stimuli.draw(contrast_of(balance=True), seed=seed, limit=limit, folder=folder)
+            sampled = stimuli.sample_stimuli(
+                contrast_of(balance=True), seed=seed, limit=limit, folder=folder
+            )
         except ContrastError as error:
             if "because the other side has so few" in str(error):
                 return
@@ -162,7 +164,7 @@ def test_the_sample_is_the_same_on_every_machine() -> None:
     """Fixed values: limit, balance and halves of a known table with a known seed."""
     rows = [(f"{label} {i}", label) for i in range(20) for label in LABELS]
     with folder_with(rows, "parquet") as folder:
-        sampled = stimuli.draw(contrast_of(balance=True), seed=3, limit=8, folder=folder)
+        sampled = stimuli.sample_stimuli(contrast_of(balance=True), seed=3, limit=8, folder=folder)
 
     result = [{n: [s.content for s in g] for n, g in half.items()} for half in sampled.halves]
     assert result == [

@@ -39,7 +39,7 @@ def schema() -> Draft202012Validator:
 def loads(declared: Mapping[str, Any]) -> bool:
     """Return whether deeploc itself accepts a contrast."""
     try:
-        Contrast.restored(declared, Path.cwd())
+        Contrast.from_json(declared, Path.cwd())
     except ContrastError:
         return False
     return True

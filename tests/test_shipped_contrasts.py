@@ -80,7 +80,9 @@ def test_conditions_are_complete(name: str) -> None:
 @pytest.mark.parametrize("name", OFFLINE)
 def test_no_stimulus_is_in_two_conditions(name: str) -> None:
     """Equal texts or images of equal bytes are in one condition only."""
-    displayed = {key: {stimulus.shown for stimulus in group} for key, group in loaded(name).items()}
+    displayed = {
+        key: {stimulus.content_key for stimulus in group} for key, group in loaded(name).items()
+    }
 
     assert not [
         pair for pair in combinations(displayed, 2) if displayed[pair[0]] & displayed[pair[1]]
@@ -91,7 +93,7 @@ def test_no_stimulus_is_in_two_conditions(name: str) -> None:
 def test_no_stimulus_comes_twice(name: str) -> None:
     """All stimuli of a condition differ; only the paper's own are as they are."""
     for group in loaded(name).values():
-        assert len({stimulus.shown for stimulus in group}) == len(group)
+        assert len({stimulus.content_key for stimulus in group}) == len(group)
 
 
 @pytest.mark.parametrize("name", MATCHED)
@@ -114,7 +116,7 @@ def test_every_stimulus_has_twelve_words(name: str) -> None:
 @pytest.mark.parametrize(("limit", "each"), [(None, 25), (20, 10)])
 def test_operators_are_balanced_in_each_half(seed: int, limit: int | None, each: int) -> None:
     """What localizes and what evaluates holds as many sums as differences, hard as easy."""
-    for half in stimuli.draw(SHIPPED["multiple-demand"], seed=seed, limit=limit).halves:
+    for half in stimuli.sample_stimuli(SHIPPED["multiple-demand"], seed=seed, limit=limit).halves:
         for name, group in half.items():
             sign = "+" if name.endswith("sums") else "-"
             assert [str(s.content).split()[1] for s in group] == [sign] * each

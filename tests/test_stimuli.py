@@ -35,7 +35,7 @@ def two(a: object, b: object, **more: object) -> Contrast:
         "contrast": "a > b",
     }
     declared |= {"conditions": {"a": a, "b": b}} | more
-    return Contrast.restored(json.loads(json.dumps(declared)), Path.cwd())
+    return Contrast.from_json(json.loads(json.dumps(declared)), Path.cwd())
 
 
 def contents(group: tuple[Stimulus, ...]) -> list[str]:
@@ -429,11 +429,11 @@ def test_draw_depends_on_the_conditions_name_only(
     groups: list[list[str]], seed: int, limit: int
 ) -> None:
     """Which stimuli are sampled does not depend on the order of the conditions."""
-    first = two(*({"texts": g} for g in groups)).resolved()
+    first = two(*({"texts": g} for g in groups)).to_json()
     turned = {**first, "conditions": dict(reversed(first["conditions"].items()))}
 
     sampled = [
-        stimuli.load(Contrast.restored(c, Path()), seed=seed, limit=limit) for c in (first, turned)
+        stimuli.load(Contrast.from_json(c, Path()), seed=seed, limit=limit) for c in (first, turned)
     ]
 
     assert sampled[0] == sampled[1]
@@ -482,7 +482,9 @@ def test_evaluate_limit_bounds_the_held_out_half_only() -> None:
     """All of the other half still localizes; a smaller limit is part of a larger one."""
     words = {c: {"texts": [f"{c}{i}" for i in range(20)]} for c in "ab"}
     sampled = {
-        limit: stimuli.draw(two(*words.values()).changed([f"evaluate_limit={limit}"]), seed=3)
+        limit: stimuli.sample_stimuli(
+            two(*words.values()).with_changes([f"evaluate_limit={limit}"]), seed=3
+        )
         for limit in ("null", 4, 7)
     }
 
@@ -499,7 +501,7 @@ def test_evaluate_limit_needs_halves() -> None:
     words = {"texts": ["a", "b"]}
 
     with pytest.raises(ContrastError, match="evaluate_limit: with `split: none` the same stimuli"):
-        two(words, words).changed(["split=none", "evaluate_limit=1"])
+        two(words, words).with_changes(["split=none", "evaluate_limit=1"])
 
 
 def test_halves_depend_on_the_seed() -> None:

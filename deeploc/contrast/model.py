@@ -138,30 +138,30 @@ class Contrast(StrictModel):
         """The folder that relative paths start from: that of the file, else the current folder."""
         return self._base
 
-    def resolved(self) -> dict[str, Any]:
-        """Return the contrast as JSON, defaults filled in; the inverse of `restored`."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the contrast as JSON, defaults filled in; the inverse of `from_json`."""
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def restored(cls, resolved: Mapping[str, Any], base: Path) -> "Contrast":
-        """Return the contrast that `resolved` described.
+    def from_json(cls, value: Mapping[str, Any], base: Path) -> "Contrast":
+        """Return the contrast that `to_json` described.
 
         Parameters
         ----------
-        resolved
-            What `resolved` returned.
+        value
+            What `to_json` returned.
         base
             The folder that relative paths start from.
 
         Raises
         ------
         ContrastError
-            If ``resolved`` is not a valid contrast.
+            If ``value`` is not a valid contrast.
         """
-        name = resolved.get("name", "without a name")
-        return _validated(Document(dict(resolved), {(): f"contrast {name!r}"}), base)
+        name = value.get("name", "without a name")
+        return _validated(Document(dict(value), {(): f"contrast {name!r}"}), base)
 
-    def changed(self, overrides: Sequence[str]) -> "Contrast":
+    def with_changes(self, overrides: Sequence[str]) -> "Contrast":
         """Return the contrast after changes ``dotted.key=VALUE``, validated again.
 
         Raises
@@ -169,13 +169,13 @@ class Contrast(StrictModel):
         ContrastError
             If the result is not a valid contrast; names the change that is wrong.
         """
-        data = self._document.data or self.resolved()  # made in Python: there is no file
+        data = self._document.data or self.to_json()  # made in Python: there is no file
         document = Document(data, self._document.locations)
         for change in overrides:
             document = contrast_file.override(document, change)
         return _validated(document, self._base)
 
-    def fault(self, path: KeyPath, message: str) -> ContrastError:
+    def error_at(self, path: KeyPath, message: str) -> ContrastError:
         """Return an error about a part of the contrast, with file and line.
 
         Parameters
@@ -187,7 +187,7 @@ class Contrast(StrictModel):
         """
         return ContrastError(f"{self._document.location(path)}: {message}")
 
-    def faults(self, error: ValidationError, path: KeyPath = ()) -> ContrastError:
+    def validation_error(self, error: ValidationError, path: KeyPath = ()) -> ContrastError:
         """Return pydantic's errors about a part of the contrast, each with file and line.
 
         Parameters

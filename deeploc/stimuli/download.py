@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from deeploc.cache import cache_root
 from deeploc.contrast.sources import Download
 from deeploc.errors import ContrastError
-from deeploc.progress import Watch
+from deeploc.progress import ProgressReporter
 from deeploc.stimuli import archives, tables
 from deeploc.stimuli.threads import threads
 from deeploc.stimuli.transfer import CONNECTIONS, ensure_cached, failure, is_intact
@@ -25,7 +25,7 @@ MAX_ARCHIVE = 1_000_000_000
 _log = logging.getLogger(__name__)
 
 
-def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Path]:
+def fetch(download: Download, base: Path, reporter: ProgressReporter | None = None) -> list[Path]:
     """Return the files of a download from the cache or the network.
 
     Those of a manifest come in its order; every one is checked each time, and what is downloaded
@@ -38,7 +38,7 @@ def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Pa
         The source, as the contrast file declares it.
     base
         The folder that the path of the manifest starts from.
-    watch
+    reporter
         Reports how many files have been downloaded; default: nothing is reported.
 
     Raises
@@ -49,11 +49,11 @@ def fetch(download: Download, base: Path, watch: Watch | None = None) -> list[Pa
     """
     cache = cache_folder(download.url)
     if download.sha256 is not None:
-        return _matching(_unpacked(download.url, download.sha256, cache, watch), download.files)
+        return _matching(_unpacked(download.url, download.sha256, cache, reporter), download.files)
     hashes = declared(download, base)
     root = download.url.rstrip("/")
     urls = {path: f"{root}/{urllib.parse.quote(path)}" for path in hashes}
-    ensure_cached(cache, hashes, urls, max_bytes=MAX_BYTES, watch=watch)
+    ensure_cached(cache, hashes, urls, max_bytes=MAX_BYTES, reporter=reporter)
     return [cache / path for path in hashes]
 
 
@@ -141,13 +141,13 @@ def _matching(root: Path, globs: Sequence[str]) -> list[Path]:
     return matching
 
 
-def _unpacked(url: str, sha256: str, cache: Path, watch: Watch | None) -> Path:
+def _unpacked(url: str, sha256: str, cache: Path, reporter: ProgressReporter | None) -> Path:
     """Return the folder with the content of an archive, downloaded and unpacked if need be."""
     target = cache / sha256
     if not target.is_dir():
         name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
         name = name or "archive"
-        ensure_cached(cache, {name: sha256}, {name: url}, max_bytes=MAX_ARCHIVE, watch=watch)
+        ensure_cached(cache, {name: sha256}, {name: url}, max_bytes=MAX_ARCHIVE, reporter=reporter)
         try:
             archives.unpack(cache / name, target)
         except (archives.ArchiveError, OSError) as error:

@@ -22,7 +22,7 @@ from PIL import (
 )
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli.stimulus import Look
+from deeploc.stimuli.stimulus import ImageProperties
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp"),
@@ -90,7 +90,7 @@ def decode(path: Path) -> Image.Image:
         raise ContrastError(f"{path}: {error}") from None
 
 
-def inspect(path: Path) -> Look | str:
+def inspect(path: Path) -> ImageProperties | str:
     """Return the properties of an image, or the reason why `decode` would refuse it.
 
     The whole file is read, but a JPEG is decoded at an eighth of its size, whose pixels are the
@@ -109,7 +109,7 @@ def inspect(path: Path) -> Look | str:
     ((image, (width, height)),) = opened
     if _orientation(image) in _ROTATED:
         width, height = height, width
-    return Look(width, height, float(np.asarray(small.convert("L")).mean()) / 255)
+    return ImageProperties(width, height, float(np.asarray(small.convert("L")).mean()) / 255)
 
 
 class _Unreadable(Exception):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeploc.errors import ContrastError
-from deeploc.progress import Silent, Watch
+from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.stimuli import tables
 from deeploc.stimuli.image_decode import SUFFIXES, inspect
 from deeploc.stimuli.stimulus import Record, Stimulus, sha256_of
@@ -13,7 +13,7 @@ from deeploc.stimuli.threads import threads
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableImage:
     """An image that was left out: the condition it belongs to, its id, and why."""
 
     condition: str
@@ -70,7 +70,7 @@ def records(paths: Iterable[Path], root: Path) -> list[Record]:
     ]
 
 
-def shown(row: Record, column: str) -> Stimulus:
+def image_stimulus(row: Record, column: str) -> Stimulus:
     """Return the image that a record names.
 
     Parameters
@@ -86,9 +86,13 @@ def shown(row: Record, column: str) -> Stimulus:
     return Stimulus(f"{row.id} ({name})", row.folder / name)
 
 
-def readable(
-    condition: str, stimuli: Sequence[Stimulus], *, strict: bool = False, watch: Watch | None = None
-) -> tuple[list[Stimulus], list[Unreadable]]:
+def readable_images(
+    condition: str,
+    stimuli: Sequence[Stimulus],
+    *,
+    strict: bool = False,
+    reporter: ProgressReporter | None = None,
+) -> tuple[list[Stimulus], list[UnreadableImage]]:
     """Return the images that can be read, each with its sha256 and properties, and the others.
 
     Both are in the order of ``stimuli``; files are read in several threads.
@@ -101,7 +105,7 @@ def readable(
         Images.
     strict
         Whether an image that cannot be read is an error.
-    watch
+    reporter
         Reports how many images have been checked.
 
     Raises
@@ -110,7 +114,7 @@ def readable(
         If ``strict`` and an image cannot be read: the first in order.
     """
     kept, left_out = [], []
-    progress = (watch or Silent()).progress(f"checking {condition}", len(stimuli))
+    progress = (reporter or SilentReporter()).progress(f"checking {condition}", len(stimuli))
     with progress as advance, threads() as pool:
         for stimulus, checked in zip(stimuli, pool.map(_checked, stimuli), strict=True):
             advance(1)
@@ -121,14 +125,18 @@ def readable(
                     f"{stimulus.content} {checked}; repair or remove it, or leave --strict out"
                 )
             else:
-                left_out.append(Unreadable(condition, stimulus.id, checked))
+                left_out.append(UnreadableImage(condition, stimulus.id, checked))
     return kept, left_out
 
 
 def _checked(stimulus: Stimulus) -> Stimulus | str:
     path = Path(stimulus.content)
-    look = inspect(path)
-    return look if isinstance(look, str) else replace(stimulus, sha256=sha256_of(path), look=look)
+    properties = inspect(path)
+    return (
+        properties
+        if isinstance(properties, str)
+        else replace(stimulus, sha256=sha256_of(path), properties=properties)
+    )
 
 
 def _matches(pattern: str, root: Path) -> list[Path]:

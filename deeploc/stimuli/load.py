@@ -8,9 +8,9 @@ from pathlib import Path
 from deeploc.contrast.model import Contrast
 from deeploc.contrast.sources import Source
 from deeploc.errors import ContrastError
-from deeploc.progress import Watch
-from deeploc.stimuli.image_files import Unreadable, readable, shown
-from deeploc.stimuli.reading import Reader, rooted
+from deeploc.progress import ProgressReporter
+from deeploc.stimuli.image_files import UnreadableImage, image_stimulus, readable_images
+from deeploc.stimuli.reading import Reader, source_in_folder
 from deeploc.stimuli.sampling import balanced, sample, split_half
 from deeploc.stimuli.stimulus import Record, Stimulus, cell
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StimulusSets:
     """The stimuli of each condition that localize and those that evaluate.
 
     ``unreadable`` are the images that were left out; ``counts`` the number of stimuli of each
@@ -30,7 +30,7 @@ class Drawn:
 
     localizing: Mapping[str, Sequence[Stimulus]]
     held_out: Mapping[str, Sequence[Stimulus]]
-    unreadable: Sequence[Unreadable] = ()
+    unreadable: Sequence[UnreadableImage] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -38,26 +38,26 @@ class Drawn:
         """The stimuli that localize and those that evaluate."""
         return self.localizing, self.held_out
 
-    def tell(self, watch: Watch) -> None:
+    def report_unreadable(self, reporter: ProgressReporter) -> None:
         """Report how many images could not be read, and the first `MAX_REPORTED` of them."""
         if not self.unreadable:
             return
-        watch.note(f"left out because they cannot be read: {len(self.unreadable):,}")
+        reporter.note(f"left out because they cannot be read: {len(self.unreadable):,}")
         for image in self.unreadable[:MAX_REPORTED]:
-            watch.note(f"  {image}")
+            reporter.note(f"  {image}")
         if (more := len(self.unreadable) - MAX_REPORTED) > 0:
-            watch.note(f"  and {more:,} more: the manifest of a run lists them all")
+            reporter.note(f"  and {more:,} more: the manifest of a run lists them all")
 
 
-def draw(
+def sample_stimuli(
     contrast: Contrast,
     *,
     seed: int,
     limit: int | None = None,
     folder: Path | None = None,
     strict: bool = False,
-    watch: Watch | None = None,
-) -> Drawn:
+    reporter: ProgressReporter | None = None,
+) -> StimulusSets:
     """Return the stimuli that `load` returns, split as the contrast says.
 
     Parameters
@@ -66,7 +66,7 @@ def draw(
         The contrast.
     seed
         The seed of the run.
-    limit, folder, strict, watch
+    limit, folder, strict, reporter
         See `load`.
 
     Raises
@@ -74,7 +74,7 @@ def draw(
     ContrastError
         As `load` does.
     """
-    unreadable: list[Unreadable] = []
+    unreadable: list[UnreadableImage] = []
     stimuli = load(
         contrast,
         seed=seed,
@@ -82,15 +82,15 @@ def draw(
         folder=folder,
         strict=strict,
         unreadable=unreadable.append,
-        watch=watch,
+        reporter=reporter,
     )
     counts = {name: len(group) for name, group in stimuli.items()}
     if contrast.split == "none":
-        return Drawn(stimuli, stimuli, unreadable, counts)
+        return StimulusSets(stimuli, stimuli, unreadable, counts)
     localizing, held_out = split_half(stimuli, seed)
     most = contrast.evaluate_limit
     evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
-    return Drawn(localizing, evaluated, unreadable, counts)
+    return StimulusSets(localizing, evaluated, unreadable, counts)
 
 
 def load(
@@ -100,8 +100,8 @@ def load(
     limit: int | None = None,
     folder: Path | None = None,
     strict: bool = False,
-    unreadable: Callable[[Unreadable], None] | None = None,
-    watch: Watch | None = None,
+    unreadable: Callable[[UnreadableImage], None] | None = None,
+    reporter: ProgressReporter | None = None,
 ) -> dict[str, tuple[Stimulus, ...]]:
     """Return the stimuli of every condition, in the order of their sources.
 
@@ -122,7 +122,7 @@ def load(
         Whether an image that cannot be read is an error.
     unreadable
         Called with each image that cannot be read; default: a logging warning.
-    watch
+    reporter
         Reports progress; None: nothing is reported.
 
     Raises
@@ -131,7 +131,7 @@ def load(
         If a source cannot be read, does not fit the modality, a text is empty, or a condition has
         (or, balanced, keeps) fewer than two stimuli.
     """
-    sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
+    sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, reporter), strict)
     loaded = {}
     for name in contrast.conditions:
         try:
@@ -139,7 +139,7 @@ def load(
             _enough(kept, left_out)
         except ContrastError as error:
             message = f"condition {name!r}: {error}"
-            raise contrast.fault(("conditions", name), message) from error
+            raise contrast.error_at(("conditions", name), message) from error
         for image in left_out:
             (unreadable or _warn)(image)
         loaded[name] = tuple(kept)
@@ -152,7 +152,7 @@ def _balanced(
     kept = balanced(loaded, contrast.comparison, seed)
     for name, group in kept.items():
         if len(group) < 2:
-            raise contrast.fault(
+            raise contrast.error_at(
                 ("balance",),
                 f"balance: condition {name!r} keeps {len(group)} of {len(loaded[name])} stimuli, "
                 "because the other side has so few; a variance needs at least two; add stimuli, "
@@ -171,16 +171,16 @@ class _Sampler:
     reader: Reader
     strict: bool
 
-    def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
+    def stimuli(self, name: str) -> tuple[list[Stimulus], list[UnreadableImage]]:
         """Return the stimuli of a condition, and the images that were left out."""
         source = self.contrast.conditions[name]
         rows = self.reader.rows(source, self.seed, name)
-        read = source if self.reader.folder is None else rooted(source)
+        read = source if self.reader.folder is None else source_in_folder(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
         stimuli = sample([make(row, read) for row in rows], self.limit, self.seed, name)
         if images:
-            return readable(name, stimuli, strict=self.strict, watch=self.reader.watch)
+            return readable_images(name, stimuli, strict=self.strict, reporter=self.reader.reporter)
         return stimuli, []
 
     def _text(self, row: Record, source: Source) -> Stimulus:
@@ -201,7 +201,7 @@ def _image(row: Record, source: Source) -> Stimulus:
         raise ContrastError(f"column names {', '.join(columns)}; an image is named in one column")
     if not cell(row, columns[0]).strip():
         raise ContrastError(f"{row.id}: no image in {columns[0]}; fill the row, or leave it out")
-    return shown(row, columns[0])
+    return image_stimulus(row, columns[0])
 
 
 def _default_column(row: Record, what: str) -> str:
@@ -215,11 +215,11 @@ def _default_column(row: Record, what: str) -> str:
     )
 
 
-def _warn(image: Unreadable) -> None:
+def _warn(image: UnreadableImage) -> None:
     _log.warning("left out: %s", image)
 
 
-def _enough(stimuli: Sequence[Stimulus], left_out: Sequence[Unreadable]) -> None:
+def _enough(stimuli: Sequence[Stimulus], left_out: Sequence[UnreadableImage]) -> None:
     if len(stimuli) < 2:
         n = len(left_out)
         first = f"{left_out[0].stimulus} {left_out[0].reason}" if n else ""

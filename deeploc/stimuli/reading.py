@@ -10,7 +10,7 @@ from pathlib import Path
 from deeploc.contrast.sources import Builtin, Download, Source
 from deeploc.errors import ContrastError, nearest
 from deeploc.generators.registry import generate
-from deeploc.progress import Watch
+from deeploc.progress import ProgressReporter
 from deeploc.stimuli import download, hub, hub_folder, image_files, labels, tables
 from deeploc.stimuli.image_decode import SUFFIXES
 from deeploc.stimuli.sampling import sample
@@ -62,7 +62,7 @@ class Reader:
 
     base: Path
     folder: Path | None = None
-    watch: Watch | None = None
+    reporter: ProgressReporter | None = None
     _tables: dict[str, Table] = field(default_factory=dict, repr=False)
 
     def rows(self, source: Source, seed: int, name: str) -> list[Record]:
@@ -82,7 +82,7 @@ class Reader:
         ContrastError
             As `records` does.
         """
-        source = source if self.folder is None else rooted(source)
+        source = source if self.folder is None else source_in_folder(source)
         table = self._read(source)
         kept = _kept(table, labels.where_labels(source.where or {}, table.names))
         return sample(kept, source.limit, seed, name)
@@ -105,7 +105,7 @@ class Reader:
         if source.hub is not None:
             return self._read_hub(source)
         if source.download is not None:
-            return _downloaded(source.download, self.base, self.folder, self.watch)
+            return _downloaded(source.download, self.base, self.folder, self.reporter)
         if source.images is not None:
             return Table(image_files.records(image_files.find(source.images, root), root))
         return _tables(tables.find(source.file or (), root), root, source.per or "line")
@@ -125,7 +125,7 @@ def _key(source: Source) -> str:
     return f"{labelled} {source.model_dump_json(exclude={'column', 'where', 'limit', 'local'})}"
 
 
-def rooted(source: Source) -> Source:
+def source_in_folder(source: Source) -> Source:
     """Return the source as it is read from the user's own folder.
 
     Raises
@@ -159,9 +159,11 @@ def _generated(builtin: Builtin, n: int | None) -> Table:
     return Table([Record(f"{builtin.generator}:{i}", item) for i, item in enumerate(items)])
 
 
-def _downloaded(declared: Download, base: Path, folder: Path | None, watch: Watch | None) -> Table:
+def _downloaded(
+    declared: Download, base: Path, folder: Path | None, reporter: ProgressReporter | None
+) -> Table:
     if folder is None:
-        root, paths = download.root_of(declared), download.fetch(declared, base, watch)
+        root, paths = download.root_of(declared), download.fetch(declared, base, reporter)
     else:
         root, paths = folder, download.find(declared, base, folder)
     if all(path.suffix.lower() in SUFFIXES for path in paths):

@@ -69,13 +69,13 @@ def split_half(stimuli: Mapping[str, Sequence[Stimulus]], seed: int) -> Halves:
     halves: Halves = ({}, {})
     for name, group in stimuli.items():
         first = _first_half(group, seed, name)
-        halves[0][name] = tuple(s for s in group if s.shown in first)
-        halves[1][name] = tuple(s for s in group if s.shown not in first)
+        halves[0][name] = tuple(s for s in group if s.content_key in first)
+        halves[1][name] = tuple(s for s in group if s.content_key not in first)
     return halves
 
 
 def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
-    repeats = Counter(stimulus.shown for stimulus in group)
+    repeats = Counter(stimulus.content_key for stimulus in group)
     contents = list(repeats)
     room = (len(group) + 1) // 2
     first = set()

@@ -9,7 +9,7 @@ from deeploc.errors import ContrastError, nearest
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageProperties:
     """Properties of an image: its upright width and height in pixels, and its mean luminance.
 
     ``luminance`` runs from 0 (black) to 1 (white). It is the luma of Rec. ITU-R BT.601 (0.299 R +
@@ -30,17 +30,17 @@ class Stimulus:
     from 0), ``1b_story.txt`` (a whole file), ``texts:3`` (the fourth text written in the contrast),
     ``sentences:0`` (the first one generated) or ``car/1.jpg`` (an image below the folder of the
     contrast, or that of ``--stimuli``).
-    ``sha256`` is that of an image's bytes when it was loaded, and ``look`` its properties then; a
-    text has neither.
+    ``sha256`` is that of an image's bytes when it was loaded, and ``properties`` those of the
+    image then; a text has neither.
     """
 
     id: str
     content: str | Path
     sha256: str | None = field(default=None, compare=False, repr=False)
-    look: Look | None = field(default=None, compare=False, repr=False)
+    properties: ImageProperties | None = field(default=None, compare=False, repr=False)
 
     @property
-    def shown(self) -> str:
+    def content_key(self) -> str:
         """A text, or the sha256 of an image: equal for equal stimuli, whatever their ids."""
         return self.sha256 or str(self.content)
 

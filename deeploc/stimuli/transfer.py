@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from deeploc.cache import OFFLINE, offline
 from deeploc.errors import ContrastError
-from deeploc.progress import Silent, Watch
+from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.stimuli.stimulus import sha256_of
 from deeploc.stimuli.threads import threads
 
@@ -48,7 +48,7 @@ def ensure_cached(
     urls: Mapping[str, str],
     *,
     max_bytes: int,
-    watch: Watch | None,
+    reporter: ProgressReporter | None,
 ) -> None:
     """Download the files that the cache lacks or holds damaged, several at a time.
 
@@ -65,7 +65,7 @@ def ensure_cached(
         Path below ``cache`` -> address.
     max_bytes
         Size of the largest file that is downloaded.
-    watch
+    reporter
         Reports how many files have been downloaded; None: nothing is reported.
 
     Raises
@@ -85,7 +85,10 @@ def ensure_cached(
         registry = {path: hashes[path] for path in missing}
         store = import_module("pooch").create(cache, "", registry=registry, urls=urls)
         store.retry_if_failed = RETRIES
-        with _no_pooch_log(), (watch or Silent()).progress("downloading", len(missing)) as tick:
+        with (
+            _no_pooch_log(),
+            (reporter or SilentReporter()).progress("downloading", len(missing)) as tick,
+        ):
             for _ in pool.map(partial(_download, store, max_bytes), missing):
                 tick(1)
 

@@ -92,7 +92,14 @@ def find(download: Download, base: Path, folder: Path) -> list[Path]:
 
 
 def declared(download: Download, base: Path) -> dict[str, str]:
-    """Return path -> sha256 of the files that the manifest declares and ``files`` chooses.
+    """Return path -> sha256 of the files that the manifest declares and ``files`` matches.
+
+    Parameters
+    ----------
+    download
+        The source, as the contrast file declares it.
+    base
+        The folder that the path of the manifest starts from.
 
     Raises
     ------

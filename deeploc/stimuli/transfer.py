@@ -35,7 +35,15 @@ class _Refused(Exception):
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Return whether a file exists, can be read and has this sha256."""
+    """Return whether a file exists, can be read and has a sha256.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        In hexadecimal digits.
+    """
     try:
         return path.is_file() and sha256_of(path) == sha256
     except OSError:

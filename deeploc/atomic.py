@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files completely or not at all."""
 
 import json
 import os
@@ -13,7 +13,14 @@ Buffer = bytes | memoryview
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all: beside its place, then renamed over it.
+    """Write a file completely or not at all: to a temporary file that is then renamed.
+
+    Parameters
+    ----------
+    path
+        The file; one that exists is replaced.
+    content
+        Its bytes, or its text, which is encoded as UTF-8.
 
     Raises
     ------
@@ -24,7 +31,20 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_parts(path: Path, parts: Iterable[Buffer]) -> None:
-    """Write a file of several parts as `write` does, without joining them in memory."""
+    """Write a file of several parts as `write` does, without joining them in memory.
+
+    Parameters
+    ----------
+    path
+        The file; one that exists is replaced.
+    parts
+        Its bytes, in order.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be written to.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
@@ -39,5 +59,20 @@ def write_parts(path: Path, parts: Iterable[Buffer]) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON document, indented, keys in the order given."""
+    """Write a JSON document, indented, keys in the order given.
+
+    Parameters
+    ----------
+    path
+        The file; one that exists is replaced.
+    value
+        The document.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be written to.
+    ValueError
+        If a number is not finite.
+    """
     write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Where deeploc keeps what it has downloaded or rendered, and whether it may download."""
+"""The cache folder, and offline mode."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 
 OFFLINE = ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE")
-"""Environment variables that forbid deeploc any connection; 0 and nothing stand for no."""
+"""Environment variables that forbid any connection; 0 and an empty value do not."""
 
 
 def offline(*more: str) -> bool:
@@ -15,6 +15,6 @@ def offline(*more: str) -> bool:
 
 
 def cache_root() -> Path:
-    """Return the absolute path of the cache: ``DEEPLOC_CACHE_DIR``, else the user's own."""
-    said = os.environ.get("DEEPLOC_CACHE_DIR")
-    return Path(said).absolute() if said else platformdirs.user_cache_path("deeploc")
+    """Return the absolute path of the cache: ``DEEPLOC_CACHE_DIR``, else that of the user."""
+    folder = os.environ.get("DEEPLOC_CACHE_DIR")
+    return Path(folder).absolute() if folder else platformdirs.user_cache_path("deeploc")

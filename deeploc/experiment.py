@@ -34,7 +34,7 @@ from deeploc.runs.stages import (
     json_hash,
     remove,
 )
-from deeploc.stimuli import Drawn, draw
+from deeploc.stimuli import StimulusSets, sample_stimuli
 
 
 class ReportStage:
@@ -73,7 +73,7 @@ STAGES: Sequence[StageKind] = (
 
 def sampled_stimuli(
     contrast: Contrast, setup: Setup, reporter: ProgressReporter | None = None
-) -> Drawn:
+) -> StimulusSets:
     """Return the stimuli that localize and those that evaluate, per condition.
 
     Parameters
@@ -90,13 +90,13 @@ def sampled_stimuli(
     ContrastError
         If they cannot be read.
     """
-    return draw(
+    return sample_stimuli(
         contrast,
         seed=setup.seed,
         limit=setup.limit,
         folder=setup.folder,
         strict=setup.strict,
-        watch=reporter,
+        reporter=reporter,
     )
 
 
@@ -275,7 +275,7 @@ class _Unloaded:
 
 @contextmanager
 def _opened(
-    contrast: Contrast, setup: Setup, folder: Path, drawn: Drawn, reporter: ProgressReporter
+    contrast: Contrast, setup: Setup, folder: Path, drawn: StimulusSets, reporter: ProgressReporter
 ) -> Iterator[Run]:
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
@@ -287,14 +287,14 @@ def _opened(
             former = place.read_plain_manifest()  # the same run: it keeps its date and command
             header |= {key: former[key] for key in ("created", "command")}
         yield replace(run, header=header)
-    drawn.tell(reporter)
+    drawn.report_unreadable(reporter)
 
 
 def _layout(run: Run) -> Layout:
     try:
         return run.layout
     except AdapterError as error:
-        raise run.contrast.fault(("read", "sites"), str(error)) from error
+        raise run.contrast.error_at(("read", "sites"), str(error)) from error
 
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
@@ -308,9 +308,9 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
     try:
         check_sizes(_layout(run), run.contrast.select)
     except ValueError as error:
-        raise run.contrast.fault(("select",), str(error)) from None
+        raise run.contrast.error_at(("select",), str(error)) from None
 
 
-def _tasks(contrast: Contrast, setup: Setup, drawn: Drawn) -> list[Task]:
+def _tasks(contrast: Contrast, setup: Setup, drawn: StimulusSets) -> list[Task]:
     seed, limit, strict = setup.seed, setup.limit, setup.strict
     return make_tasks(contrast, drawn.halves, seed=seed, limit=limit, strict=strict)

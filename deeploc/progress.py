@@ -38,8 +38,3 @@ class SilentReporter:
     ) -> AbstractContextManager[OnProgress]:
         """Ignore progress."""
         return nullcontext(ignore_progress)
-
-
-# the names that the stimuli room still uses
-Watch = ProgressReporter
-Silent = SilentReporter

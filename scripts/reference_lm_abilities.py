@@ -1,4 +1,4 @@
-"""Measure what the reference language model can do on held-out records."""
+"""Measure the abilities of the reference language model on held-out records."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,15 @@ SEED = 0  # of the evaluation records; every seed of the generators is held out 
 
 
 def abilities(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-    """Return perplexity of sentences and the accuracies of the three abilities, suite by suite."""
+    """Return the perplexity of sentences and the accuracies of the other abilities, by suite.
+
+    Parameters
+    ----------
+    model
+        A causal language model.
+    tokenizer
+        Its tokenizer.
+    """
     scores = {"sentences perplexity": perplexity(model, tokenizer)}
     pairs = generate("minimal-pairs", 800, SEED, {})
     for suite in sorted({pair["UID"] for pair in pairs}):
@@ -26,7 +34,15 @@ def abilities(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dic
 
 
 def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> float:
-    """Return the perplexity per token of held-out sentences."""
+    """Return the perplexity per token of held-out sentences.
+
+    Parameters
+    ----------
+    model
+        A causal language model.
+    tokenizer
+        Its tokenizer.
+    """
     texts = [record["text"] for record in generate("sentences", None, SEED, {})]
     logprobs, _, mask = score(model, tokenizer, texts)
     return math.exp(-(logprobs * mask).sum().item() / mask.sum().item())
@@ -35,7 +51,17 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fl
 def pair_accuracy(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Mapping[str, str]]
 ) -> float:
-    """Return the share of pairs whose grammatical sentence is the more probable one."""
+    """Return the share of pairs whose grammatical sentence is more probable.
+
+    Parameters
+    ----------
+    model
+        A causal language model.
+    tokenizer
+        Its tokenizer.
+    pairs
+        Records of the generator minimal-pairs.
+    """
     good, _, good_mask = score(model, tokenizer, [pair["sentence_good"] for pair in pairs])
     bad, _, bad_mask = score(model, tokenizer, [pair["sentence_bad"] for pair in pairs])
     return float(((good * good_mask).sum(1) > (bad * bad_mask).sum(1)).double().mean())
@@ -44,7 +70,17 @@ def pair_accuracy(
 def continuation(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Mapping[str, str]]
 ) -> tuple[float, float]:
-    """Return greedy exact match and nll per token (nats) of the completions."""
+    """Return the exact match of greedy decoding, and the nll per token (nats) of completions.
+
+    Parameters
+    ----------
+    model
+        A causal language model.
+    tokenizer
+        Its tokenizer.
+    records
+        Prompts and completions.
+    """
     prompts = tokenizer([record["prompt"] for record in records])["input_ids"]
     logprobs, greedy, mask = score(model, tokenizer, [record["text"] for record in records])
     for row, prompt in enumerate(prompts):
@@ -57,7 +93,17 @@ def continuation(
 def score(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return log probability, whether greedy decoding agrees, and mask, each (text, token)."""
+    """Return log probability, whether greedy decoding agrees, and mask, each (text, token).
+
+    Parameters
+    ----------
+    model
+        A causal language model.
+    tokenizer
+        Its tokenizer.
+    texts
+        The texts.
+    """
     batch = tokenizer(list(texts), return_tensors="pt", padding=True)
     mask = batch["attention_mask"][:, 1:].bool()
     logits = model(**batch).logits[:, :-1]

@@ -1,11 +1,11 @@
-"""Train the bundled reference language model, a test organism, on the project's own texts.
+"""Train the bundled reference language model on texts that deeploc generates.
 
     python scripts/train_reference_lm.py [--out FOLDER] [--seed N]
 
-GPT-2's layout, 4 blocks of 64 dimensions, trained from nothing on three kinds of text mixed:
-English from the grammar, small arithmetic, copying of non-words. Records that the generators
-give out are held out of training (`deeploc.generators.registry`). At first only what can be
-predicted is a target, because the abilities come sooner so; then every token, as in any
+The architecture of GPT-2, 4 blocks of 64 dimensions, trained from random weights on a mixture of
+three kinds of text: English from the grammar, small arithmetic, copying of non-words. The records
+of the generators are held out of training (`deeploc.generators.registry`). In a first phase only
+predictable tokens are targets, because the model then learns faster; then every token, as in any
 language model. About fifteen minutes on one CPU core.
 """
 
@@ -45,9 +45,9 @@ VOCABULARY = 1536
 CONTEXT = 128  # tokens
 BATCH = 16  # rows of CONTEXT tokens
 WEIGHTS = {"english": 0.4, "arithmetic": 0.35, "copying": 0.25}  # shares of the training texts
-IGNORED = -100  # marks positions that are no target
+IGNORED = -100  # marks positions that are not targets
 RATE = 4e-3  # the largest learning rate
-STEPS = 4500  # on what can be predicted
+STEPS = 4500  # on predictable tokens
 STEPS_EVERYTHING = 1500  # on every token
 WARMUP = 100  # steps
 BUNDLED = Path(__file__).parents[1] / "deeploc" / "reference" / "lm"
@@ -71,21 +71,21 @@ def main() -> None:
     everything = map(every_token, batches(tokenizer, options.seed + 1))
     for step in chain(predictable, train(model, everything, STEPS_EVERYTHING, RATE / 2)):
         if step % 500 == 0:
-            tell(step, abilities(model, tokenizer))
+            print_scores(step, abilities(model, tokenizer))
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
 
 
-def tell(step: int, scores: Mapping[str, float]) -> None:
-    """Print what the model can do after this step."""
+def print_scores(step: int, scores: Mapping[str, float]) -> None:
+    """Print the abilities of the model after a step."""
     for name, value in scores.items():
         print(f"step {step}  {name}: {value:.4g}", flush=True)
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learnt on the English and the signs; digits stay single, case is folded.
+    """Return a byte-level BPE, trained on English and signs; digits are single, text lower case.
 
-    Non-words are not learnt from: they fall apart into short pieces, which makes copying a task.
+    Non-words are not in its training data: they become short pieces, which makes copying a task.
     """
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.Lowercase()
@@ -115,7 +115,7 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> GPT2LMHeadModel:
-    """Return the untrained network; no dropout, which would teach it to do without units."""
+    """Return the untrained network; no dropout, which would make it robust to ablations."""
     end = tokenizer.eos_token_id
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -149,9 +149,9 @@ def records(seed: int) -> Iterator[Mapping[str, str]]:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Tensor]:
-    """Yield token ids and targets, (2, BATCH, CONTEXT); a row is whole texts, the last cut off.
+    """Yield token ids and targets, (2, BATCH, CONTEXT); a row is whole texts, the last truncated.
 
-    Every row starts where a text starts, so that position 0 means the same as in use.
+    Every row starts where a text starts, as after training.
     """
     stream = records(seed)
     while True:
@@ -162,18 +162,18 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[torch.Ten
 def tokens(
     tokenizer: PreTrainedTokenizerFast, stream: Iterator[Mapping[str, str]]
 ) -> Iterator[tuple[int, int]]:
-    """Yield each token's id and what the model is to predict there.
+    """Yield the id of each token and its target.
 
-    Prompts are chance (operands, non-words): there is nothing in them to learn, so they are no
-    target. The end token is one: it begins each text and thereby ends the one before.
+    Prompts are random (operands, non-words) and cannot be learnt, so they are not targets. The end
+    token is one: it begins each text and thereby ends the one before.
     """
     while True:
         chunk = list(islice(stream, 12))
         texts = tokenizer([record["text"] for record in chunk])["input_ids"]
         prompts = tokenizer([record.get("prompt", "") for record in chunk])["input_ids"]
         for ids, prompt in zip(texts, prompts, strict=True):
-            for place, token in enumerate(ids):
-                yield token, IGNORED if 0 < place < len(prompt) else token
+            for position, token in enumerate(ids):
+                yield token, IGNORED if 0 < position < len(prompt) else token
 
 
 def every_token(batch: torch.Tensor) -> torch.Tensor:
@@ -184,16 +184,16 @@ def every_token(batch: torch.Tensor) -> torch.Tensor:
 def train(
     model: GPT2LMHeadModel, data: Iterator[torch.Tensor], steps: int, rate: float
 ) -> Iterator[int]:
-    """Minimise the loss on the targets; yield the number of each step when it is done."""
+    """Minimize the loss on the targets; yield the number of each completed step."""
     optimizer = torch.optim.AdamW(
         model.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: pace(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, steps))
     for step in range(1, steps + 1):
         ids, targets = next(data)
         # Rows hold no padding, only text ends that share its token: every position is attended.
         hidden = model.transformer(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        wanted = targets[:, 1:] != IGNORED  # the head is the dear part: only where it is trained
+        wanted = targets[:, 1:] != IGNORED  # the head is expensive: only where it is trained
         loss = cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[:, 1:][wanted])
         optimizer.zero_grad()
         loss.backward()
@@ -205,8 +205,8 @@ def train(
         yield step
 
 
-def pace(step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: a warm-up, then a cosine down to zero."""
+def rate_share(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: a warm-up, then a cosine to zero."""
     if step < WARMUP:
         return (step + 1) / WARMUP
     return 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP)))

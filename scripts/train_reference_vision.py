@@ -1,11 +1,10 @@
-"""Train a bundled reference image classifier, a test organism, on the project's own pictures.
+"""Train a bundled reference image classifier on images that deeploc renders.
 
     python scripts/train_reference_vision.py cnn|vit [--out FOLDER] [--seed N]
 
-timm architectures, small, trained from nothing to tell six categories of rendered pictures apart.
-Pictures that the generator `rendered` gives out are held out of training. The cnn takes
-about ten minutes on one CPU core, the vit half an hour. timm loads the folder as
-`local-dir:FOLDER`.
+Small timm architectures, trained from random weights to classify rendered images of six categories.
+The images of the generator `rendered` are held out of training. The cnn takes about ten minutes on
+one CPU core, the vit half an hour. timm loads the folder as `local-dir:FOLDER`.
 """
 
 import argparse
@@ -25,23 +24,23 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 from torch.nn.functional import cross_entropy, pad
 
-from deeploc.generators.images.rendered import LABELS, training_pictures
+from deeploc.generators.images.rendered import LABELS, training_images
 from deeploc.generators.registry import generate
 
 SIZE = 64  # pixels
 NAMES = list(LABELS.values())  # of the classes, in their order
-MEAN, SD = 0.5, 0.2  # of what a pixel from 0 to 1 is taken to have
-PICTURES = 20_000  # of a round, rendered once for all of its epochs
+MEAN, SD = 0.5, 0.2  # that pixels from 0 to 1 are normalized with
+IMAGES = 20_000  # of a phase, rendered once for all of its epochs
 BATCH = 64
 SHIFT = 6  # pixels at most, in each direction
 WARMUP = 0.1  # share of the steps
-HELD_OUT = 200  # pictures per category that tell the accuracy
+HELD_OUT = 200  # images per category that the accuracy is measured on
 BUNDLED = Path(__file__).parents[1] / "deeploc" / "reference"
 
 
 @dataclass(frozen=True)
-class Round:
-    """One schedule over pictures of its own."""
+class Phase:
+    """One learning rate schedule, with its own images."""
 
     epochs: int
     rate: float  # the largest learning rate
@@ -55,7 +54,7 @@ class Recipe:
     arguments: Mapping[str, Any]
     first: str
     last: str
-    rounds: tuple["Round", ...]
+    phases: tuple["Phase", ...]
     layout: torch.memory_format = field(default=torch.contiguous_format)
 
 
@@ -65,7 +64,7 @@ RECIPES = {
         {"stem_type": "deep", "stem_width": 16, "channels": [32, 48, 64, 80]},
         first="conv1.0",
         last="fc",
-        rounds=(Round(10, 4e-3),),
+        phases=(Phase(10, 4e-3),),
         layout=torch.channels_last,
     ),
     "vit": Recipe(
@@ -73,7 +72,7 @@ RECIPES = {
         {"img_size": SIZE, "patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 4},
         first="patch_embed.proj",
         last="head",
-        rounds=(Round(16, 2e-3), Round(8, 1e-3)),  # after the first it names 89 % right
+        phases=(Phase(16, 2e-3), Phase(8, 1e-3)),  # after the first its accuracy is 89 %
     ),
 }
 
@@ -91,8 +90,8 @@ def main() -> None:
     recipe, out = RECIPES[options.name], options.out or BUNDLED / options.name
     model = timm.create_model(recipe.architecture, num_classes=len(NAMES), **recipe.arguments)
     model.to(memory_format=recipe.layout)
-    for number, part in enumerate(recipe.rounds):
-        if number:  # the first goes on where the initial weights were drawn
+    for number, part in enumerate(recipe.phases):
+        if number:  # the first continues the stream of the initial weights
             torch.manual_seed(options.seed + number)
         train(model, part, options.seed + number)
     save(model, recipe, out)
@@ -101,25 +100,25 @@ def main() -> None:
 
 
 def rendered(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the training pictures (picture, channel, y, x), uint8, and their classes."""
-    stream = list(islice(training_pictures(seed, SIZE), PICTURES))
-    pictures = torch.from_numpy(np.stack([picture for picture, _ in stream]))
-    return pictures.movedim(-1, 1), torch.tensor([NAMES.index(label) for _, label in stream])
+    """Return the training images (image, channel, y, x), uint8, and their classes."""
+    stream = list(islice(training_images(seed, SIZE), IMAGES))
+    images = torch.from_numpy(np.stack([pixels for pixels, _ in stream]))
+    return images.movedim(-1, 1), torch.tensor([NAMES.index(label) for _, label in stream])
 
 
-def train(model: torch.nn.Module, part: Round, seed: int) -> None:
-    """Minimise the cross-entropy by AdamW; the rate rises to its largest, then falls to zero."""
-    pictures, classes = rendered(seed)
+def train(model: torch.nn.Module, part: Phase, seed: int) -> None:
+    """Minimize the cross-entropy by AdamW; the rate rises to its maximum, then falls to zero."""
+    images, classes = rendered(seed)
     optimizer = torch.optim.AdamW(model.parameters(), part.rate, weight_decay=0.05)
-    steps = len(pictures) // BATCH
+    steps = len(images) // BATCH
     total = part.epochs * steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, part.rate, total, pct_start=WARMUP)
     rng = random.Random(seed)
     model.train()
     for epoch in range(part.epochs):
         losses = []
-        for chosen in islice(torch.randperm(len(pictures)).split(BATCH), steps):
-            batch = varied(pictures[chosen], classes[chosen], rng)
+        for chosen in islice(torch.randperm(len(images)).split(BATCH), steps):
+            batch = augmented(images[chosen], classes[chosen], rng)
             loss = cross_entropy(model(batch), classes[chosen])
             model.zero_grad()
             loss.backward()
@@ -130,16 +129,16 @@ def train(model: torch.nn.Module, part: Round, seed: int) -> None:
         print(f"epoch {epoch + 1}  loss (nats): {sum(losses) / steps:.4f}", flush=True)
 
 
-def varied(pictures: torch.Tensor, classes: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    """Return the pictures normalised, each moved a little, recoloured, and perhaps mirrored.
+def augmented(images: torch.Tensor, classes: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    """Return the images normalized, shifted, with channels permuted, and half of them mirrored.
 
-    Recolouring swaps the channels; a letter is not mirrored, as it would be none.
+    A letter is not mirrored, as the result would not be a letter.
     """
-    padded = pad((pictures.float() / 255 - MEAN) / SD, (SHIFT,) * 4, mode="reflect")
-    result = torch.empty(pictures.shape)
-    for number, picture in enumerate(padded):
+    padded = pad((images.float() / 255 - MEAN) / SD, (SHIFT,) * 4, mode="reflect")
+    result = torch.empty(images.shape)
+    for number, image in enumerate(padded):
         x, y = rng.randrange(2 * SHIFT + 1), rng.randrange(2 * SHIFT + 1)
-        part = picture[rng.sample(range(3), 3), y : y + SIZE, x : x + SIZE]
+        part = image[rng.sample(range(3), 3), y : y + SIZE, x : x + SIZE]
         mirrored = rng.random() < 0.5 and NAMES[classes[number]] != "letter"
         result[number] = part.flip(-1) if mirrored else part
     return result
@@ -172,7 +171,7 @@ def save(model: torch.nn.Module, recipe: Recipe, out: Path) -> None:
 
 @torch.no_grad()
 def accuracy(folder: Path, n: int, seed: int) -> dict[str, float]:
-    """Return the share of held-out pictures of each category that the saved model names right."""
+    """Return the accuracy of the saved model on held-out images of each category."""
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     shares = {}
@@ -185,7 +184,7 @@ def accuracy(folder: Path, n: int, seed: int) -> dict[str, float]:
 
 
 def opened(paths: list[str]) -> Iterator[Image.Image]:
-    """Yield the pictures of some files."""
+    """Yield the images of some files."""
     for path in paths:
         with Image.open(path) as image:
             yield image.convert("RGB")

@@ -25,7 +25,7 @@ from deeploc.core.readout import Readout
 from deeploc.errors import AdapterError
 from deeploc.report.audit_tables import tables
 from deeploc.report.html import render
-from deeploc.stimuli import Drawn, Look, Stimulus, draw
+from deeploc.stimuli import ImageProperties, Stimulus, StimulusSets, sample_stimuli
 from deeploc.testing import ToyAdapter
 
 from .adapters.conftest import model_of, tokenizer_of
@@ -38,7 +38,7 @@ def contrast_of(conditions: Mapping[str, Any], said: str = "a > b", **more: Any)
 
 def audit_of(**texts: list[str]) -> Audit:
     contrast = contrast_of({name: {"texts": each} for name, each in texts.items()})
-    return examine(contrast, draw(contrast, seed=0))
+    return examine(contrast, sample_stimuli(contrast, seed=0))
 
 
 ALIKE = {"a": ["one two", "three four five"], "b": ["six seven", "eight nine and"]}
@@ -63,7 +63,7 @@ def test_both_halves_are_counted_once() -> None:
     """With `split: half` n is that of both halves, and repeats across them are seen."""
     texts = [f"word {i}" for i in range(6)]
     contrast = contrast_of({"a": {"texts": texts}, "b": {"texts": texts[::-1]}}, split="half")
-    found = examine(contrast, draw(contrast, seed=0))
+    found = examine(contrast, sample_stimuli(contrast, seed=0))
 
     assert [told["n"] for told in found.conditions.values()] == [6, 6]
     assert found.conditions["a"]["shared"] == {"b": 6}
@@ -179,11 +179,11 @@ def shades(folder: Path, grey: int, size: tuple[int, int] = (64, 48), form: str 
         Image.new("L", size, grey + number).save(folder / f"{number}.{form}")
 
 
-def images_of(folder: Path, said: str = "a > b") -> tuple[Contrast, Drawn]:
+def images_of(folder: Path, said: str = "a > b") -> tuple[Contrast, StimulusSets]:
     names = sorted(path.name for path in folder.iterdir())
     conditions = {name: {"images": f"{folder}/{name}"} for name in names}
     contrast = contrast_of(conditions, said, modality="image")
-    return contrast, draw(contrast, seed=0)
+    return contrast, sample_stimuli(contrast, seed=0)
 
 
 def test_size_and_luminance_of_images(tmp_path: Path) -> None:
@@ -237,8 +237,8 @@ def test_luminance_is_that_of_pillow(tmp_path: Path, form: str) -> None:
     with Image.open(first.content) as image:
         expected = np.asarray(image.convert("L")).mean() / 255
 
-    assert isinstance(first.look, Look)
-    assert first.look.luminance == pytest.approx(expected, abs=1 / 255)
+    assert isinstance(first.properties, ImageProperties)
+    assert first.properties.luminance == pytest.approx(expected, abs=1 / 255)
 
 
 def test_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def tokens_of(
 ) -> tuple[dict[str, Any], list[str]]:
     adapter = HFAdapter(model_of("gpt2"), tokenizer, "tiny")
     contrast = contrast_of({name: {"texts": each} for name, each in texts.items()}, read=read)
-    found = examine(contrast, draw(contrast, seed=0), adapter)
+    found = examine(contrast, sample_stimuli(contrast, seed=0), adapter)
     return dict(found.conditions), list(found.warnings)
 
 
@@ -398,7 +398,7 @@ def spelled(text: str) -> set[str]:
 def test_adapters_that_do_not_tokenize_lack_the_columns() -> None:
     """An adapter need not tell; the other numbers are there."""
     contrast = contrast_of({name: {"texts": each} for name, each in ALIKE.items()})
-    told = examine(contrast, draw(contrast, seed=0), ToyAdapter()).conditions["a"]
+    told = examine(contrast, sample_stimuli(contrast, seed=0), ToyAdapter()).conditions["a"]
 
     assert set(told) == {"n", "duplicates", "elsewhere", "shared", "words", "characters"}
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a table or a contrast file is one line that names the file and the row."""
+"""Errors of tables and contrast files are one line that names the file and the row."""
 
 from pathlib import Path
 
@@ -25,18 +25,18 @@ TEN_MEGABYTES = "a" * 10_000_000
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def told(source: str, after: str = "") -> str:
-    """Return what loading the contrast says, without the folder and the place of the condition."""
+def reported(source: str, after: str = "") -> str:
+    """Return the error of loading the contrast, without the folder and the condition."""
     Path("mine.yaml").write_text(MINE % source + after)
     with pytest.raises(ContrastError) as caught:
         stimuli.load(contrast.load("mine.yaml"), seed=0)
-    said = str(caught.value).replace(f"{Path.cwd()}/", "")
-    assert "\n" not in said
-    return said.removeprefix("mine.yaml:6: condition 'a': ")
+    declared = str(caught.value).replace(f"{Path.cwd()}/", "")
+    assert "\n" not in declared
+    return declared.removeprefix("mine.yaml:6: condition 'a': ")
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def told(source: str, after: str = "") -> str:
     ids=range(14),
 )
 def test_tables(name: str, text: str, message: str) -> None:
-    """The row at fault is named, or the file where all of it is."""
+    """The wrong row is named, or the file if all of it is wrong."""
     Path(name).write_bytes(text.encode("latin-1"))
 
-    assert told(f"file: {name}, column: text").startswith(message)
+    assert reported(f"file: {name}, column: text").startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,16 @@ def test_parquet(columns: dict[str, list[object]], message: str) -> None:
     """Rows of a parquet file are counted from 0."""
     parquet.write_table(pa.table(columns), "t.parquet")
 
-    assert told("file: t.parquet, column: text").startswith(message)
+    assert reported("file: t.parquet, column: text").startswith(message)
 
 
 def test_parquet_with_a_column_twice() -> None:
     """Which of the two is meant cannot be known."""
     parquet.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), "t.parquet")
 
-    assert told("file: t.parquet").startswith("t.parquet: column 'text' twice; name each column")
+    assert reported("file: t.parquet").startswith(
+        "t.parquet: column 'text' twice; name each column"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,11 +116,11 @@ def test_unknown_label_of_a_row(rows: str, message: str) -> None:
     """Where the contrast names the labels, a row can have no other."""
     Path("t.csv").write_text(f"text,label\n{rows}")
 
-    assert told("file: t.csv, names: {label: [N, S]}") == message
+    assert reported("file: t.csv, names: {label: [N, S]}") == message
 
 
 def test_unknown_label_among_others() -> None:
-    """A label that no row has is told, also where others are found."""
+    """A label that no row has is reported, also where others exist."""
     Path("t.csv").write_text("text,label\na,anger\nb,joy\n")
     Path("mine.yaml").write_text(MINE.replace("label: S", "label: [anger, joi]") % "file: t.csv")
 
@@ -130,7 +132,7 @@ def test_unknown_label_among_others() -> None:
     ("more", "message"),
     [
         ("read:\n\tpool: last\n", "mine.yaml:10: not YAML: while scanning for the next token"),
-        ("title: again\n", "mine.yaml:9: key 'title' stands here twice, first in line 2; keep one"),
+        ("title: again\n", "mine.yaml:9: key 'title' appears twice, first in line 2; keep one"),
         (f"{BOMB}\n", "mine.yaml:13: more than 10,000 values, aliases counted in full"),
         (
             "notes: !!python/object/apply:os.mkdir [hacked]\n",
@@ -140,8 +142,8 @@ def test_unknown_label_among_others() -> None:
     ],
 )
 def test_contrast_files(more: str, message: str) -> None:
-    """The line at fault is named, and nothing in the file is ever run."""
-    assert told("texts: [a, b]", more).startswith(message)
+    """The wrong line is named, and nothing in the file is executed."""
+    assert reported("texts: [a, b]", more).startswith(message)
     assert not Path("hacked").exists()
 
 
@@ -168,8 +170,8 @@ def test_whole_files() -> None:
         ("1.csv", "text\na\n", "1.csv: `per: file` reads .txt files; leave it out for tables"),
     ],
 )
-def test_faults_of_whole_files(name: str, text: str, message: str) -> None:
+def test_errors_of_whole_files(name: str, text: str, message: str) -> None:
     """An empty file is no stimulus, and a table no text."""
     Path(name).write_text(text)
 
-    assert told(f"file: {name}, per: file") == message
+    assert reported(f"file: {name}, per: file") == message

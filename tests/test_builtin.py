@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import re
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 
 from deeploc.errors import ContrastError
-from deeploc.generators.arithmetic import ONE_IN, training_arithmetic
-from deeploc.generators.carrying import differences, is_fresh, sums
+from deeploc.generators.arithmetic import (
+    ONE_IN,
+    differences,
+    is_fresh,
+    sums,
+    training_arithmetic,
+)
 from deeploc.generators.copying import training_copies
 from deeploc.generators.english.jabberwocky import FUNCTION_WORDS, ending_of
 from deeploc.generators.english.minimal_pairs import SUITES
@@ -19,7 +25,7 @@ from deeploc.generators.english.phrases import NOUNS, noun_phrase
 from deeploc.generators.english.sentences import training_sentences
 from deeploc.generators.registry import GENERATORS, generate
 from deeploc.generators.rng import is_held_out, new_rng
-from deeploc.generators.theory_of_mind import HALVES
+from deeploc.generators.theory_of_mind import HALVES, Story, StoryPair, story_pairs
 
 HELD_OUT = ["sentences", "arithmetic", "copying"]
 
@@ -34,6 +40,24 @@ MULTIPLE_DEMAND_EASY = [
     "Question: Solve 8 - 7?\nAnswer: 1",
     "Question: Solve 19 + 11?\nAnswer: 30",
 ]
+
+
+GOLDEN = {
+    "sentences": "cfcec4b7fe67e9d0",
+    "word-lists": "8a585ffb1dc84982",
+    "jabberwocky": "3913688312177794",
+    "nonword-lists": "a6c2c68150de9389",
+    "minimal-pairs": "ae148abcae2efc24",
+    "arithmetic": "dc48a0904d481bd7",
+    "copying": "0ad5fb08190836da",
+    "multiple-demand": "ff82cb054420ad91",
+    "multiple-demand-paper": "21ccea9387715019",
+    "theory-of-mind": "c750ed0616a7a2d9",
+}
+"""Generator -> start of a sha256 over records of several seeds and all choices of options.
+
+Pixels are left out: they may differ by a few grey levels from one Pillow to the next.
+"""
 
 
 def trained(stream: Iterator[dict[str, str]], n: int) -> list[str]:
@@ -72,7 +96,7 @@ def test_fewer_records_are_a_prefix_of_more(name: str) -> None:
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_default_number_of_records(name: str) -> None:
-    """None stands for the generator's own number."""
+    """None means the default number of the generator."""
     assert len(generate(name, None, 0, {})) == GENERATORS[name].default_n
 
 
@@ -82,6 +106,25 @@ def test_records_are_unique(name: str) -> None:
     records = [tuple(sorted(record.items())) for record in generate(name, None, 0, {})]
 
     assert len(set(records)) == len(records)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_records_are_those_of_earlier_releases(name: str) -> None:
+    """Results can be reproduced: no record of any stream changes from one release to the next."""
+    choices = GENERATORS[name].choices
+    digest = hashlib.sha256()
+    for values in itertools.product(*choices.values()):
+        options = {**GENERATORS[name].options, **dict(zip(choices, values, strict=True))}
+        for seed in (0, 1, 42):
+            records = list(itertools.islice(GENERATORS[name].stream(seed, options), 30))
+            digest.update(json.dumps(records).encode())
+
+    assert digest.hexdigest()[:16] == GOLDEN[name]
+
+
+def test_every_stream_of_text_has_a_golden_hash() -> None:
+    """A new generator gets one, too."""
+    assert GOLDEN.keys() == GENERATORS.keys() - {"rendered"}
 
 
 def test_records_do_not_depend_on_the_hash_seed() -> None:
@@ -106,7 +149,7 @@ def test_sentences_have_exactly_the_words_asked_for(words: int) -> None:
 
 
 def test_sentences_use_a_rich_vocabulary() -> None:
-    """240 sentences draw on hundreds of different words."""
+    """240 sentences contain hundreds of different words."""
     assert len(set(" ".join(texts("sentences")).split())) > 500
 
 
@@ -165,7 +208,7 @@ def test_real_words_know_every_word_of_the_grammar() -> None:
 @pytest.mark.parametrize("name", HELD_OUT)
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_evaluation_records_are_held_out(name: str, seed: int) -> None:
-    """Whatever the seed, no evaluation text is among many training texts."""
+    """For every seed, no evaluation text is among many training texts."""
     streams = {
         "sentences": training_sentences,
         "arithmetic": training_arithmetic,
@@ -217,7 +260,7 @@ def test_reflexives_agree_with_gender() -> None:
 
 
 def test_articles_fit_the_next_word() -> None:
-    """``a`` never stands before a vowel, ``an`` never before another letter (but a silent h)."""
+    """``a`` never precedes a vowel, ``an`` never another letter (but a silent h)."""
     for text in trained(training_sentences(2), 2000):
         words = text.split()
         for first, second in itertools.pairwise(words):
@@ -252,7 +295,7 @@ def test_arithmetic_keeps_to_one_operation(operation: str, sign: str) -> None:
     assert all(record["prompt"].split(" ")[1] == sign for record in records)
 
 
-def test_copying_repeats_what_it_was_told() -> None:
+def test_copying_repeats_its_prompt() -> None:
     """``copy X :`` is continued by X."""
     for record in generate("copying", 50, 0, {}):
         assert record["prompt"] == f"copy{record['completion']} :"
@@ -261,7 +304,7 @@ def test_copying_repeats_what_it_was_told() -> None:
 
 
 def test_multiple_demand_follows_the_published_stream() -> None:
-    """Seed 42 gives the first stimuli of the paper, drawn once by hand from NumPy's generator."""
+    """Seed 42 gives the first stimuli of the paper, sampled once by hand with NumPy's generator."""
     assert texts("multiple-demand-paper", 42, 3) == MULTIPLE_DEMAND_HARD
     assert texts("multiple-demand-paper", 42, 3, difficulty="easy") == MULTIPLE_DEMAND_EASY
 
@@ -345,7 +388,7 @@ def test_jabberwocky_wears_the_endings() -> None:
 
 
 def test_jabberwocky_keeps_articles_right() -> None:
-    """``a`` stands before a consonant and ``an`` before a vowel."""
+    """``a`` precedes a consonant and ``an`` a vowel."""
     for text in texts("jabberwocky", n=100):
         for first, second in itertools.pairwise(text.split()):
             assert first not in ("a", "an") or (second[0] in "aeiou") is (first == "an"), text
@@ -405,7 +448,7 @@ def test_multiple_demand_stimuli_leave_the_answer_out() -> None:
 
 
 def test_fresh_arithmetic_never_localizes() -> None:
-    """Whatever the seeds and the difficulty, no fresh problem is among those that localize."""
+    """For all seeds and difficulties, no fresh problem is among those that localize."""
     options = list(itertools.product(("hard", "easy"), range(4)))
     local = {row for difficulty, seed in options for row in solved(difficulty, False, seed)}
     fresh = {row for difficulty, seed in options for row in solved(difficulty, True, seed)}
@@ -418,7 +461,7 @@ def test_fresh_arithmetic_never_localizes() -> None:
 def test_fresh_and_untrained_have_nothing_to_do_with_each_other(
     difficulty: str, fresh: bool
 ) -> None:
-    """About one in eight is unknown to the bundled model, whatever the part and difficulty."""
+    """About one in eight is untrained, for each part and difficulty."""
     part = [pair[difficulty] for pair in (*sums(), *differences()) if is_fresh(pair) is fresh]
     unknown = sum(is_held_out(problem, ONE_IN) for problem in part) / len(part)
 
@@ -477,15 +520,24 @@ def test_answers_of_stories_are_balanced(half: str, seed: int) -> None:
 def test_halves_of_stories_share_nothing() -> None:
     """Stories that localize are none of those that are evaluated, nor their partners."""
     first, second = (
-        {state for pair in HALVES[half] for state in pair.named} for half in ("first", "second")
+        {state for pair in story_pairs(half) for state in pair.named}
+        for half in ("first", "second")
     )
 
     assert not first & second
-    assert len({pair.named for pair in HALVES["both"]}) == 20
+    assert len({pair.named for pair in story_pairs("both")}) == 20
+
+
+def test_the_right_answer_is_named() -> None:
+    """A pair of stories whose recorded state is neither of the two is refused."""
+    story = Story("a, then b.", "what?")
+
+    with pytest.raises(ValueError, match="recorded is 'c'; it must be one of"):
+        StoryPair(("a", "b"), "c", story, story)
 
 
 def test_photograph_stories_have_no_minds() -> None:
-    """No word for thinking stands in a photograph story or its question."""
+    """No word for thinking is in a photograph story or its question."""
     minds = {"think", "thinks", "thought", "believe", "believes", "know", "knows", "knew", "expect"}
     for row in generate("theory-of-mind", None, 0, {"kind": "photograph"}):
         assert not minds & set(re.findall(r"\w+", row["text"].lower()))
@@ -499,7 +551,11 @@ def test_photograph_stories_have_no_minds() -> None:
         ("sentences", {"word": 12}, "called 'word'; did you mean words\\?"),
         ("copying", {"words": 3}, "no option of copying is called 'words'; it takes none"),
         ("sentences", {"words": "12"}, "option words of sentences is '12'; it must be a int"),
-        ("sentences", {"words": 40}, "words must lie between 5 and 18"),
+        (
+            "sentences",
+            {"words": 40},
+            "option words of sentences is 40; it must lie between 5 and 18",
+        ),
         ("minimal-pairs", {"suite": "agrement"}, "did you mean agreement\\?"),
         ("multiple-demand-paper", {"difficulty": "medium"}, "there are: easy, hard"),
         (
@@ -524,7 +580,7 @@ def test_none_is_not_a_number_of_records(n: int) -> None:
 
 
 def test_numpy_global_state_is_left_alone() -> None:
-    """The published stream is drawn from its own generator."""
+    """The published stream has its own generator."""
     np.random.seed(1)  # noqa: NPY002
     expected = np.random.randint(10**9)  # noqa: NPY002
     np.random.seed(1)  # noqa: NPY002

@@ -73,13 +73,13 @@ def test_a_new_contrast_replaces_nothing(elsewhere: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my contrast", "'my contrast' is no name; use letters, digits, '_' and '-', e.g. 'my-"),
+        ("my contrast", "'my contrast' is not a name; use letters, digits, '_' and '-', e.g. 'my-"),
         (
             "nowhere/mine",
             "cannot write nowhere/deeploc.schema.json: No such file or directory; n",
         ),
-        ("", "'.' is no name; write e.g. `deeploc new my-contrast`"),
-        ("mine.txt", "'mine.txt' is no name; use letters, digits, '_' and '-', e.g. 'mine-txt'"),
+        ("", "'.' is not a name; write e.g. `deeploc new my-contrast`"),
+        ("mine.txt", "'mine.txt' is not a name; use letters, digits, '_' and '-', e.g. 'mine-txt'"),
     ],
 )
 def test_faults_of_a_new_name_are_told(name: str, message: str, elsewhere: Path) -> None:

@@ -1,4 +1,4 @@
-"""Contrast files: what they may say, and how every mistake in one is told."""
+"""Contrast files: which are valid, and how every mistake in one is reported."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ contrast: faces > cars
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -34,7 +34,7 @@ def load(text: str, *overrides: str) -> Contrast:
     return contrast.load("mine.yaml", overrides)
 
 
-def fault(text: str, *overrides: str) -> str:
+def error_of(text: str, *overrides: str) -> str:
     with pytest.raises(ContrastError) as caught:
         load(text, *overrides)
     return str(caught.value)
@@ -45,7 +45,7 @@ def fault(text: str, *overrides: str) -> str:
 
 @pytest.mark.parametrize("name", contrast.available())
 def test_every_shipped_contrast_loads(name: str) -> None:
-    """Each file in contrasts/ is valid, carries its own file name and says where it is from."""
+    """Each file in contrasts/ is valid, has the name of its file and names its source."""
     shipped = contrast.load(name)
 
     assert shipped.name == name.replace("/", "-")
@@ -94,19 +94,19 @@ def test_language_paper_is_the_published_protocol() -> None:
 def test_brainscore_differs_from_the_paper_in_the_response_only() -> None:
     """localize_fedorenko2010 ranks signed activations, localize.py absolute ones."""
     paper, brainscore = (
-        contrast.load(name).resolved() for name in ("language-paper", "language-brainscore")
+        contrast.load(name).to_json() for name in ("language-paper", "language-brainscore")
     )
-    told = {"name", "title", "source", "notes"}
+    reported = {"name", "title", "source", "notes"}
 
     assert brainscore["read"] == {**paper["read"], "response": "signed"}
-    assert all(brainscore[key] == paper[key] for key in paper.keys() - told - {"read"})
+    assert all(brainscore[key] == paper[key] for key in paper.keys() - reported - {"read"})
 
 
 # What a file may say
 
 
 def test_defaults() -> None:
-    """Whatever a file leaves out is the documented default."""
+    """A key that a file omits has the documented default."""
     mine = load(MINIMAL)
 
     assert mine.read == contrast.Read(
@@ -138,7 +138,7 @@ def test_tasks_carry_their_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("declared", "expected"),
     [
         ("faces > cars", Comparison(("faces",), ("cars",))),
         ("cars, faces > rest", Comparison(("cars", "faces"), ("rest",))),
@@ -147,15 +147,39 @@ def test_tasks_carry_their_options() -> None:
             "{faces: 1, cars: -0.5, rest: -0.5}",
             Comparison(("faces",), ("cars", "rest"), {"faces": 1.0, "cars": -0.5, "rest": -0.5}),
         ),
+        (
+            "{faces: 1, cars: -1, rest: 0}",
+            Comparison(("faces",), ("cars",), {"faces": 1.0, "cars": -1.0}),
+        ),
+        (
+            "{rest: 0.0, faces: -2, cars: 2}",
+            Comparison(("cars",), ("faces",), {"faces": -2.0, "cars": 2.0}),
+        ),
+        (
+            "{faces: 1.0e+308, rest: 1.0e+308, cars: -1.0e+308}",
+            "weights must have both signs and sum to 0, these sum to 1e+308",
+        ),
+        (
+            "{faces: 1.0e-12, cars: -2.0e-12}",
+            "weights must have both signs and sum to 0, these sum to -1e-12",
+        ),
+        ("{faces: 0, cars: 0}", "weights must have both signs and sum to 0, these sum to 0"),
+        ("{faces: 1, cars: -1, nose: 0}", "there is no condition 'nose'"),
     ],
 )
-def test_comparison(said: str, expected: Comparison) -> None:
-    """Sides are divided by '>', their conditions by commas; weights divide by sign."""
-    text = MINIMAL.replace("faces > cars\n", f"{said}\n")
+def test_comparison(declared: str, expected: Comparison | str) -> None:
+    """Sides are separated by '>', their conditions by commas, weights by sign; 0 is no side."""
+    text = MINIMAL.replace("faces > cars\n", f"{declared}\n")
 
-    mine = load(text.replace("contrast:", "  rest: {texts: [x, y]}\ncontrast:"))
+    text = text.replace("contrast:", "  rest: {texts: [x, y]}\ncontrast:")
+    if isinstance(expected, str):
+        assert expected in error_of(text)
+        return
+
+    mine = load(text)
 
     assert mine.comparison == expected
+    assert "rest" in mine.conditions
 
 
 def test_relative_paths_start_at_the_file() -> None:
@@ -167,7 +191,7 @@ def test_relative_paths_start_at_the_file() -> None:
 
 
 def test_texts_that_look_like_something_else() -> None:
-    """Only YAML 1.2's true and false are truths: yes, no, on and dates are texts."""
+    """Only true and false are booleans, as in YAML 1.2: yes, no, on and dates are texts."""
     mine = load(MINIMAL.replace("[a b, a c]", "[yes, no, on, 2020-01-01, '12', 12:30]"))
 
     assert mine.conditions["faces"].texts == ("yes", "no", "on", "2020-01-01", "12", "12:30")
@@ -199,18 +223,18 @@ _TEXT = st.text("ab c:-#'\"\n\tñ→", min_size=1).filter(str.strip)
     k=st.none() | st.integers(1, 10**6),
 )
 def test_yaml_round_trip(title: str, texts: list[str], percent: float, k: int | None) -> None:
-    """What `resolved` says, written as YAML and loaded again, is the same contrast."""
-    said = {
+    """What `to_json` returns, written as YAML and loaded again, is the same contrast."""
+    declared = {
         **yaml.safe_load(MINIMAL),
         "title": title,
         "conditions": {"faces": {"texts": texts}, "cars": {"builtin": "sentences", "limit": 5}},
         "select": {"percent": percent} if k is None else {"k": k},
     }
-    first = load(yaml.safe_dump(said, allow_unicode=True)).resolved()
+    first = load(yaml.safe_dump(declared, allow_unicode=True)).to_json()
 
     again = load(yaml.safe_dump(first, allow_unicode=True))
 
-    assert again.resolved() == first
+    assert again.to_json() == first
     assert again.conditions["faces"].texts == tuple(texts)
 
 
@@ -219,9 +243,9 @@ def test_restored(name: str, tmp_path: Path) -> None:
     """A run's manifest gives back the contrast that was run."""
     shipped = contrast.load(name)
 
-    again = Contrast.restored(shipped.resolved(), tmp_path)
+    again = Contrast.from_json(shipped.to_json(), tmp_path)
 
-    assert again.resolved() == shipped.resolved()
+    assert again.to_json() == shipped.to_json()
     assert again.base == tmp_path
 
 
@@ -261,7 +285,8 @@ def test_overrides_change_one_value() -> None:
         ("name.x=3", "--set name.x=3: there is no 'x' inside 'mine'; it is text"),
         (
             "conditions.faces.texts.7=x",
-            "--set conditions.faces.texts.7=x: 7 is no item of that list; it has 0 to 1",
+            "--set conditions.faces.texts.7=x: 7 is not an index of that list; it has "
+            "2 items, counted from 0",
         ),
         (
             "read={pool: mean",
@@ -272,34 +297,34 @@ def test_overrides_change_one_value() -> None:
 )
 def test_faulty_override(change: str, message: str) -> None:
     """The message names the override, not a line of the file."""
-    assert fault(MINIMAL, change) == message
+    assert error_of(MINIMAL, change) == message
 
 
 def test_changed() -> None:
     """A loaded contrast can be changed like a file; its base and other places stay."""
     mine = load(MINIMAL + "select: {percent: 5}\n")
 
-    changed = mine.changed(["select={k: 7}", "ablate.controls.random-global=3"])
+    changed = mine.with_changes(["select={k: 7}", "ablate.controls.random-global=3"])
 
     assert changed.select == Select(k=7)
     assert changed.ablate.controls.random_global == 3
-    assert changed.resolved() == {
-        **mine.resolved(),
-        "select": changed.resolved()["select"],
-        "ablate": changed.resolved()["ablate"],
+    assert changed.to_json() == {
+        **mine.to_json(),
+        "select": changed.to_json()["select"],
+        "ablate": changed.to_json()["ablate"],
     }
     assert changed.base == mine.base
-    assert str(changed.fault(("conditions", "cars"), "x")) == "mine.yaml:7: x"
-    assert str(changed.fault(("select", "k"), "x")) == "--set select={k: 7}: x"
+    assert str(changed.error_at(("conditions", "cars"), "x")) == "mine.yaml:7: x"
+    assert str(changed.error_at(("select", "k"), "x")) == "--set select={k: 7}: x"
 
 
 def test_changed_without_a_file() -> None:
     """A contrast made in Python can be changed like one that was loaded."""
     made = Contrast.model_validate(yaml.safe_load(MINIMAL))
 
-    assert made.changed(["read.pool=mean"]).read.pool == "mean"
+    assert made.with_changes(["read.pool=mean"]).read.pool == "mean"
     with pytest.raises(ContrastError, match=r"^--set split=x: split is \"x\"; it must be one of"):
-        made.changed(["split=x"])
+        made.with_changes(["split=x"])
 
 
 # Faults of the file
@@ -308,8 +333,8 @@ def test_changed_without_a_file() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "mine.yaml:1: the file is empty; it must at least say `name:`"),
-        ("# only a comment\n", "mine.yaml:1: the file is empty; it must at least say `name:`"),
+        ("", "mine.yaml:1: the file is empty; it needs at least `name:`"),
+        ("# only a comment\n", "mine.yaml:1: the file is empty; it needs at least `name:`"),
         (
             "- a\n",
             "mine.yaml:1: holds a list; it must be a mapping, `key: value` line by line, starting "
@@ -317,7 +342,7 @@ def test_changed_without_a_file() -> None:
         ),
         (
             MINIMAL + "name: other\n",
-            "mine.yaml:9: key 'name' stands here twice, first in line 1; keep one of them",
+            "mine.yaml:9: key 'name' appears twice, first in line 1; keep one of them",
         ),
         (
             MINIMAL + "read:\n\tpool: mean\n",
@@ -331,29 +356,29 @@ def test_changed_without_a_file() -> None:
         ),
         (
             MINIMAL + "12: a\n",
-            "mine.yaml:9: key 12 is not text; write it in quotes if it is meant",
+            "mine.yaml:9: key 12 is not text; write it in quotes if it is intended",
         ),
         (
             MINIMAL + "? [a]\n: b\n",
             "mine.yaml:9: a key must be text, not a list, a mapping or an alias",
         ),
-        (MINIMAL + "notes: *a\n", "mine.yaml:9: alias *a names nothing that is complete"),
-        (MINIMAL + "notes: &a [*a]\n", "mine.yaml:9: alias *a names nothing that is complete"),
+        (MINIMAL + "notes: *a\n", "mine.yaml:9: alias *a has no complete anchor &a before it"),
+        (MINIMAL + "notes: &a [*a]\n", "mine.yaml:9: alias *a has no complete anchor &a before it"),
         (
             MINIMAL + "---\nname: two\n",
-            "mine.yaml:9: a second document begins here; write one contrast per file",
+            "mine.yaml:9: a second document begins; write one contrast per file",
         ),
         (MINIMAL + f"notes: {'[' * 50}\n", "mine.yaml:9: nested deeper than 40 levels"),
     ],
 )
 def test_strict_yaml(text: str, message: str) -> None:
-    """Whatever is more, or less, than plain values under text keys is told with its line."""
-    assert fault(text) == message
+    """Anything but plain values under text keys is reported with its line."""
+    assert error_of(text) == message
 
 
 def test_no_tag_is_executed() -> None:
     """A Python tag is refused before anything is constructed."""
-    fault(MINIMAL + "notes: !!python/object/apply:pathlib.Path.touch ['hacked']\n")
+    error_of(MINIMAL + "notes: !!python/object/apply:pathlib.Path.touch ['hacked']\n")
 
     assert not Path("hacked").exists()
 
@@ -364,7 +389,7 @@ def test_alias_bomb() -> None:
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
     )
 
-    assert fault(bomb) == (
+    assert error_of(bomb) == (
         "mine.yaml:4: more than 10,000 values, aliases counted in full; move stimuli into a table "
         "and name that with `file:`"
     )
@@ -372,14 +397,14 @@ def test_alias_bomb() -> None:
 
 def test_too_large() -> None:
     """More than a megabyte is no contrast file."""
-    assert fault(MINIMAL + f"notes: {'a' * 1_000_000}\n") == (
+    assert error_of(MINIMAL + f"notes: {'a' * 1_000_000}\n") == (
         "mine.yaml:1: 1,000,157 bytes; a contrast file has at most 1,000,000; move its stimuli "
         "into a table and name that with `file:`"
     )
 
 
 def test_not_utf8() -> None:
-    """Another encoding is told with the line of its first foreign byte."""
+    """Another encoding is reported with the line of the first byte that is not UTF-8."""
     Path("mine.yaml").write_bytes(MINIMAL.replace("me\n", "mé\n").encode("latin-1"))
 
     with pytest.raises(ContrastError) as caught:
@@ -395,13 +420,13 @@ def test_byte_order_mark() -> None:
 
 
 def test_no_such_file() -> None:
-    """A path that does not exist is told as it was given."""
+    """A path that does not exist is reported unchanged."""
     with pytest.raises(ContrastError, match=r"^nowhere/mine\.yaml: no such file$"):
         contrast.load("nowhere/mine.yaml")
 
 
 def test_unknown_name_lists_what_exists() -> None:
-    """The message says what is shipped and how to use one's own file."""
+    """The message lists what is shipped and explains how to use another file."""
     expected = (
         r"^no contrast named 'langage'; did you mean 'language'\? shipped: .*language, .*; "
         r"for your own, pass the path of a \.yaml file$"
@@ -475,8 +500,8 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "{texts: [a b, a c]}",
             "{file: a.csv, local: {file: b.csv}}",
-            "mine.yaml:6: conditions.faces: local says how a 'file' source is read with --stimuli, "
-            "but that is read from the folder as it is; leave local out",
+            "mine.yaml:6: conditions.faces: local replaces sources without files where --stimuli "
+            "is given; a 'file' source is read from that folder anyway; leave local out",
         ),
         (
             "modality: text",
@@ -491,12 +516,13 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "name: mine",
             "name: a b/c",
-            "mine.yaml:1: name: 'a b/c' is no name; use letters, digits, '_' and '-', e.g. 'a-b-c'",
+            "mine.yaml:1: name: 'a b/c' is not a name; use letters, digits, '_' and '-', "
+            "e.g. 'a-b-c'",
         ),
         (
             "cars: {",
             "c.rs: {",
-            "mine.yaml:7: conditions.c.rs: 'c.rs' is no name; use letters, digits, '_' and '-', "
+            "mine.yaml:7: conditions.c.rs: 'c.rs' is not a name; use letters, digits, '_' and '-', "
             "e.g. 'c-rs'",
         ),
         (
@@ -508,7 +534,7 @@ def test_unknown_name_lists_what_exists() -> None:
         (
             "faces > cars",
             "faces < cars",
-            "mine.yaml:8: contrast: 'faces < cars' is no comparison; write it like `a > b` or "
+            "mine.yaml:8: contrast: 'faces < cars' is not a comparison; write it like `a > b` or "
             "`a, b > c, d`",
         ),
         (
@@ -534,10 +560,10 @@ def test_unknown_name_lists_what_exists() -> None:
         ),
     ],
 )
-def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -> None:
-    """Each mistake is told with file, line, key and what would be right."""
+def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -> None:
+    """Each mistake is reported with file, line, key and what would be right."""
     assert old in MINIMAL
-    assert fault(MINIMAL.replace(old, new, 1)) == message
+    assert error_of(MINIMAL.replace(old, new, 1)) == message
 
 
 @pytest.mark.parametrize(
@@ -557,13 +583,13 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "select: {k: 3, fdr: 0.05}",
             "mine.yaml:9: select: exactly one of k, percent, fdr, percentile; this has k and fdr; "
-            "keep one (--set replaces the whole of it by select={k: 100})",
+            "keep one (--set select={k: 100} replaces all of them)",
         ),
         (
             "select: {k: 3, percent: 1}",
             "mine.yaml:9: select: exactly one of k, percent, fdr, "
             "percentile; this has k and percent; "
-            "keep one (--set replaces the whole of it by select={k: 100})",
+            "keep one (--set select={k: 100} replaces all of them)",
         ),
         (
             "select: {k: 3, tail: bottom}",
@@ -571,24 +597,25 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         ),
         (
             "select: {percent: 3, seed: 1}",
-            "mine.yaml:9: select: seed draws a percent of units from "
+            "mine.yaml:9: select: seed is for a percent of units in "
             "a percentile range; leave it out",
         ),
         (
             "select: {percentile: [50, 50]}",
-            "mine.yaml:9: select.percentile: [50.0, 50.0] is no "
+            "mine.yaml:9: select.percentile: [50.0, 50.0] is not a "
             "range; percentiles are [LOW, HIGH] with 0 <= LOW < HIGH <= 100",
         ),
         ("select: 1", "mine.yaml:9: select is 1; it must be a mapping"),
         (
             "ablate: {mode: [zero, maen]}",
-            "mine.yaml:9: ablate.mode.1: 'maen' is no way to ablate; "
-            "did you mean 'mean'? there are zero, mean and scale:G, e.g. scale:0.5",
+            "mine.yaml:9: ablate.mode.1: there is no mode 'maen'; "
+            "did you mean 'mean'? modes are zero, mean and scale:G, e.g. scale:0.5",
         ),
         (
             "ablate: {mode: 'scale:nan'}",
-            "mine.yaml:9: ablate.mode.0: 'scale:nan' is no way to "
-            "ablate; did you mean 'scale:0.5'? there are zero, mean and scale:G, e.g. scale:0.5",
+            "mine.yaml:9: ablate.mode.0: there is no mode "
+            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean and scale:G, "
+            "e.g. scale:0.5",
         ),
         (
             "ablate:\n  percent:\n  - 1\n  - 0",
@@ -622,7 +649,7 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "evaluate:\n  - a: {}\n    b: {}",
             "mine.yaml:10: evaluate.0: a task is its name, or one "
-            "name with its options below it; this has a, b; start each task with a dash of its own",
+            "name with its options below it; this has a, b; start each task with its own dash",
         ),
         (
             "evaluate: [a: 3]",
@@ -630,22 +657,155 @@ def test_faults_of_conditions_and_comparison(old: str, new: str, message: str) -
         ),
     ],
 )
-def test_faults_of_protocol(more: str, message: str) -> None:
-    """Each mistake is told with file, line, key and what would be right."""
-    assert fault(f"{MINIMAL}{more}\n") == message
+def test_errors_of_protocol(more: str, message: str) -> None:
+    """Each mistake is reported with file, line, key and what would be right."""
+    assert error_of(f"{MINIMAL}{more}\n") == message
 
 
-def test_all_faults_at_once() -> None:
-    """A file with several mistakes is told all of them, a line each, with their own places."""
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "ablate: {percent: [1, 20], controls: {range: [80, 90]}}",
+            "ablate.controls.range: the range from 80 to 90 holds 10 % of the units, but 20 % are "
+            "ablated; widen it, or lower the dose",
+        ),
+        (
+            "select: {percent: 11}\nablate: {controls: {range: [80, 90]}}",
+            "ablate.controls.range: the range from 80 to 90 holds 10 % of the units, but 11 % are "
+            "ablated; widen it, or lower the dose",
+        ),
+        (
+            "ablate:\n  percent: 51\n  controls: {random-global: 2}",
+            "ablate.controls.random-global: masks without the ablated units cannot hold as many: "
+            "51 % of the units are ablated; lower the dose to 50 or less, or leave random-global "
+            "out",
+        ),
+        (
+            "select: {percentile: [20, 90]}\nablate: {controls: {random-global: 2}}",
+            "ablate.controls.random-global: masks without the ablated units cannot hold as many: "
+            "70 % of the units are ablated; lower the dose to 50 or less, or leave random-global "
+            "out",
+        ),
+        (
+            "select: {percentile: [80, 90], percent: 20}",
+            "select.percent: 20 % of all units, but the percentiles 80 and 90 hold 10 % between "
+            "them; lower percent or widen the range",
+        ),
+        (
+            "select: {percentile: [80, 90]}\nablate: {controls: {range: [80, 90]}}",
+            "ablate.controls.range: these are the selected units themselves; name another range",
+        ),
+        (
+            "ablate: {mode: [zero, mean, zero]}",
+            "ablate.mode: 'zero' does the same as 'zero' before it; keep one of them",
+        ),
+        (
+            "ablate: {mode: ['scale:0.5', 'scale:.50']}",
+            "ablate.mode: 'scale:.50' does the same as 'scale:0.5' before it; keep one of them",
+        ),
+        (
+            "ablate: {mode: [zero, 'scale:0']}",
+            "ablate.mode: 'scale:0' does the same as 'zero' before it; keep one of them",
+        ),
+        ("ablate: {percent: [1, 2, 1.0]}", "ablate.percent: 1 appears twice; keep one of them"),
+        ("read: {sites: [a, a]}", "read.sites: 'a' appears twice; keep one of them"),
+        (
+            "ablate: {mode: 'scale:1e999'}",
+            "ablate.mode.0: there is no mode 'scale:1e999'; did you mean 'scale:0.5'? modes are "
+            "zero, mean and scale:G, e.g. scale:0.5",
+        ),
+        (
+            "ablate: {controls: {random: 1000000}}",
+            "ablate.controls.random is 1000000; it must be less than or equal to 10000",
+        ),
+        (
+            "select: {percentile: [80, 90], percent: 5, seed: 4294967296}",
+            "select.seed is 4294967296; it must be less than or equal to 4294967295",
+        ),
+        (
+            "evaluate: [perplexity, {choice: {}}, perplexity]",
+            "evaluate.2: task 'perplexity' is named twice; give it several conditions instead",
+        ),
+        (
+            "split: none\nevaluate_limit: 3",
+            "evaluate_limit: with `split: none` the same stimuli localize and evaluate; write "
+            "`split: half`, or give the conditions a limit",
+        ),
+    ],
+)
+def test_parts_that_contradict_each_other(more: str, message: str) -> None:
+    """Contradictions within a file are refused when it is loaded, with the line of the part."""
+    location, _, text = error_of(f"{MINIMAL}{more}\n").partition(": ")
+
+    assert text == message
+    last = "controls" if "controls" in message.split(":")[0] else message.split(":")[0]
+    lines = f"{MINIMAL}{more}".splitlines()
+    assert last.split(".")[0] in lines[int(location.removeprefix("mine.yaml:")) - 1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "ablate: {percent: [1, 10], controls: {range: [80, 90]}}",
+        "ablate: {percent: 50, controls: {random-global: 2, bottom: true}}",
+        "ablate: {percent: 100}",
+        "select: {percentile: [80, 90], percent: 10}",
+        "select: {percent: 5, tail: bottom}\nablate: {controls: {bottom: true}}",
+        "select: {k: 3}\nablate: {controls: {range: [80, 80.1], random-global: 1}}",
+        "ablate: {mode: [zero, mean, 'scale:0.5', 'scale:-0.5']}",
+    ],
+)
+def test_parts_that_fit_each_other(more: str) -> None:
+    """Nothing is refused that can be done."""
+    assert load(f"{MINIMAL}{more}\n").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("texts: [a b]", "conditions.faces.texts: only 1 stimulus; a variance needs"),
+        ("{texts: [a, b, c], limit: 1}", "conditions.faces.limit: only 1 stimulus; a variance"),
+        ("{builtin: sentences, limit: 1}", "conditions.faces.limit: only 1 stimulus; a variance"),
+        (
+            "builtin: {generator: sentences, words: 40}",
+            "conditions.faces.builtin: option words of sentences is 40; it must lie between 5 and "
+            "18",
+        ),
+        (
+            "builtin: {generator: multiple-demand-paper, seed: 4294967296}",
+            "conditions.faces.builtin.seed is 4294967296; it must be less than or equal to "
+            "4294967295",
+        ),
+        (
+            "download: {url: 'http://[1', manifest: m.csv}",
+            "conditions.faces.download.url: 'http://[1' has no usable host; write it like",
+        ),
+        (
+            "download: {url: 'http://x:y/', manifest: m.csv}",
+            "conditions.faces.download.url: 'http://x:y/' has no usable host; write it like",
+        ),
+    ],
+)
+def test_sources_that_cannot_be_read(source: str, message: str) -> None:
+    """So is a source that no machine could read, or with too few stimuli for a variance."""
+    braces = source if source.startswith("{") else f"{{{source}}}"
+    reported = error_of(MINIMAL.replace("{texts: [a b, a c]}", braces))
+
+    assert reported.startswith(f"mine.yaml:6: {message}")
+
+
+def test_all_errors_at_once() -> None:
+    """All mistakes of a file are reported, a line each, with their own locations."""
     text = MINIMAL.replace("source: me", "sauce: me") + "read: {pool: maen}\nsplit: thirds\n"
 
-    lines = fault(text).splitlines()
+    lines = error_of(text).splitlines()
 
     assert [line.split(": ")[0] for line in lines] == [f"mine.yaml:{n}" for n in (1, 9, 10, 4)]
 
 
-def test_a_task_can_tell_the_line_of_its_options() -> None:
-    """`fault` and `faults` turn a place in the contrast into file and line."""
+def test_a_task_can_report_the_line_of_its_options() -> None:
+    """`error_at` and `validation_error` turn a place in the contrast into file and line."""
     mine = load(MINIMAL + "evaluate:\n  - perplexity\n  - choice:\n      shots: 0\n")
 
     class Options(BaseModel):
@@ -653,15 +813,15 @@ def test_a_task_can_tell_the_line_of_its_options() -> None:
 
     with pytest.raises(ValidationError) as caught:
         Options.model_validate(mine.tasks[1][1])
-    told = mine.faults(caught.value, ("evaluate", 1, "choice"))
+    reported = mine.validation_error(caught.value, ("evaluate", 1, "choice"))
 
-    assert str(told) == (
+    assert str(reported) == (
         "mine.yaml:12: evaluate.1.choice.shots is 0; it must be greater than or equal to 1"
     )
-    assert str(mine.fault(("evaluate", 1), "no such task")) == "mine.yaml:11: no such task"
+    assert str(mine.error_at(("evaluate", 1), "no such task")) == "mine.yaml:11: no such task"
 
 
-def test_python_users_are_told_too() -> None:
+def test_python_users_get_the_same_errors() -> None:
     """The models refuse the same mistakes when they are made in Python."""
     with pytest.raises(ValidationError, match=r"did you mean 'percent'\? allowed: k, percent"):
         Select.model_validate({"percnt": 3})
@@ -677,7 +837,7 @@ def test_json_schema_covers_every_key() -> None:
 
 @given(text=st.text("ab1:-?[]{},&*!|>'\"%@`#\n\t \x00~.", max_size=60) | st.text(max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever a file holds, it is a contrast or told in one line per fault."""
-    told = fault(text)
+    """Any text is a contrast or is refused with a line per error."""
+    reported = error_of(text)
 
-    assert all(line.startswith("mine.yaml:") for line in told.splitlines())
+    assert all(line.startswith("mine.yaml:") for line in reported.splitlines())

@@ -1,5 +1,6 @@
-"""Downloads: only what has the declared hash is kept, and every failure says what to do."""
+"""Downloads: only what has the declared hash is kept, and every error has a remedy."""
 
+import contextlib
 import hashlib
 import io
 import re
@@ -7,7 +8,8 @@ import stat
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,50 +21,41 @@ from deeploc.errors import ContrastError
 from deeploc.stimuli import Source, archives, download, transfer
 
 GOOD = b"text,kind\na b,S\nc d,N\n"
+CORRUPT = b"text\nother\n"
 SHA = hashlib.sha256(GOOD).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
     """Serves one good file, a corrupt one, one that breaks off and one that is too large.
 
-    What is under ``/ranges/`` comes in pieces of 10 bytes, each ended by a broken connection, and
-    goes on where a request says; ``requests`` are the paths with the ranges asked for.
+    What ``served`` holds is sent under its path; ``requests`` are the requested paths.
+    For each number in ``breaks`` one transfer of ``flaky`` breaks off that many bytes before its
+    end, or where the number is 0 brings other bytes.
     """
 
     requests: list[str]
     served: dict[str, bytes]
+    breaks: list[int]
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.requests.append(f"{self.path} {wanted}" if wanted else self.path)
-        if self.path.startswith("/ranges/"):
-            self.piece(self.served[self.path], wanted)
-            return
+        self.requests.append(self.path)
         kind = Path(self.path).stem
-        if kind == "absent":
-            self.send_error(404)
+        if kind in ("absent", "busy"):
+            self.send_error({"absent": 404, "busy": 503}[kind])
             return
-        body = b"text\nother\n" if kind == "corrupt" else GOOD
+        body = self.served.get(self.path, CORRUPT if kind == "corrupt" else GOOD)
         extra = {"broken": 10, "large": 10_000}.get(kind, 0)
+        if kind == "flaky" and self.breaks:
+            extra = self.breaks.pop()
+            body = body if extra else CORRUPT
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body) + extra))
+        if kind != "endless":
+            self.send_header("Content-Length", str(len(body) + extra))
         self.end_headers()
-        self.wfile.write(body)
-
-    def piece(self, body: bytes, wanted: str | None) -> None:
-        start = int(re.findall(r"[0-9]+", wanted)[0]) if wanted else 0
-        if start >= len(body):
-            self.send_error(416)
-            return
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.end_headers()
-        self.wfile.write(body[start : start + (10 if len(body) < 50 else 50_000)])
+        self.wfile.write(body * 100 if kind == "endless" else body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -71,7 +64,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Threadin
     for name in ("DEEPLOC_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    handler = type("H", (Handler,), {"requests": [], "served": {}})
+    handler = type("H", (Handler,), {"requests": [], "served": {}, "breaks": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
         thread = threading.Thread(target=served.serve_forever, args=(0.01,))
         thread.start()
@@ -91,10 +84,10 @@ def cached_files(declared: Download) -> list[Path]:
     return [p for p in download.cache_folder(declared.url).rglob("*") if p.is_file()]
 
 
-def fault(declared: Download, folder: Path) -> str:
+def error_of(declared: Download, folder: Path) -> str:
     with pytest.raises(ContrastError) as caught:
         download.fetch(declared, folder)
-    assert not [p for p in cached_files(declared) if p.suffix != ".part" or not p.stat().st_size]
+    assert cached_files(declared) == []
     return str(caught.value)
 
 
@@ -129,9 +122,9 @@ def test_loaded_as_records(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     """A download is read like the files it brings."""
     source = Source(download=declare(server, tmp_path, "good.csv"), where={"kind": ("S",)})
 
-    found = stimuli.records(source, base=tmp_path)
+    result = stimuli.records(source, base=tmp_path)
 
-    assert [(record.id, record.fields["text"]) for record in found] == [("good.csv:2", "a b")]
+    assert [(record.id, record.fields["text"]) for record in result] == [("good.csv:2", "a b")]
 
 
 def test_a_changed_cache_is_fetched_again(server: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -149,12 +142,13 @@ def test_a_changed_cache_is_fetched_again(server: ThreadingHTTPServer, tmp_path:
         ("absent", "HTTP 404 Not Found"),
         (
             "corrupt",
-            "its 11 bytes have sha256 "
-            f"{hashlib.sha256(b'text' + bytes([10]) + b'other' + bytes([10])).hexdigest()}, "
-            f"declared is {SHA}",
+            "SHA256 hash of downloaded file (corrupt.csv) does not match the known hash: expected "
+            f"{SHA} but got {hashlib.sha256(CORRUPT).hexdigest()}",
         ),
-        ("broken", "the connection ended after 22 of 32 bytes"),
+        ("broken", "IncompleteRead(22 bytes read, 10 more expected)"),
         ("large", "larger than 1,000 bytes"),
+        ("endless", "larger than 1,000 bytes"),
+        ("busy", "HTTP 503 Service Unavailable"),
     ],
 )
 def test_failures(
@@ -164,27 +158,121 @@ def test_failures(
     name: str,
     reason: str,
 ) -> None:
-    """Each failure names the address, the reason and the two remedies, and leaves no file but
-    what broke off.
-    """
+    """Each failure names the address, the reason and the two remedies, and leaves no file."""
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    monkeypatch.setattr(transfer, "RETRIES", 0)
     declared = declare(server, tmp_path, f"data/{name}.csv")
 
-    assert fault(declared, tmp_path) == (
+    assert error_of(declared, tmp_path) == (
         f"cannot download {declared.url}data/{name}.csv: {reason}{remedy(declared)}"
     )
-    assert [p.read_bytes() for p in cached_files(declared)] == [GOOD] * (name == "broken")
+
+
+@pytest.mark.parametrize("extra", [7, 0])
+def test_a_transfer_is_repeated(server: ThreadingHTTPServer, tmp_path: Path, extra: int) -> None:
+    """A transfer that broke off, or brought other bytes, is repeated from its beginning."""
+    handler = server.RequestHandlerClass
+    handler.breaks.append(extra)
+    declared = declare(server, tmp_path, "flaky.csv")
+
+    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
+    assert handler.requests == ["/base/flaky.csv"] * 2
+
+
+@pytest.mark.parametrize("name", ["absent", "large", "endless"])
+def test_what_will_not_change_is_asked_for_once(
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A file that does not exist, or is too large, is not asked for again."""
+    monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    declared = declare(server, tmp_path, f"{name}.csv")
+
+    error_of(declared, tmp_path)
+
+    assert server.RequestHandlerClass.requests == [f"/base/{name}.csv"]
+
+
+def test_many_at_once(
+    server: ThreadingHTTPServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Several files are downloaded at a time, each is reported, and pooch writes nothing."""
+    steps: list[int] = []
+    paths = [f"{folder}/{number}.csv" for folder in "ab" for number in range(20)]
+    declared = declare(server, tmp_path, *paths)
+
+    files = download.fetch(declared, tmp_path, Counting(steps))
+
+    assert [path.read_bytes() for path in files] == [GOOD] * 40
+    assert steps == [40] + [1] * 40
+    assert capfd.readouterr() == ("", "")
+    assert sorted(cached_files(declared)) == sorted(files)
+
+
+class Counting:
+    """A progress reporter that keeps the total and the steps."""
+
+    def __init__(self, steps: list[int]) -> None:
+        self.steps = steps
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def progress(
+        self, label: str, total: int
+    ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+        assert label == "downloading"
+        self.steps.append(total)
+        return contextlib.nullcontext(self.steps.append)
+
+
+def test_other_files_are_kept(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """What was downloaded before another file failed is not downloaded again."""
+    declared = declare(server, tmp_path, "good.csv", "absent.csv")
+
+    with pytest.raises(ContrastError, match=r"absent\.csv: HTTP 404 Not Found; put the file.*them"):
+        download.fetch(declared, tmp_path)
+
+    assert [path.name for path in cached_files(declared)] == ["good.csv"]
+
+
+def test_two_at_the_same_time(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """Two runs that download the same file do not disturb one another."""
+    declared = declare(server, tmp_path, "good.csv")
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: download.fetch(declared, tmp_path), range(4)))
+
+    assert {path.read_bytes() for (path,) in results} == {GOOD}
+    assert len(cached_files(declared)) == 1
+
+
+def test_bytes_are_taken_as_they_are_stored(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """No compression is asked for: a compressed file keeps its sha256."""
+    asked: list[str] = []
+    handler = server.RequestHandlerClass
+    handler.send_response = recording(handler.send_response, asked)
+    download.fetch(declare(server, tmp_path, "good.csv"), tmp_path)
+
+    assert asked == ["identity"]
+
+
+def recording(send: Callable[..., None], asked: list[str]) -> Callable[..., None]:
+    def sending(self: Handler, *arguments: object) -> None:
+        asked.append(self.headers["Accept-Encoding"])
+        send(self, *arguments)
+
+    return sending
 
 
 def test_no_server(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """A refused connection is told like any other failure."""
+    """A refused connection is reported like any other failure."""
     declared = declare(server, tmp_path, "good.csv")
     server.socket.close()
 
-    told = fault(declared, tmp_path)
+    reported = error_of(declared, tmp_path)
 
-    assert told.startswith(f"cannot download {declared.url}good.csv: ")
-    assert told.endswith(remedy(declared))
+    assert reported.startswith(f"cannot download {declared.url}good.csv: ")
+    assert reported.endswith(remedy(declared))
 
 
 @pytest.mark.parametrize("variable", ["DEEPLOC_OFFLINE", "HF_HUB_OFFLINE"])
@@ -198,7 +286,7 @@ def test_offline(
     monkeypatch.setenv(variable, "1")
     declared = declare(server, tmp_path, "data/good.csv")
 
-    assert fault(declared, tmp_path) == (
+    assert error_of(declared, tmp_path) == (
         f"cannot download {declared.url}data/good.csv: offline mode (DEEPLOC_OFFLINE or "
         f"HF_HUB_OFFLINE is set) and it is not cached{remedy(declared)}"
     )
@@ -213,7 +301,7 @@ def test_offline(
 def test_own_folder(
     server: ThreadingHTTPServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Files of the user's folder are found by path or name; an edited copy is used and told."""
+    """Files of the user's folder are found by path or name; an edited file is used and reported."""
     declared = declare(server, tmp_path, "data/good.csv", "data/edited.csv")
     own = tmp_path / "own"
     (own / "data").mkdir(parents=True)
@@ -221,9 +309,9 @@ def test_own_folder(
     (own / "edited.csv").write_bytes(GOOD + b"e f,S\n")
     source = Source(download=declared)
 
-    found = stimuli.records(source, base=tmp_path, folder=own)
+    result = stimuli.records(source, base=tmp_path, folder=own)
 
-    assert [record.id for record in found] == [
+    assert [record.id for record in result] == [
         "good.csv:2",
         "good.csv:3",
         "edited.csv:2",
@@ -248,7 +336,7 @@ def test_own_folder_without_the_file(server: ThreadingHTTPServer, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "reported"),
     [
         (f"../up.csv,{SHA}", "manifest.csv:2: a manifest needs"),
         (f"/top.csv,{SHA}", "manifest.csv:2: a manifest needs"),
@@ -256,81 +344,17 @@ def test_own_folder_without_the_file(server: ThreadingHTTPServer, tmp_path: Path
         (f"other.csv,{SHA}", "no path of"),
     ],
 )
-def test_faulty_manifest(server: ThreadingHTTPServer, tmp_path: Path, row: str, told: str) -> None:
+def test_faulty_manifest(
+    server: ThreadingHTTPServer, tmp_path: Path, row: str, reported: str
+) -> None:
     """A manifest cannot lead out of the cache, nor leave a file unchecked."""
     declared = declare(server, tmp_path, files="good.csv")
     (tmp_path / "manifest.csv").write_text(f"path,sha256\n{row}\n")
 
-    assert fault(declared, tmp_path).startswith(told)
-
-
-# Broken transfers
-
-
-def test_a_broken_transfer_goes_on(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """After each break only the rest is asked for, and the whole is checked."""
-    handler = server.RequestHandlerClass
-    handler.served["/ranges/good.csv"] = GOOD
-    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
-
-    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
-    assert handler.requests == [
-        "/ranges/good.csv",
-        "/ranges/good.csv bytes=10-",
-        "/ranges/good.csv bytes=20-",
-    ]
-    assert len(cached_files(declared)) == 1
-
-
-def test_another_run_goes_on_with_what_is_there(
-    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a run that failed has received is the beginning for the next one."""
-    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
-    handler = server.RequestHandlerClass
-    handler.served["/ranges/good.csv"] = GOOD
-    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
-
-    for received in (10, 20):
-        assert f"ended after {received} of 22 bytes" in fault(declared, tmp_path)
-    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
-    assert handler.requests[-1] == "/ranges/good.csv bytes=20-"
-
-
-@pytest.mark.parametrize("beginning", [b"other text", b"longer than the whole file is"])
-def test_a_wrong_beginning_is_dropped(
-    server: ThreadingHTTPServer, tmp_path: Path, beginning: bytes
-) -> None:
-    """Where the parts do not make the declared whole, it is fetched anew."""
-    server.RequestHandlerClass.served["/ranges/good.csv"] = GOOD
-    declared = at(server, declare(server, tmp_path, "good.csv"), "ranges/")
-    part = download.cache_folder(declared.url) / f".good.csv.{SHA[:12]}.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(beginning)
-
-    assert download.fetch(declared, tmp_path)[0].read_bytes() == GOOD
-
-
-def test_two_processes_do_not_write_one_part(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """While somebody else has the part of a file, a second transfer writes one of its own."""
-    declared = declare(server, tmp_path, "good.csv")
-    target = download.cache_folder(declared.url) / "good.csv"
-    target.parent.mkdir(parents=True)
-
-    with transfer._part(target, SHA) as first, transfer._part(target, SHA) as second:
-        assert first != second
-        first.write_bytes(b"theirs")
-        assert download.fetch(declared, tmp_path) == [target]
-        assert first.read_bytes() == b"theirs"
-    assert target.read_bytes() == GOOD
+    assert error_of(declared, tmp_path).startswith(reported)
 
 
 # Archives
-
-
-def at(server: ThreadingHTTPServer, declared: Download, path: str) -> Download:
-    url = f"http://127.0.0.1:{server.server_address[1]}/{path}"
-    return declared.model_copy(update={"url": url})
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -360,6 +384,13 @@ def odd_zip(mode: int) -> bytes:
     return packed.getvalue()
 
 
+def locked_zip() -> bytes:
+    packed = bytearray(zipped({"a": b"x"}))
+    for start in (packed.index(b"PK\x03\x04") + 6, packed.index(b"PK\x01\x02") + 8):
+        packed[start] |= 1
+    return bytes(packed)
+
+
 def odd_tar(kind: bytes) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -372,8 +403,8 @@ def odd_tar(kind: bytes) -> bytes:
 def of_archive(
     server: ThreadingHTTPServer, packed: bytes, name: str = "x.zip", *, files: str = "*"
 ) -> Download:
-    server.RequestHandlerClass.served[f"/ranges/{name}"] = packed
-    url = f"http://127.0.0.1:{server.server_address[1]}/ranges/{name}"
+    server.RequestHandlerClass.served[f"/archives/{name}"] = packed
+    url = f"http://127.0.0.1:{server.server_address[1]}/archives/{name}"
     return Download(url=url, sha256=hashlib.sha256(packed).hexdigest(), files=(files,))
 
 
@@ -393,26 +424,13 @@ def test_archives(server: ThreadingHTTPServer, tmp_path: Path, name: str, packed
     """An archive is fetched and unpacked once; `files` chooses among its paths, in their order."""
     declared = of_archive(server, packed, name, files="*.csv")
 
-    found = stimuli.records(Source(download=declared), base=tmp_path)
+    result = stimuli.records(Source(download=declared), base=tmp_path)
     asked = len(server.RequestHandlerClass.requests)
     again = download.fetch(declared, tmp_path)
 
-    assert [row.id for row in found] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
+    assert [row.id for row in result] == ["a.csv:2", "a.csv:3", "b.csv:2", "b.csv:3"]
     assert [path.name for path in again] == ["a.csv", "b.csv"]
     assert asked == len(server.RequestHandlerClass.requests) > 0
-
-
-def test_a_large_archive_in_pieces(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """An archive whose transfer breaks off goes on, too."""
-    content = hashlib.shake_256(b"").digest(120_000)  # does not compress
-    declared = of_archive(server, zipped({"a.csv": content}))
-
-    assert download.fetch(declared, tmp_path)[0].read_bytes() == content
-    assert [r.split()[1:] for r in server.RequestHandlerClass.requests] == [
-        [],
-        ["bytes=50000-"],
-        ["bytes=100000-"],
-    ]
 
 
 @pytest.mark.parametrize(
@@ -435,12 +453,13 @@ def test_a_large_archive_in_pieces(server: ThreadingHTTPServer, tmp_path: Path) 
         (tarred({f"{i}": b"x" for i in range(9)}), "holds more than 8 files and folders"),
         (zipped({"a": b"0" * 2000, "b": b"0" * 2000}), "unpacks to more than 3,000 bytes"),
         (tarred({"a": b"0" * 4000}, "w:gz"), "unpacks to more than 3,000 bytes"),
-        (zipped({"a": b"0" * 2000})[:90], "the archive is damaged or no archive"),
-        (tarred({"a": b"0" * 2000})[:1500], "the archive is damaged or no archive"),
-        (b"<html>sign in</html>", "the archive is damaged or no archive"),
+        (zipped({"a": b"0" * 2000})[:90], "the archive cannot be unpacked"),
+        (tarred({"a": b"0" * 2000})[:1500], "the archive cannot be unpacked"),
+        (b"<html>sign in</html>", "the archive cannot be unpacked"),
         (zipped({}), "the archive holds no files"),
+        (locked_zip(), "the archive's 'a' needs a password"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_hostile_archives(
     server: ThreadingHTTPServer,
@@ -457,10 +476,10 @@ def test_hostile_archives(
     with pytest.raises(ContrastError) as caught:
         download.fetch(declared, tmp_path)
 
-    told = str(caught.value)
-    assert told.startswith(f"cannot download {declared.url}: ")
-    assert reason in told
-    assert "\n" not in told
+    reported = str(caught.value)
+    assert reported.startswith(f"cannot download {declared.url}: ")
+    assert reason in reported
+    assert "\n" not in reported
     assert [p.name for p in cached_files(declared)] == ["x.zip"]
     assert not [p for p in tmp_path.rglob("*") if p.name in ("up.csv", "top.csv")]
 
@@ -472,17 +491,18 @@ def test_a_member_that_claims_less_than_it_is(server: ThreadingHTTPServer, tmp_p
         packed[place : place + 4] = (10).to_bytes(4, "little")
     declared = of_archive(server, bytes(packed))
 
-    with pytest.raises(ContrastError, match=r"larger than it claims|damaged"):
+    with pytest.raises(ContrastError, match="cannot be unpacked: Bad CRC-32"):
         download.fetch(declared, tmp_path)
 
 
 def test_archives_with_another_hash_are_not_unpacked(
-    server: ThreadingHTTPServer, tmp_path: Path
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was fetched but is not what was declared is dropped."""
+    """What was downloaded but is not what was declared is dropped."""
+    monkeypatch.setattr(transfer, "RETRIES", 0)
     declared = of_archive(server, zipped(CONTENT)).model_copy(update={"sha256": "0" * 64})
 
-    with pytest.raises(ContrastError, match=r"declared is 0000.*by hand.*--stimuli DIR"):
+    with pytest.raises(ContrastError, match=r"expected 0000.*by hand.*--stimuli DIR"):
         download.fetch(declared, tmp_path)
     assert cached_files(declared) == []
 
@@ -490,7 +510,7 @@ def test_archives_with_another_hash_are_not_unpacked(
 def test_an_archive_offline(
     server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Offline an archive that was put into the cache by hand is unpacked, else a line says so."""
+    """Offline an archive that was put into the cache by hand is unpacked, else missing."""
     monkeypatch.setenv("DEEPLOC_OFFLINE", "1")
     packed = zipped(CONTENT)
     declared = of_archive(server, packed, files="set/*")
@@ -520,14 +540,14 @@ def test_the_users_copy_of_an_archive(server: ThreadingHTTPServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("stated", "reported"),
     [
         ({}, "has neither"),
         ({"manifest": "a.csv", "sha256": "0" * 64}, "has both"),
         ({"sha256": "12"}, "String should match pattern"),
     ],
 )
-def test_a_download_is_checked_one_way(said: dict[str, str], told: str) -> None:
+def test_a_download_is_checked_one_way(stated: dict[str, str], reported: str) -> None:
     """Nothing is downloaded unchecked, and it is clear against what."""
-    with pytest.raises(ValueError, match=told):
-        Download.model_validate({"url": "https://example.org/x.zip", **said})
+    with pytest.raises(ValueError, match=reported):
+        Download.model_validate({"url": "https://example.org/x.zip", **stated})

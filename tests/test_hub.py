@@ -1,4 +1,4 @@
-"""Data sets of the hub: by name, from the cache, from a local folder, and from the user's copy."""
+"""Data sets of the hub: by name, the cache, a local folder, and a user's folder."""
 
 import json
 import os
@@ -37,7 +37,7 @@ needs_emotion = pytest.mark.skipif(not SHARED.is_dir(), reason="the emotion data
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of its own, with a cache of `datasets` of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -51,8 +51,8 @@ def table(path: str, *, own_names: bool = False, labels: list[int] | None = None
     if own_names:  # as `datasets` declares a ClassLabel
         feature = {"names": list(MOODS), "_type": "ClassLabel"}
         text = {"dtype": "string", "_type": "Value"}
-        said = {"info": {"features": {"text": text, "label": feature}}}
-        data = data.replace_schema_metadata({"huggingface": json.dumps(said)})
+        declared = {"info": {"features": {"text": text, "label": feature}}}
+        data = data.replace_schema_metadata({"huggingface": json.dumps(declared)})
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(data, target)
@@ -64,17 +64,17 @@ def moods(**more: Any) -> dict[str, Any]:
 
 
 def rows(folder: Path | None = None, **source: Any) -> list[tuple[str, str, str]]:
-    said = Source.model_validate(json.loads(json.dumps(source)))
-    found = stimuli.records(said, base=Path.cwd(), folder=folder)
-    return [(row.id, row.fields["text"], row.fields["label"]) for row in found]
+    declared = Source.model_validate(json.loads(json.dumps(source)))
+    result = stimuli.records(declared, base=Path.cwd(), folder=folder)
+    return [(row.id, row.fields["text"], row.fields["label"]) for row in result]
 
 
-def fault(folder: Path | None = None, **source: Any) -> str:
+def error_of(folder: Path | None = None, **source: Any) -> str:
     with pytest.raises(ContrastError) as caught:
         rows(folder, **source)
-    told = str(caught.value).replace(f"{Path.cwd()}/", "")
-    assert "\n" not in told
-    return told
+    reported = str(caught.value).replace(f"{Path.cwd()}/", "")
+    assert "\n" not in reported
+    return reported
 
 
 # A local folder
@@ -103,7 +103,7 @@ def test_a_folder_with_a_card() -> None:
     Path("set/README.md").write_text(CARD)
 
     assert len(rows(**moods(config="moods"))) == 9
-    assert fault(**moods(config="mods")) == (
+    assert error_of(**moods(config="mods")) == (
         "hub 'set' cannot be read: BuilderConfig 'mods' not found. Available: ['moods']"
     )
 
@@ -113,9 +113,9 @@ def test_labels_that_the_data_set_declares(wanted: str | int) -> None:
     """A ClassLabel column needs no `names`."""
     table("set/validation.parquet", own_names=True)
 
-    found = rows(hub="set", split="validation", where={"label": wanted})
+    result = rows(hub="set", split="validation", where={"label": wanted})
 
-    assert [label for _, _, label in found] == ["cross"] * 3
+    assert [label for _, _, label in result] == ["cross"] * 3
 
 
 def test_csv_of_a_local_folder() -> None:
@@ -132,22 +132,22 @@ def test_csv_of_a_local_folder() -> None:
 def test_streaming_takes_the_first_that_where_keeps() -> None:
     """No more is read than the limit asks for; the ids are those of the whole set."""
     table("set/validation.parquet", own_names=True)
-    said = {"hub": "set", "split": "validation", "streaming": True, "limit": 2}
+    declared = {"hub": "set", "split": "validation", "streaming": True, "limit": 2}
 
-    found = rows(**said, where={"label": "glad"})
+    result = rows(**declared, where={"label": "glad"})
 
-    assert [place for place, _, _ in found] == ["set/validation:1", "set/validation:4"]
+    assert [place for place, _, _ in result] == ["set/validation:1", "set/validation:4"]
 
 
 def test_columns_of_bytes_are_left_out() -> None:
-    """Pictures in a table are no text; the texts beside them can be read, streamed or not."""
+    """Images in a table are not text; the texts beside them can be read, streamed or not."""
     Path("set").mkdir()
     data = pa.table({"text": ["a", "b"], "label": [0, 1], "raw": [b"\xff", b"\xfe"]})
     parquet.write_table(data, "set/validation.parquet")
 
     for more in ({}, {"streaming": True, "limit": 9}):
-        found = stimuli.records(Source.model_validate(moods(**more)), base=Path.cwd())
-        assert [dict(row.fields) for row in found] == [
+        result = stimuli.records(Source.model_validate(moods(**more)), base=Path.cwd())
+        assert [dict(row.fields) for row in result] == [
             {"text": "a", "label": "calm"},
             {"text": "b", "label": "glad"},
         ]
@@ -170,15 +170,15 @@ def test_columns_of_bytes_are_left_out() -> None:
         ),
         (
             {"hub": "sett/.."},
-            "hub 'sett/..': there is no folder sett/.., and it is no name of the hub's",
+            "hub 'sett/..': there is no folder sett/.., and the hub has no such names",
         ),
     ],
 )
-def test_faults_of_a_local_folder(more: dict[str, Any], message: str) -> None:
-    """Each is one line that names the data set, and the row where it is one row's fault."""
+def test_errors_of_a_local_folder(more: dict[str, Any], message: str) -> None:
+    """Each is one line that names the data set, and the row if one is wrong."""
     table("set/validation.parquet")
 
-    assert fault(**{**moods(), **more}).startswith(message)
+    assert error_of(**{**moods(), **more}).startswith(message)
 
 
 def test_a_damaged_file() -> None:
@@ -186,7 +186,7 @@ def test_a_damaged_file() -> None:
     Path("set").mkdir()
     Path("set/validation.parquet").write_bytes(b"PAR1 not really")
 
-    assert fault(**moods()).startswith("hub 'set' cannot be read: ")
+    assert error_of(**moods()).startswith("hub 'set' cannot be read: ")
 
 
 def test_a_script_is_never_run() -> None:
@@ -194,12 +194,12 @@ def test_a_script_is_never_run() -> None:
     Path("set").mkdir()
     Path("set/set.py").write_text("from pathlib import Path\nPath('hacked').touch()\n")
 
-    assert fault(**moods()).startswith("hub 'set' cannot be read: ")
+    assert error_of(**moods()).startswith("hub 'set' cannot be read: ")
     assert not Path("hacked").exists()
 
 
 def test_libraries_are_left_as_they_were(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed, no bar drawn, and what was switched off is switched on again."""
+    """Nothing is printed, not even a progress bar, and settings are restored."""
     import datasets
 
     table("set/validation.parquet")
@@ -224,7 +224,7 @@ COPIES = {
 
 @pytest.mark.parametrize("name", COPIES)
 def test_copies_in_every_format(name: str) -> None:
-    """A table with the columns of the data set stands for it, labels by name or number."""
+    """A table with the columns of the data set replaces it, with labels by name or number."""
     Path("own/deep").mkdir(parents=True)
     Path("own/deep", name).write_text(COPIES[name])
     first = 1 if name.endswith(("txt", "jsonl")) else 2
@@ -261,15 +261,15 @@ def test_copies_of_the_split_come_first() -> None:
 
 
 def test_no_row_counts_twice(caplog: pytest.LogCaptureFixture) -> None:
-    """One format of several is read, which is told; equal files count once."""
+    """One format of several is read, which is reported; equal files count once."""
     table("own/a/validation.parquet")
     table("own/b/validation.parquet")
     Path("own/validation.txt").write_text("a;calm\n")
 
     assert len(rows(Path("own"), **moods())) == 9
     assert caplog.messages == [
-        "validation.parquet is read; validation.txt in another format is taken for a copy and left "
-        "out"
+        "validation.parquet is read; validation.txt in another format is assumed to be a duplicate "
+        "and is not read"
     ]
 
 
@@ -283,22 +283,22 @@ def test_no_row_counts_twice(caplog: pytest.LogCaptureFixture) -> None:
         ("v.md", "a", "no .parquet, .jsonl, .csv, .tsv, .txt file in own; put the files of set"),
     ],
 )
-def test_faults_of_copies(name: str, text: str, message: str) -> None:
+def test_errors_of_copies(name: str, text: str, message: str) -> None:
     """Each names file and row."""
     Path("own").mkdir()
     Path("own", name).write_text(text)
 
-    assert fault(Path("own"), **moods()).startswith(message)
+    assert error_of(Path("own"), **moods()).startswith(message)
 
 
 def test_local_is_still_possible() -> None:
-    """`local` says how a folder of another layout is read; it takes over the names."""
+    """`local` describes a folder of another layout; it keeps the names."""
     Path("own").mkdir()
     Path("own/x.csv").write_text("sentence,text,label\na,b,0\nc,d,1\n")
     local = {"file": "x.csv", "column": "sentence", "where": {"label": "glad"}}
-    said = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": "a > b"}
+    declared = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": "a > b"}
     both = {"a": moods(local=local), "b": moods(local={"file": "x.csv"})}
-    made = Contrast.restored(json.loads(json.dumps({**said, "conditions": both})), Path.cwd())
+    made = Contrast.from_json(json.loads(json.dumps({**declared, "conditions": both})), Path.cwd())
 
     with pytest.raises(ContrastError, match=r"condition 'a': only 1 stimulus"):
         stimuli.load(made, seed=0, folder=Path("own"))
@@ -313,13 +313,13 @@ def test_local_is_still_possible() -> None:
         ({"hub": "a/b"}, "hub needs the split that is read, e.g. `split: validation`"),
         (
             {"file": "a.csv", "split": "train"},
-            "split is said of hub; this source is file; leave it out",
+            "split belongs to hub; this source is file; leave it out",
         ),
         (
             {"texts": ["a", "b"], "names": {"label": ["x"]}},
-            "names is said of file or download or hub; this source is texts; leave it out",
+            "names belongs to file or download or hub; this source is texts; leave it out",
         ),
-        ({"hub": "a/b", "split": "x", "per": "file"}, "per is said of file; this source is hub"),
+        ({"hub": "a/b", "split": "x", "per": "file"}, "per belongs to file; this source is hub"),
         (moods(streaming=True), "streaming ends at a limit; add one, e.g. `limit: 500`"),
         (
             moods(where={"label": "calmm"}),
@@ -327,11 +327,11 @@ def test_local_is_still_possible() -> None:
             "cross (or 0 to 2)",
         ),
         (moods(where={"label": 3}), "where.label: there is no label '3'; there are: calm, glad"),
-        (moods(names={"label": ["a", "a"]}), "label 'a' stands here twice"),
+        (moods(names={"label": ["a", "a"]}), "label 'a' appears twice"),
     ],
 )
 def test_keys_that_do_not_go_together(source: dict[str, Any], message: str) -> None:
-    """Each is told with the line of the contrast."""
+    """Each is reported with the line of the contrast."""
     text = json.dumps({"a": source, "b": {"texts": ["x", "y"]}})
     Path("c.yaml").write_text(
         f"name: c\ntitle: c\nmodality: text\nsource: me\nconditions:\n  {text}\ncontrast: a > b\n"
@@ -351,15 +351,15 @@ import json, os, sys
 from pathlib import Path
 from deeploc.errors import ContrastError
 from deeploc.stimuli import Source, records
-said = []
+reported = []
 for source in json.loads(sys.argv[1]):
     os.environ["DEEPLOC_OFFLINE"] = source.pop("offline", "0")
     try:
-        found = records(Source.model_validate(source), base=Path.cwd())
-        said.append([[row.id, row.fields["label"]] for row in found])
+        rows = records(Source.model_validate(source), base=Path.cwd())
+        reported.append([[row.id, row.fields["label"]] for row in rows])
     except ContrastError as error:
-        said.append(str(error))
-print(json.dumps(said))
+        reported.append(str(error))
+print(json.dumps(reported))
 """
 
 
@@ -400,7 +400,7 @@ def test_by_name_and_then_from_the_cache() -> None:
     away = ask(address, *({**wanted, **one} for one in no_net))
 
     assert online[:2] == [glad, glad[:2]]
-    assert [told.split(";")[0] for told in online[2:]] == [
+    assert [reported.split(";")[0] for reported in online[2:]] == [
         "hub 'owner/mods': the hub has no public data set of that name",
         f"hub '{NAME}': the hub has no revision 'v2' of it",
         f"hub '{NAME}' cannot be read: BuilderConfig 'mods' not found. Available: ['moods']",
@@ -411,7 +411,7 @@ def test_by_name_and_then_from_the_cache() -> None:
     assert away == [
         glad,
         f"hub '{NAME}': revision {'f' * 40} is not in the cache, but {SHA}; {remedy}",
-        "hub 'owner/mods': the hub cannot be reached, and the cache of `datasets` has no split "
+        "hub 'owner/mods': the hub is unreachable, and the cache of `datasets` has no split "
         f"'validation' of its config 'moods'; {remedy}",
         glad,
         f"hub '{NAME}': offline mode (DEEPLOC_OFFLINE or HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is "
@@ -430,13 +430,13 @@ def test_the_six_emotion_contrasts_are_in_step() -> None:
     patterns = set()
     for emotion, text in texts.items():
         others = ", ".join(each for each in EMOTIONS if each != emotion)
-        for said in (
+        for declared in (
             f"name: emotion-{emotion}\n",
             f"title: {emotion.capitalize()} > the other five emotions\n",
             f"contrast: {emotion} > {others}\n",
         ):
-            assert text.count(said) == 1
-            text = text.replace(said, "")
+            assert text.count(declared) == 1
+            text = text.replace(declared, "")
         patterns.add(text)
 
     assert set(texts) == set(EMOTIONS)
@@ -480,19 +480,19 @@ def lines_of(split: str) -> dict[str, list[str]]:
 def test_every_copy_of_the_emotion_data_gives_the_same(tmp_path: Path) -> None:
     """Parquet, lines of text and `datasets` agree with a count by hand, text by text."""
     shipped = contrast.load("emotion/anger", ["balance=false"])
-    local = shipped.changed([f"conditions.{name}.hub={SHARED / 'hub'}" for name in EMOTIONS])
+    local = shipped.with_changes([f"conditions.{name}.hub={SHARED / 'hub'}" for name in EMOTIONS])
     plain = tmp_path / "plain"
     plain.mkdir()
     for split in ("train", "validation"):
         (plain / f"{split}.txt").write_text((SHARED / f"{split}.txt").read_text())
 
-    copies = [stimuli.load(shipped, seed=0, folder=f) for f in (SHARED / "hub", plain, SHARED)]
-    copies.append(stimuli.load(local, seed=0))
+    versions = [stimuli.load(shipped, seed=0, folder=f) for f in (SHARED / "hub", plain, SHARED)]
+    versions.append(stimuli.load(local, seed=0))
 
-    for loaded in copies:
+    for loaded in versions:
         texts = {name: [s.content for s in group] for name, group in loaded.items()}
         assert texts == lines_of("validation")
-    assert len(copies[0]["anger"]) == 275
+    assert len(versions[0]["anger"]) == 275
 
 
 @needs_emotion

@@ -22,7 +22,7 @@ from deeploc.cli import main
 from deeploc.contrast import model as contrast
 from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Source, Stimulus, Unreadable, download
+from deeploc.stimuli import Source, Stimulus, UnreadableImage, download, transfer
 from deeploc.stimuli.stimulus import content_hash
 
 ROOT = Path(__file__).parents[1]
@@ -30,11 +30,11 @@ FLOC = ROOT.parent / "shared" / "assets" / "floc224"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def draw(path: str | Path, colour: tuple[int, int, int] = (9, 9, 9)) -> Path:
+def save_image(path: str | Path, colour: tuple[int, int, int] = (9, 9, 9)) -> Path:
     """Write an image of one colour."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,12 +50,18 @@ def break_off(path: Path) -> None:
 def two(a: object, b: object = None, **more: object) -> Contrast:
     """Return the contrast a > b of two sources of images; by default b is a folder of its own."""
     if b is None:
-        draw("others/1.png")
-        draw("others/2.png", (1, 2, 3))
+        save_image("others/1.png")
+        save_image("others/2.png", (1, 2, 3))
         b = {"images": "others"}
-    said = {"name": "t", "title": "t", "modality": "image", "source": "tests", "contrast": "a > b"}
-    said |= {"conditions": {"a": a, "b": b}} | more
-    return Contrast.restored(json.loads(json.dumps(said)), Path.cwd())
+    stated = {
+        "name": "t",
+        "title": "t",
+        "modality": "image",
+        "source": "tests",
+        "contrast": "a > b",
+    }
+    stated |= {"conditions": {"a": a, "b": b}} | more
+    return Contrast.from_json(json.loads(json.dumps(stated)), Path.cwd())
 
 
 def ids(group: Sequence[Any]) -> list[str]:
@@ -66,13 +72,13 @@ def rows(**source: object) -> list[stimuli.Record]:
     return stimuli.records(Source.model_validate(source), base=Path.cwd())
 
 
-def fault(source: object, **options: Any) -> str:
-    """Return what loading a contrast with this source says, below the place of the condition."""
+def error_of(source: object, **options: Any) -> str:
+    """Return the error of a contrast with this source, without the name of the condition."""
     with pytest.raises(ContrastError) as caught:
         stimuli.load(two(source), seed=0, **options)
-    told = str(caught.value)
-    assert told.startswith("contrast 't': condition 'a': ")
-    return told.removeprefix("contrast 't': condition 'a': ").replace(str(Path.cwd()), "HERE")
+    reported = str(caught.value)
+    assert reported.startswith("contrast 't': condition 'a': ")
+    return reported.removeprefix("contrast 't': condition 'a': ").replace(str(Path.cwd()), "HERE")
 
 
 # Which files
@@ -82,7 +88,7 @@ def fault(source: object, **options: Any) -> str:
 def tree() -> None:
     """Make images in folders, and files that are none."""
     for name in ("b/2.png", "b/10.png", "b/1.JPG", "a/x.tiff", "a/deep/y.webp", "b-c/z.gif"):
-        draw(name)
+        save_image(name)
     for name in ("b/._1.JPG", "b/Thumbs.db", "b/labels.csv", "b/.hidden.png"):
         Path(name).write_text("none")
 
@@ -110,20 +116,20 @@ def test_files_and_their_order(patterns: str | list[str], expected: list[str]) -
 
 def test_records_of_images() -> None:
     """A record has the absolute path and the name of the folder, by which `where` can choose."""
-    draw("set/car/1.png")
-    draw("set/house/1.png")
+    save_image("set/car/1.png")
+    save_image("set/house/1.png")
 
-    found = rows(images="set/*/*", where={"label": "house"})
+    outcome = rows(images="set/*/*", where={"label": "house"})
 
-    assert [dict(r.fields) for r in found] == [
+    assert [dict(r.fields) for r in outcome] == [
         {"image": str(Path.cwd() / "set/house/1.png"), "label": "house"}
     ]
 
 
 def test_a_folder_per_condition() -> None:
     """Stimuli are absolute paths, ids are relative to the contrast and look the same everywhere."""
-    draw("faces/one.png")
-    draw("faces/two.png", (1, 1, 1))
+    save_image("faces/one.png")
+    save_image("faces/two.png", (1, 1, 1))
 
     loaded = stimuli.load(two({"images": "faces"}), seed=0)["a"]
 
@@ -137,8 +143,8 @@ def test_a_folder_per_condition() -> None:
 
 
 def test_files_elsewhere_keep_their_path(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An absolute path is read as it stands."""
-    elsewhere = draw(tmp_path_factory.mktemp("elsewhere") / "1.png").parent
+    """An absolute path is read unchanged."""
+    elsewhere = save_image(tmp_path_factory.mktemp("elsewhere") / "1.png").parent
 
     assert ids(rows(images=str(elsewhere))) == [f"{elsewhere}/1.png"]
     assert ids(rows(images=f"{elsewhere}/*.png")) == [f"{elsewhere}/1.png"]
@@ -158,14 +164,17 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff, .ppm, .pgm, .pbm"
         (
             "texts",
             f"folder HERE/texts: no image among 1 files (0 folders); names must end in {ENDINGS}; "
-            "for what lies in the folders, write e.g. '**/*.jpg'",
+            "for images in the folders, write e.g. '**/*.jpg'",
         ),
         (
             "*",
             f"matches of '*' in HERE: no image among 0 files (2 folders); names must end in "
-            f"{ENDINGS}; for what lies in the folders, write e.g. '**/*.jpg'",
+            f"{ENDINGS}; for images in the folders, write e.g. '**/*.jpg'",
         ),
-        ("a**b", "'a**b' is no glob: invalid pattern: '**' can only be an entire path component"),
+        (
+            "a**b",
+            "'a**b' is not a glob: invalid pattern: '**' can only be an entire path component",
+        ),
         ("", None),
     ],
 )
@@ -177,7 +186,7 @@ def test_patterns_that_name_no_image(pattern: str, message: str | None) -> None:
         with pytest.raises(ContrastError, match="images"):
             two({"images": pattern})
     else:
-        assert fault({"images": pattern}) == message
+        assert error_of({"images": pattern}) == message
 
 
 # Tables of images
@@ -195,8 +204,8 @@ TABLES: Mapping[str, str] = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_of_images(name: str) -> None:
     """Paths start at the folder of the table; ids lead to the row and name the file."""
-    draw("set/pix/1.png")
-    draw("set/pix/2.png", (4, 5, 6))
+    save_image("set/pix/1.png")
+    save_image("set/pix/2.png", (4, 5, 6))
     Path("set", name).write_text(TABLES[name])
     first = 2 if name.endswith("sv") else 1
 
@@ -212,9 +221,9 @@ def test_tables_of_images(name: str) -> None:
 
 def test_column_and_where_of_a_table_of_images() -> None:
     """`column` names the path, `where` keeps rows by any other column."""
-    draw("1.png")
-    draw("2.png")
-    draw("3.png")
+    save_image("1.png")
+    save_image("2.png")
+    save_image("3.png")
     Path("t.csv").write_text("photo,kind\n1.png,S\n2.png,N\n 3.png ,S\n")
     source = {"file": "t.csv", "column": "photo", "where": {"kind": "S"}}
 
@@ -232,7 +241,7 @@ def test_column_and_where_of_a_table_of_images() -> None:
         (
             "photo,kind\n1.png,S\n2.png,S\n",
             {"column": ["photo", "kind"]},
-            "column names photo, kind; an image stands in one column",
+            "column names photo, kind; an image is named in one column",
         ),
         (
             "image,kind\n1.png,S\n ,S\n",
@@ -247,30 +256,30 @@ def test_column_and_where_of_a_table_of_images() -> None:
     ],
 )
 def test_faulty_tables(text: str, more: dict[str, object], message: str) -> None:
-    """Told with the row."""
-    draw("1.png")
-    draw("2.png")
+    """The error names the row."""
+    save_image("1.png")
+    save_image("2.png")
     Path("t.csv").write_text(text)
 
-    assert fault({"file": "t.csv"} | more) == message
+    assert error_of({"file": "t.csv"} | more) == message
 
 
 def test_records_of_a_table_have_absolute_paths() -> None:
-    """Tasks get the row's own fields, and an image where it lies; a text stays a text."""
+    """Tasks get the row's own fields, and the absolute path of an image; texts stay unchanged."""
     Path("set").mkdir()
     Path("set/t.csv").write_text("image,label,text\npix/1.png,car,a cat\n,car,b\n")
-    said = {"name": "t", "title": "t", "modality": "text", "source": "s", "contrast": "a > b"}
+    stated = {"name": "t", "title": "t", "modality": "text", "source": "s", "contrast": "a > b"}
     source = {"file": "set/t.csv", "column": "label"}
-    texts = Contrast.restored(said | {"conditions": {"a": source, "b": source}}, Path.cwd())
+    texts = Contrast.from_json(stated | {"conditions": {"a": source, "b": source}}, Path.cwd())
 
-    found = rows(file="set/t.csv")
+    outcome = rows(file="set/t.csv")
 
-    assert dict(found[0].fields) == {
+    assert dict(outcome[0].fields) == {
         "image": str(Path.cwd() / "set/pix/1.png"),
         "label": "car",
         "text": "a cat",
     }
-    assert found[1].fields["image"] == ""
+    assert outcome[1].fields["image"] == ""
     assert [s.content for s in stimuli.load(texts, seed=0)["a"]] == ["car", "car"]
 
 
@@ -319,14 +328,14 @@ contrast: a > b
         (
             "image",
             "images: faces\n    column: image",
-            "mine.yaml:6: conditions.a: column is the part of a table; images have none; leave it "
-            "out",
+            "mine.yaml:6: conditions.a: column names a part of a table; image files have none; "
+            "leave it out",
         ),
         (
             "image",
             "images: faces\n    local: {images: b}",
-            "mine.yaml:6: conditions.a: local says how a 'images' source is read with --stimuli, "
-            "but that is read from the folder as it is; leave local out",
+            "mine.yaml:6: conditions.a: local replaces sources without files where --stimuli is "
+            "given; a 'images' source is read from that folder anyway; leave local out",
         ),
         (
             "image",
@@ -347,18 +356,26 @@ contrast: a > b
         ),
     ],
 )
-def test_faults_of_the_contrast(modality: str, source: str, message: str) -> None:
-    """Texts and images are not mixed in silence; each mistake is told with file and line."""
+def test_errors_of_the_contrast(modality: str, source: str, message: str) -> None:
+    """Texts and images are not mixed silently; each mistake is reported with file and line."""
     Path("mine.yaml").write_text(MINE.format(modality=modality, source=source))
 
     with pytest.raises(ContrastError) as caught:
-        stimuli.load(contrast.load("mine.yaml"), seed=0)
+        contrast.load("mine.yaml")
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("option", ["lowercase: true", "max_tokens: 3"])
-def test_images_have_no_letters(option: str) -> None:
-    """A read-out of texts is refused, not ignored."""
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("lowercase: true", "images have no letters or tokens; leave it out"),
+        ("max_tokens: 3", "images have no letters or tokens; leave it out"),
+        ("tokens: all", "images have no letters or tokens; leave it out"),
+        ("pool: last", "images have no last position; write mean, max, cls or none"),
+    ],
+)
+def test_images_have_no_letters(option: str, message: str) -> None:
+    """A read-out of texts is refused when the file is loaded, not ignored."""
     key = option.split(":")[0]
     text = MINE.format(modality="image", source="images: x").replace(
         "{texts: [x, y]}", "{images: x}"
@@ -366,16 +383,14 @@ def test_images_have_no_letters(option: str) -> None:
     Path("mine.yaml").write_text(f"{text}read: {{{option}}}\n")
 
     with pytest.raises(ContrastError) as caught:
-        stimuli.load(contrast.load("mine.yaml"), seed=0)
-    assert str(caught.value) == (
-        f"mine.yaml:10: read.{key}: images have no letters or tokens; leave it out"
-    )
+        contrast.load("mine.yaml")
+    assert str(caught.value) == f"mine.yaml:10: read.{key}: {message}"
 
 
 def test_generated_texts_are_no_images() -> None:
-    """A generator of texts in a contrast of images is told by what it gives."""
+    """A generator of texts in a contrast of images is refused."""
     assert (
-        fault({"builtin": "sentences", "limit": 2})
+        error_of({"builtin": "sentences", "limit": 2})
         == "sentences:0: no column 'image'; there are: text"
     )
 
@@ -392,7 +407,7 @@ def test_images_move_to_the_folder() -> None:
         "there/c/4.png",
         "there/c/5.png",
     ):
-        draw(name)
+        save_image(name)
     local = {"images": "c"}
     mine = two({"images": "a"}, {"builtin": "sentences", "local": local, "limit": 9})
 
@@ -407,7 +422,7 @@ def test_images_move_to_the_folder() -> None:
 
 def test_absolute_images_do_not_move() -> None:
     """The folder is never ignored in silence."""
-    assert fault({"images": "/x/*.jpg"}, folder=Path()) == (
+    assert error_of({"images": "/x/*.jpg"}, folder=Path()) == (
         "'/x/*.jpg' is an absolute path, which --stimuli cannot move; make it relative"
     )
 
@@ -419,7 +434,7 @@ def test_absolute_images_do_not_move() -> None:
 def damaged() -> Contrast:
     """Make ten images of which numbers 3 and 7 break off and 5 is empty."""
     for i in range(10):
-        draw(f"set/{i}.jpg", (20 * i, 9, 9))
+        save_image(f"set/{i}.jpg", (20 * i, 9, 9))
     break_off(Path("set/3.jpg"))
     break_off(Path("set/7.jpg"))
     Path("set/5.jpg").write_bytes(b"")
@@ -430,19 +445,19 @@ TRUNCATED = "is truncated or damaged: "
 
 
 def test_unreadable_images_are_left_out_by_name(damaged: Contrast) -> None:
-    """The others keep their order; each one left out is told, in order, with its reason."""
-    told: list[Unreadable] = []
+    """The others keep their order; each one left out is reported, in order, with its reason."""
+    reported: list[UnreadableImage] = []
 
-    loaded = stimuli.load(damaged, seed=0, unreadable=told.append)
+    loaded = stimuli.load(damaged, seed=0, unreadable=reported.append)
 
     assert ids(loaded["a"]) == [f"set/{i}.jpg" for i in (0, 1, 2, 4, 6, 8, 9)]
-    assert [(image.condition, image.stimulus) for image in told] == [
+    assert [(image.condition, image.stimulus) for image in reported] == [
         ("a", "set/3.jpg"),
         ("a", "set/5.jpg"),
         ("a", "set/7.jpg"),
     ]
-    assert [image.reason.startswith(TRUNCATED) for image in told] == [True, False, True]
-    assert str(told[1]) == "a: set/5.jpg is empty (0 bytes)"
+    assert [image.reason.startswith(TRUNCATED) for image in reported] == [True, False, True]
+    assert str(reported[1]) == "a: set/5.jpg is empty (0 bytes)"
 
 
 def test_unreadable_images_are_warned_of(
@@ -460,35 +475,37 @@ def test_strict_stops_at_the_first(damaged: Contrast) -> None:
     for _ in range(5):
         with pytest.raises(ContrastError) as caught:
             stimuli.load(damaged, seed=0, strict=True)
-        told = str(caught.value)
-        assert told.startswith(f"contrast 't': condition 'a': {Path.cwd()}/set/3.jpg {TRUNCATED}")
-        assert told.endswith("; repair or remove it, or leave --strict out")
+        reported = str(caught.value)
+        assert reported.startswith(
+            f"contrast 't': condition 'a': {Path.cwd()}/set/3.jpg {TRUNCATED}"
+        )
+        assert reported.endswith("; repair or remove it, or leave --strict out")
 
 
 def test_too_few_are_left() -> None:
-    """One image that can be read is no condition; the first fault is named."""
+    """One image that can be read is too few; the first error is named."""
     for i in range(3):
-        draw(f"set/{i}.png")
+        save_image(f"set/{i}.png")
     Path("set/1.png").write_bytes(b"")
     Path("set/0.png").write_text("none")
 
-    assert fault({"images": "set"}) == (
-        "only 1 stimulus (2 could not be read, the first: set/0.png is no JPEG, PNG, WebP, BMP, "
+    assert error_of({"images": "set"}) == (
+        "only 1 stimulus (2 could not be read, the first: set/0.png is not a JPEG, PNG, WebP, BMP, "
         "GIF, TIFF or PPM image); a variance needs at least two; add some, or raise its limit"
     )
 
 
-def test_broken_links_and_missing_files_are_told() -> None:
+def test_broken_links_and_missing_files_are_reported() -> None:
     """What a pattern or a table names and nobody can open is left out by name, not passed over."""
     for i in range(3):
-        draw(f"set/{i}.png")
+        save_image(f"set/{i}.png")
     Path("set/link.png").symlink_to("annexed")
     Path("t.txt").write_text("set/0.png\nset/1.png\nset/9.png\n")
-    told: list[Unreadable] = []
+    reported: list[UnreadableImage] = []
 
-    stimuli.load(two({"images": "set"}, {"file": "t.txt"}), seed=0, unreadable=told.append)
+    stimuli.load(two({"images": "set"}, {"file": "t.txt"}), seed=0, unreadable=reported.append)
 
-    assert [str(image) for image in told] == [
+    assert [str(image) for image in reported] == [
         "a: set/link.png no such file",
         "b: t.txt:3 (set/9.png) no such file",
     ]
@@ -500,7 +517,7 @@ def test_broken_links_and_missing_files_are_told() -> None:
 def test_equal_files_land_in_the_same_half() -> None:
     """The same bytes under two names are not localized with and evaluated on."""
     for i in range(12):
-        draw(f"set/{i}.png", (i // 2, 0, 0))
+        save_image(f"set/{i}.png", (i // 2, 0, 0))
     for seed in range(10):
         loaded = stimuli.load(two({"images": "set"}), seed=seed)
         halves = stimuli.split_half(loaded, seed)
@@ -513,8 +530,8 @@ def test_equal_files_land_in_the_same_half() -> None:
 def test_content_hash_is_of_the_bytes() -> None:
     """Equal bytes hash equally wherever they lie; the files are not read again for it."""
     for folder in ("one", "two"):
-        draw(f"{folder}/1.png", (1, 1, 1))
-        draw(f"{folder}/2.png", (2, 2, 2))
+        save_image(f"{folder}/1.png", (1, 1, 1))
+        save_image(f"{folder}/2.png", (2, 2, 2))
     loaded = stimuli.load(two({"images": "one"}, {"images": "two"}), seed=0)
     by_hand = [Stimulus("x", s.content) for s in loaded["a"]]
 
@@ -530,8 +547,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make 24 images, of which some pairs have equal bytes, and a broken twin of each."""
     folder = tmp_path_factory.mktemp("many")
     for i in range(24):
-        draw(folder / "whole" / f"{i}.png", (i - i % 3, 1, 1))
-        break_off(draw(folder / "broken" / f"{i}.png", (i, 1, 1)))
+        save_image(folder / "whole" / f"{i}.png", (i - i % 3, 1, 1))
+        break_off(save_image(folder / "broken" / f"{i}.png", (i, 1, 1)))
     return folder
 
 
@@ -544,25 +561,31 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_nothing_is_lost_doubled_or_moved(
     many: Path, broken: set[int], seed: int, limit: int | None
 ) -> None:
-    """Readable + unreadable = drawn; the halves divide what is readable, in the given order.
+    """Readable + unreadable = sampled; the halves divide the readable ones, in the given order.
 
-    What is drawn does not depend on which files are broken, nor does any other stimulus.
+    The sample does not depend on which files are damaged.
     """
     files = [f"{'broken' if i in broken else 'whole'}/{i}.png" for i in range(24)]
-    said = {"name": "t", "title": "t", "modality": "image", "source": "tests", "contrast": "a > b"}
-    said |= {"conditions": {"a": {"images": files}, "b": {"images": "whole"}}}
-    mine = Contrast.restored(said, many)
+    stated = {
+        "name": "t",
+        "title": "t",
+        "modality": "image",
+        "source": "tests",
+        "contrast": "a > b",
+    }
+    stated |= {"conditions": {"a": {"images": files}, "b": {"images": "whole"}}}
+    mine = Contrast.from_json(stated, many)
     expected = stimuli.sample(files, limit, seed, "a")
     if sum(name.startswith("whole") for name in expected) < 2:
         with pytest.raises(ContrastError, match="a variance needs at least two"):
             stimuli.load(mine, seed=seed, limit=limit, unreadable=print)
         return
-    told: list[Unreadable] = []
-    loaded = stimuli.load(mine, seed=seed, limit=limit, unreadable=told.append)
+    reported: list[UnreadableImage] = []
+    loaded = stimuli.load(mine, seed=seed, limit=limit, unreadable=reported.append)
     first, second = stimuli.split_half(loaded, seed)
 
     assert ids(loaded["a"]) == [name for name in expected if name.startswith("whole")]
-    assert [image.stimulus for image in told] == [n for n in expected if n.startswith("broken")]
+    assert [image.stimulus for image in reported] == [n for n in expected if n.startswith("broken")]
     assert Counter(first["a"] + second["a"]) == Counter(loaded["a"])
     for half in (first["a"], second["a"]):
         assert list(half) == [s for s in loaded["a"] if s in half]
@@ -588,7 +611,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -600,7 +623,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Han
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     names = [f"stimuli/{kind}/{kind}-{i}.jpg" for kind in ("adult", "car") for i in range(12)]
     for i, name in enumerate(names):
-        draw(Path("published", name), (10 * i, 0, 0))
+        save_image(Path("published", name), (10 * i, 0, 0))
     with Path("manifest.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "sha256"])
@@ -633,35 +656,39 @@ def test_downloaded_images(server: type[Handler]) -> None:
     again = stimuli.load(declared(server), seed=0)
 
     assert ids(first["a"]) == [f"stimuli/adult/adult-{i}.jpg" for i in range(12)]
-    assert [s.shown for s in first["a"]] == [
+    assert [s.content_key for s in first["a"]] == [
         hashlib.sha256(Path("published", s.id).read_bytes()).hexdigest() for s in first["a"]
     ]
     assert again == first
     assert len(server.requests) == len(set(server.requests)) == 24
 
 
-def test_download_goes_on_where_it_was(server: type[Handler]) -> None:
+def test_download_goes_on_where_it_was(
+    server: type[Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file with the wrong bytes stops it and is not kept; the others are, and are kept."""
+    monkeypatch.setattr(transfer, "RETRIES", 0)
     wrong = Path("published/stimuli/adult/adult-5.jpg")
     right = wrong.read_bytes()
     wrong.write_bytes(b"something else")
 
-    told = fault_of(declared(server))
+    reported = load_error(declared(server))
     cached = sorted(p.name for p in Path("cache").rglob("*") if p.is_file())
     wrong.write_bytes(right)
     stimuli.load(declared(server), seed=0)
 
     assert (
-        f"cannot download {server.url}stimuli/adult/adult-5.jpg: its 14 bytes have sha256" in told
-    )
+        f"cannot download {server.url}stimuli/adult/adult-5.jpg: SHA256 hash of downloaded file "
+        "(adult-5.jpg) does not match the known hash: expected"
+    ) in reported
     assert "adult-5.jpg" not in cached
     assert {f"adult-{i}.jpg" for i in range(5)} <= set(cached)
-    assert not [name for name in cached if name.endswith(".part")]
+    assert not [name for name in cached if not name.startswith("adult-")]
     for path in {f"/stimuli/adult/adult-{i}.jpg" for i in range(5)}:
         assert server.requests.count(path) == 1
 
 
-def fault_of(mine: Contrast, **options: Any) -> str:
+def load_error(mine: Contrast, **options: Any) -> str:
     with pytest.raises(ContrastError) as caught:
         stimuli.load(mine, seed=0, **options)
     assert "\n" not in str(caught.value)
@@ -675,7 +702,7 @@ def test_offline_says_where_the_files_go(
     monkeypatch.setenv("DEEPLOC_OFFLINE", "1")
     cache = download.cache_folder(server.url)
 
-    assert fault_of(declared(server)) == (
+    assert load_error(declared(server)) == (
         f"contrast 't': condition 'a': cannot download {server.url}stimuli/adult/adult-0.jpg: "
         "offline mode (DEEPLOC_OFFLINE or HF_HUB_OFFLINE is set) and it and 11 more are not "
         f"cached; put the files into {cache} by hand (below the same paths), or name a folder "
@@ -707,11 +734,11 @@ class Counting:
         return nullcontext(tick)
 
 
-def test_progress_is_told(server: type[Handler]) -> None:
+def test_progress_is_reported(server: type[Handler]) -> None:
     """Downloading and checking tick once for each file."""
     watch = Counting()
 
-    stimuli.load(declared(server), seed=0, watch=watch)
+    stimuli.load(declared(server), seed=0, reporter=watch)
 
     assert watch.steps == {
         "downloading": [12, 12],
@@ -721,10 +748,10 @@ def test_progress_is_told(server: type[Handler]) -> None:
 
 
 def test_own_copies_of_a_download(server: type[Handler], caplog: pytest.LogCaptureFixture) -> None:
-    """All files must be there, in either layout; those that differ are told in one warning."""
+    """All files must exist, in either layout; those that differ are reported in one warning."""
     Path("published/stimuli").rename("own")
     for name in ("own/adult/adult-3.jpg", "own/adult/adult-7.jpg"):
-        draw(name, (255, 255, 255))
+        save_image(name, (255, 255, 255))
     with pytest.raises(ContrastError, match=r"adult-0\.jpg is not in own; it must lie there"):
         stimuli.load(declared(server), seed=0, folder=Path("own"))
 
@@ -742,8 +769,8 @@ def test_own_copies_of_a_download(server: type[Handler], caplog: pytest.LogCaptu
 def test_local_reads_part_of_a_download(server: type[Handler]) -> None:
     """With `local`, a folder that holds some of the files, in other bytes, will do."""
     for i in range(3):
-        draw(f"part/adult/adult-{i}.jpg", (i, i, i))
-        draw(f"part/deep/car/car-{i}.jpg", (i, i, 0))
+        save_image(f"part/adult/adult-{i}.jpg", (i, i, i))
+        save_image(f"part/deep/car/car-{i}.jpg", (i, i, 0))
 
     loaded = stimuli.load(declared(server, local=True), seed=0, folder=Path("part"))
 
@@ -785,7 +812,7 @@ def test_faces_declares_all_published_files(name: str) -> None:
 
 def test_faces_and_faces_pooled_differ_in_the_comparison_only() -> None:
     """A conjunction over the other categories, or all of them together."""
-    each, pooled = (contrast.load(name).resolved() for name in ("faces", "faces-pooled"))
+    each, pooled = (contrast.load(name).to_json() for name in ("faces", "faces-pooled"))
     differ = {key for key in each if each[key] != pooled[key]}
 
     assert differ == {"name", "title", "notes", "against"}
@@ -797,7 +824,7 @@ def test_faces_reads_a_copy(layout: str) -> None:
     """A clone of the repository, its folder of stimuli, or a part of either."""
     for number, category in enumerate(CATEGORIES):
         for i in range(1, 4):
-            draw(Path("copy", layout.format(category, i)), (number, i, 0))
+            save_image(Path("copy", layout.format(category, i)), (number, i, 0))
 
     loaded = stimuli.load(contrast.load("faces"), seed=0, folder=Path("copy"))
 
@@ -849,9 +876,9 @@ def reds(monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "argv", ["deeploc"])
     Path("deeploc_test_sees.py").write_text(SEES)
     for i in range(11):
-        draw(f"red/{i:02}.jpg", (200 + 5 * i, 4 * i, 9))
+        save_image(f"red/{i:02}.jpg", (200 + 5 * i, 4 * i, 9))
     for i in range(9):
-        draw(f"green/{i:02}.png", (5 * i, 250 - i, 7))
+        save_image(f"green/{i:02}.png", (5 * i, 250 - i, 7))
     break_off(Path("red/05.jpg"))
     Path("reds.yaml").write_text(
         "name: reds\ntitle: Red > green\nmodality: image\nsource: made up\n"
@@ -869,14 +896,14 @@ def test_a_truncated_file_in_the_middle_of_a_condition(reds: Path) -> None:
     """The run ends, the file is named at its end, and every count is right."""
     result = deeploc("localize", reds, "-m", "torch:deeploc_test_sees:Colours", "-o", "run")
     manifest = json.loads(Path("run/manifest.json").read_text())
-    told = manifest["unreadable"]
+    reported = manifest["unreadable"]
 
     assert result.exit_code == 0, result.output
-    assert [(each["condition"], each["stimulus"]) for each in told] == [("red", "red/05.jpg")]
-    assert told[0]["reason"].startswith(TRUNCATED)
+    assert [(each["condition"], each["stimulus"]) for each in reported] == [("red", "red/05.jpg")]
+    assert reported[0]["reason"].startswith(TRUNCATED)
     assert result.stderr.splitlines()[-2:] == [
-        "left out, because unreadable: 1",
-        f"  red: red/05.jpg {told[0]['reason']}",
+        "left out because they cannot be read: 1",
+        f"  red: red/05.jpg {reported[0]['reason']}",
     ]
     counts = {
         name: (c["n"], c["localize"], c["evaluate"]) for name, c in manifest["stimuli"].items()
@@ -890,12 +917,15 @@ def test_a_run_with_unreadable_files_is_resumed(reds: Path) -> None:
     command = ("localize", reds, "-m", "torch:deeploc_test_sees:Colours", "-o", "run")
     deeploc(*command)
     again = deeploc(*command)
-    draw("red/05.jpg", (220, 9, 9))
-    repaired = deeploc(*command)
+    save_image("red/05.jpg", (220, 9, 9))
+    refused = deeploc(*command)
+    repaired = deeploc(*command, "--overwrite")
 
-    assert "statistics are up to date: reused" in again.stderr
-    assert "left out, because unreadable: 1" in again.stderr
-    assert "stimuli changed: starting afresh" in repaired.stderr
+    assert "up to date, reused: audit, localize" in again.stderr
+    assert "left out because they cannot be read: 1" in again.stderr
+    assert refused.exit_code == 1
+    assert "stimuli" in refused.stderr
+    assert repaired.exit_code == 0
     assert "left out" not in repaired.stderr
     assert json.loads(Path("run/manifest.json").read_text())["unreadable"] == []
 
@@ -914,16 +944,14 @@ def test_strict_runs_stop_before_the_model_loads(reds: Path) -> None:
 
 def test_strict_is_restored(reds: Path) -> None:
     """A run that was strict is strict when it is opened again."""
-    from deeploc.core.adapter import ModelOptions
-    from deeploc.runs.manifest import Setup
+    from deeploc.experiment import open_run
 
     Path("red/05.jpg").unlink()
     command = ("localize", reds, "-m", "torch:deeploc_test_sees:Colours", "-o", "run")
     restored = []
     for strict in ([], ["--strict"]):
-        assert deeploc(*command, *strict).exit_code == 0
-        manifest = json.loads(Path("run/manifest.json").read_text())
-        restored.append(Setup.restored(manifest, ModelOptions()).strict)
+        assert deeploc(*command, *strict, "--overwrite").exit_code == 0
+        restored.append(open_run(Path("run")).setup.strict)
 
     assert restored == [False, True]
 
@@ -943,14 +971,14 @@ def test_check_shows_images_by_name(reds: Path) -> None:
 
 
 def test_many_unreadable_files_are_counted_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Twenty are told one by one, the rest by number."""
+    """Twenty are reported one by one, the others by number."""
     from deeploc.cli._progress import Console
 
-    unreadable = [Unreadable("a", f"{i}.jpg", "is empty (0 bytes)") for i in range(1030)]
-    stimuli.Drawn({}, {}, unreadable).tell(Console())
+    unreadable = [UnreadableImage("a", f"{i}.jpg", "is empty (0 bytes)") for i in range(1030)]
+    stimuli.StimulusSets({}, {}, unreadable).report_unreadable(Console())
 
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "left out, because unreadable: 1,030"
+    assert lines[0] == "left out because they cannot be read: 1,030"
     assert lines[1] == "  a: 0.jpg is empty (0 bytes)"
     assert len(lines) == 22
     assert lines[-1] == "  and 1,010 more: the manifest of a run lists them all"

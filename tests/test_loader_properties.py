@@ -1,4 +1,4 @@
-"""Loading, whatever the order of rows, the limit and the seed: nothing lost, doubled or moved."""
+"""Loading, for any order of rows, limit and seed: nothing lost, duplicated or reordered."""
 
 import csv
 import json
@@ -47,13 +47,13 @@ def folder_with(rows: list[Row], form: str) -> Iterator[Path]:
         yield Path(made)
 
 
-def contrast_of(*, balance: bool = False, said: str = "joy > fear, love") -> Contrast:
+def contrast_of(*, balance: bool = False, declared: str = "joy > fear, love") -> Contrast:
     kinds = {label: {"where": {"label": label}, "names": {"label": LABELS}} for label in LABELS}
     source = {"hub": "x/y", "split": "validation"}
     conditions = {label: {**source, **kind} for label, kind in kinds.items()}
-    made = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": said}
+    made = {"name": "t", "title": "t", "modality": "text", "source": "t", "contrast": declared}
     made |= {"conditions": conditions, "balance": balance}
-    return Contrast.restored(json.loads(json.dumps(made)), Path.cwd())
+    return Contrast.from_json(json.loads(json.dumps(made)), Path.cwd())
 
 
 def number_of(stimulus: stimuli.Stimulus, form: str) -> int:
@@ -87,13 +87,13 @@ def test_the_order_of_rows_changes_no_condition(rows: list[Row], order: object, 
     """Without a limit the same rows in another order give the same stimuli."""
     turned = list(rows)
     order.shuffle(turned)  # type: ignore[attr-defined]
-    found = []
+    result = []
     for each in (rows, turned):
         with folder_with(each, "csv") as folder:
             loaded = stimuli.load(contrast_of(), seed=seed, folder=folder)
-        found.append({name: Counter(s.content for s in group) for name, group in loaded.items()})
+        result.append({name: Counter(s.content for s in group) for name, group in loaded.items()})
 
-    assert found[0] == found[1]
+    assert result[0] == result[1]
 
 
 @settings(max_examples=40, deadline=None)
@@ -103,20 +103,22 @@ def test_halves_and_balance_lose_nothing(rows: list[Row], seed: int, limit: int 
     with folder_with(rows, "parquet") as folder:
         plain = stimuli.load(contrast_of(), seed=seed, limit=limit, folder=folder)
         try:
-            drawn = stimuli.draw(contrast_of(balance=True), seed=seed, limit=limit, folder=folder)
+            sampled = stimuli.sample_stimuli(
+                contrast_of(balance=True), seed=seed, limit=limit, folder=folder
+            )
         except ContrastError as error:
             if "because the other side has so few" in str(error):
                 return
             raise
     kept = {
-        name: [s for s in group if s in (*drawn.localizing[name], *drawn.held_out[name])]
+        name: [s for s in group if s in (*sampled.localizing[name], *sampled.held_out[name])]
         for name, group in plain.items()
     }
 
     n = min(len(plain["joy"]), len(plain["fear"]) + len(plain["love"]))
     assert len(kept["joy"]) == len(kept["fear"]) + len(kept["love"]) == n
     for name, group in kept.items():
-        halves = (*drawn.localizing[name], *drawn.held_out[name])
+        halves = (*sampled.localizing[name], *sampled.held_out[name])
         assert Counter(halves) == Counter(group)
 
 
@@ -139,13 +141,15 @@ def test_balance_leaves_other_conditions_alone() -> None:
         for i in range(n)
     ]
     with folder_with(rows, "csv") as folder:
-        loaded = stimuli.load(contrast_of(balance=True, said="joy > fear"), seed=0, folder=folder)
+        loaded = stimuli.load(
+            contrast_of(balance=True, declared="joy > fear"), seed=0, folder=folder
+        )
 
     assert {name: len(group) for name, group in loaded.items()} == {"joy": 4, "fear": 4, "love": 7}
 
 
 def test_too_few_to_balance() -> None:
-    """A condition that would keep fewer than two stimuli is told with what to do."""
+    """A condition that would keep fewer than two stimuli is reported with a remedy."""
     rows = [(f"{label} {i}", label) for label in LABELS for i in range(3)]
     with folder_with(rows, "csv") as folder, pytest.raises(ContrastError) as caught:
         stimuli.load(contrast_of(balance=True), seed=0, folder=folder)
@@ -160,10 +164,10 @@ def test_the_sample_is_the_same_on_every_machine() -> None:
     """Fixed values: limit, balance and halves of a known table with a known seed."""
     rows = [(f"{label} {i}", label) for i in range(20) for label in LABELS]
     with folder_with(rows, "parquet") as folder:
-        drawn = stimuli.draw(contrast_of(balance=True), seed=3, limit=8, folder=folder)
+        sampled = stimuli.sample_stimuli(contrast_of(balance=True), seed=3, limit=8, folder=folder)
 
-    found = [{n: [s.content for s in g] for n, g in half.items()} for half in drawn.halves]
-    assert found == [
+    result = [{n: [s.content for s in g] for n, g in half.items()} for half in sampled.halves]
+    assert result == [
         {
             "joy": ["joy 7", "joy 10", "joy 14", "joy 16"],
             "fear": ["fear 0", "fear 8"],

@@ -25,7 +25,7 @@ from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.experiment import Run, evaluate_run, localize_run, open_run
 from deeploc.runs.manifest import Setup
-from deeploc.stimuli import Stimulus, draw
+from deeploc.stimuli import Stimulus, sample_stimuli
 from deeploc.testing import ToyAdapter
 
 from .conftest import REAL, UNREAL
@@ -116,7 +116,7 @@ def check(adapter: Adapter, said: Contrast, halves: Halves) -> Profile:
 
 
 def halves_of(said: Contrast, limit: int | None = None) -> Halves:
-    return draw(said, seed=0, limit=limit).halves
+    return sample_stimuli(said, seed=0, limit=limit).halves
 
 
 @pytest.fixture(scope="module")
@@ -440,7 +440,7 @@ def test_what_changed_is_measured_anew(localized: Run, change: str) -> None:
         localized.folder.profile.unlink()
     elif change == "edited":
         localized.folder.profile.write_text(text.replace(",6,", ",7,"))
-    contrast = localized.contrast.changed(changes)
+    contrast = localized.contrast.with_changes(changes)
     localize_run(contrast, localized.setup, localized.folder.path)
 
     assert (written(localized) == before) == (change == "evaluate=[]")
@@ -463,7 +463,7 @@ def test_other_held_out_stimuli_are_measured_anew(localized: Run, contrast_file:
 
 def test_without_a_split_nothing_is_held_out(localized: Run) -> None:
     """All stimuli are profiled, and the manifest says that they are those that localized."""
-    said = localized.contrast.changed(["split=none"])
+    said = localized.contrast.with_changes(["split=none"])
     run = localize_run(said, localized.setup, localized.folder.path, overwrite=True)
     found = run.folder.read_profile()
 

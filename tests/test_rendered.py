@@ -14,8 +14,8 @@ from deeploc.errors import ContrastError
 from deeploc.generators.images import rendered as module
 from deeploc.generators.images import surroundings
 from deeploc.generators.images.canvas import Canvas
-from deeploc.generators.images.drawing import PAINTERS, render
-from deeploc.generators.images.rendered import LABELS, renderer, training_pictures
+from deeploc.generators.images.rendered import LABELS, renderer, training_images
+from deeploc.generators.images.scene import PAINTERS, render
 from deeploc.generators.images.surroundings import flattened, photographed
 from deeploc.generators.registry import generate
 from deeploc.generators.rng import new_rng
@@ -25,14 +25,14 @@ RED = (200, 0, 0)
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep every picture of these tests in a folder of their own."""
+    """Keep every image of these tests in a temporary folder."""
     monkeypatch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    """Return 60 pictures of each category, (category, picture, y, x, channel), 0 to 255."""
+def rendered_images() -> np.ndarray:
+    """Return 60 images of each category, (category, image, y, x, channel), 0 to 255."""
     return np.array(
         [[render(name, new_rng("test", name, i), 64) for i in range(60)] for name in PAINTERS],
         dtype=np.float64,
@@ -44,8 +44,8 @@ def paths(category: str, n: int, seed: int = 0, **options: object) -> list[Path]
     return [Path(record["image"]) for record in records]
 
 
-def told_apart(features: np.ndarray) -> float:
-    """Return the accuracy of linear discriminants on (category, picture, feature), 5 folds."""
+def accuracy_of_discriminants(features: np.ndarray) -> float:
+    """Return the accuracy of linear discriminants on (category, image, feature), 5 folds."""
     n_categories, n, n_features = features.shape
     right = 0
     for fold in range(5):
@@ -53,7 +53,7 @@ def told_apart(features: np.ndarray) -> float:
         means = features[:, ~asked].mean(1)
         spread = (features[:, ~asked] - means[:, None]).reshape(-1, n_features)
         root = np.linalg.cholesky(np.linalg.inv(np.cov(spread.T)))
-        gaps = (features[:, asked, None] - means) @ root  # category, picture, candidate, feature
+        gaps = (features[:, asked, None] - means) @ root  # category, image, candidate, feature
         nearest = (gaps**2).sum(-1).argmin(-1)
         right += (nearest == np.arange(n_categories)[:, None]).sum()
     return right / (n_categories * n)
@@ -61,18 +61,18 @@ def told_apart(features: np.ndarray) -> float:
 
 @pytest.mark.parametrize("category", PAINTERS)
 @pytest.mark.parametrize("size", [16, 64, 100])
-def test_a_picture_is_rgb_of_the_size_asked_for(category: str, size: int) -> None:
+def test_an_image_is_rgb_of_the_size_asked_for(category: str, size: int) -> None:
     """uint8, square, three channels, and neither empty nor black and white alone."""
-    picture = render(category, new_rng(1), size)
+    rendered_image = render(category, new_rng(1), size)
 
-    assert picture.shape == (size, size, 3)
-    assert picture.dtype == np.uint8
-    assert len(np.unique(picture)) > 50
+    assert rendered_image.shape == (size, size, 3)
+    assert rendered_image.dtype == np.uint8
+    assert len(np.unique(rendered_image)) > 50
 
 
 @pytest.mark.parametrize("category", PAINTERS)
 def test_equal_seeds_give_equal_pixels(category: str) -> None:
-    """Nothing but the generator decides; another seed gives another picture."""
+    """Nothing but the generator decides; another seed gives another image."""
     first, again, other = (render(category, new_rng("p", seed), 64) for seed in (3, 3, 4))
 
     assert np.array_equal(first, again)
@@ -80,7 +80,7 @@ def test_equal_seeds_give_equal_pixels(category: str) -> None:
 
 
 def test_another_size_shows_the_same_scene() -> None:
-    """Halved, a picture of 128 pixels agrees with the one of 64 but for grain and rounding."""
+    """Halved, an image of 128 pixels equals that of 64 pixels except for grain and rounding."""
     for category in PAINTERS:
         small = render(category, new_rng("scene", 2), 64).astype(float)
         large = render(category, new_rng("scene", 2), 128).astype(float)
@@ -88,18 +88,18 @@ def test_another_size_shows_the_same_scene() -> None:
         assert np.corrcoef(small.ravel(), halved.ravel())[0, 1] > 0.9
 
 
-def test_colour_and_contrast_do_not_tell_the_category(pictures: np.ndarray) -> None:
+def test_colour_and_contrast_do_not_reveal_the_category(rendered_images: np.ndarray) -> None:
     """A linear read-out of the six categories stays near chance (17 %), at most 27 %.
 
     It reads the mean and the standard deviation of each channel. Were each category one
     standard deviation brighter than the one before, it would know.
     """
-    numbers = np.concatenate([pictures.mean((2, 3)), pictures.std((2, 3))], -1)
+    numbers = np.concatenate([rendered_images.mean((2, 3)), rendered_images.std((2, 3))], -1)
     brighter = numbers.copy()
     brighter[..., :3] += numbers[..., :3].std() * np.arange(6)[:, None, None]
 
-    assert told_apart(numbers) < 0.27
-    assert told_apart(brighter) > 0.35
+    assert accuracy_of_discriminants(numbers) < 0.27
+    assert accuracy_of_discriminants(brighter) > 0.35
 
 
 def test_exposure_and_tint_are_set_whatever_is_shown() -> None:
@@ -156,7 +156,7 @@ def test_a_canvas_is_placed(pose: dict[str, object], where: tuple[int, int]) -> 
 
 
 def test_a_slant_leans_to_the_right() -> None:
-    """What stands one unit high is moved to the right by the slant."""
+    """A point one unit high is moved to the right by the slant."""
     canvas = Canvas.blank(32)
     canvas.placed((0, 0), slant=0.5).ellipse((0, -0.8), (0.1, 0.1), RED)
     _, alpha = flattened(canvas)
@@ -166,13 +166,13 @@ def test_a_slant_leans_to_the_right() -> None:
 
 
 def test_every_category_has_a_label() -> None:
-    """What the generator offers is what the renderer can draw."""
+    """The generator offers what can be rendered."""
     assert list(LABELS) == list(PAINTERS)
 
 
 @pytest.mark.parametrize("category", PAINTERS)
 def test_files_hold_the_rendered_pixels(category: str, cache: Path) -> None:
-    """A PNG read again equals the array that was drawn; its record names it and its label."""
+    """A PNG read again equals the rendered array; its record names it and its label."""
     records = generate("rendered", 3, 7, {"category": category, "size": 32})
 
     for number, record in enumerate(records):
@@ -189,28 +189,28 @@ def test_files_hold_the_rendered_pixels(category: str, cache: Path) -> None:
 
 def test_seed_category_and_size_have_folders_of_their_own() -> None:
     """No two requests share a file, and no two files are equal."""
-    found = [
+    result = [
         *paths("faces", 2),
         *paths("faces", 2, seed=1),
         *paths("faces", 2, size=32),
         *paths("cars", 2),
     ]
 
-    assert len({path.read_bytes() for path in found}) == len(set(found)) == 8
+    assert len({path.read_bytes() for path in result}) == len(set(result)) == 8
 
 
-def test_what_is_kept_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second request reads files that are there and draws what is missing."""
+def test_what_is_kept_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second request reads files that exist and renders the missing ones."""
     first = paths("tools", 3)
     times = [path.stat().st_mtime_ns for path in first]
-    drawn: list[Path] = []
-    monkeypatch.setattr(module, "_draw", lambda path, *_: drawn.append(path))
+    sampled: list[Path] = []
+    monkeypatch.setattr(module, "_write", lambda path, *_: sampled.append(path))
 
     second = paths("tools", 4)
 
     assert second[:3] == first
     assert [path.stat().st_mtime_ns for path in first] == times
-    assert drawn == second[3:]
+    assert sampled == second[3:]
 
 
 def test_a_changed_renderer_has_a_folder_of_its_own(
@@ -221,7 +221,7 @@ def test_a_changed_renderer_has_a_folder_of_its_own(
     shutil.copytree(str(files("deeploc.generators")), copy)
     monkeypatch.setattr(module, "files", lambda _: copy)
     names = {renderer.__wrapped__()}
-    for name in ("images/palette.py", "images/drawing.py", "rng.py"):
+    for name in ("images/palette.py", "images/scene.py", "rng.py"):
         with (copy / name).open("a") as code:
             code.write("# changed\n")
         names.add(renderer.__wrapped__())
@@ -231,7 +231,7 @@ def test_a_changed_renderer_has_a_folder_of_its_own(
 
 
 def test_a_failed_write_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the disk is full the picture is not there, not even a part of it."""
+    """Where the disk is full no file exists, not even a part of it."""
 
     def fails(_: Image.Image, path: Path, **__: str) -> None:
         path.write_bytes(b"half a picture")
@@ -244,18 +244,18 @@ def test_a_failed_write_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPa
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says where, why, and which variable moves it."""
+    """One line names the folder, the reason and the variable that moves it."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path / "file"))
 
-    with pytest.raises(ContrastError) as told:
+    with pytest.raises(ContrastError) as reported:
         paths("faces", 1)
 
-    assert str(told.value) == (
-        f"cannot keep rendered pictures in {tmp_path}/file/rendered/{renderer()}/faces-64-seed-0: "
+    assert str(reported.value) == (
+        f"cannot keep rendered images in {tmp_path}/file/rendered/{renderer()}/faces-64-seed-0: "
         "Not a directory; set DEEPLOC_CACHE_DIR to a folder that can be written"
     )
 
@@ -277,45 +277,45 @@ def test_the_cache_is_the_users_own_unless_it_is_moved(
     ("options", "message"),
     [
         ({"category": "face"}, "no category of rendered is called 'face'; did you mean faces\\?"),
-        ({"size": 8}, "size of rendered must lie between 16 and 512 pixels, got 8"),
-        ({"size": 1000}, "between 16 and 512 pixels, got 1000"),
+        ({"size": 8}, "option size of rendered is 8; it must lie between 16 and 512"),
+        ({"size": 1000}, "option size of rendered is 1000; it must lie between 16 and 512"),
         ({"size": "64"}, "option size of rendered is '64'"),
         ({"colour": "red"}, "no option of rendered is called 'colour'"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_rendered_is_reported(options: dict[str, object], message: str) -> None:
     """The error names the option and what would be right."""
     with pytest.raises(ContrastError, match=message):
         generate("rendered", 1, 0, options)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_pictures_given_out_are_not_trained_on(seed: int) -> None:
-    """No picture of the generator is among those of training, with equal seeds or others."""
+def test_generated_images_are_not_trained_on(seed: int) -> None:
+    """No image of the generator is among the training images, with equal seeds or others."""
     trained = {
-        picture.tobytes()
+        rendered_image.tobytes()
         for other in (0, 3)
-        for picture, _ in itertools.islice(training_pictures(other, 32), 60)
+        for rendered_image, _ in itertools.islice(training_images(other, 32), 60)
     }
-    shown = [
+    displayed = [
         np.asarray(Image.open(p)).tobytes() for c in LABELS for p in paths(c, 8, seed, size=32)
     ]
 
     assert len(trained) == 120
-    assert not trained & set(shown)
+    assert not trained & set(displayed)
 
 
 def test_training_has_every_category() -> None:
-    """The labels of training pictures are the six, about equally often."""
-    labels = [label for _, label in itertools.islice(training_pictures(0, 16), 120)]
+    """Training images have the six labels, about equally often."""
+    labels = [label for _, label in itertools.islice(training_images(0, 16), 120)]
 
     assert all(labels.count(label) >= 8 for label in LABELS.values())
 
 
 def test_noise_is_even_between_its_bounds() -> None:
-    """Its mean is 0 and its variance 1/3, as for numbers drawn evenly from -1 to 1."""
-    drawn = surroundings.noise(random.Random(0), (200, 200))
+    """Its mean is 0 and its variance 1/3, as for uniformly distributed numbers from -1 to 1."""
+    sampled = surroundings.noise(random.Random(0), (200, 200))
 
-    assert abs(drawn.mean()) < 0.02
-    assert drawn.var() == pytest.approx(1 / 3, rel=0.02)
-    assert -1 <= drawn.min() <= drawn.max() <= 1
+    assert abs(sampled.mean()) < 0.02
+    assert sampled.var() == pytest.approx(1 / 3, rel=0.02)
+    assert -1 <= sampled.min() <= sampled.max() <= 1

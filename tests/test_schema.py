@@ -1,4 +1,4 @@
-"""The JSON Schema says what the loader says, about what is shipped and about what is wrong."""
+"""The JSON Schema accepts and refuses the same contrasts as the loader."""
 
 import re
 from collections.abc import Mapping
@@ -36,10 +36,10 @@ def schema() -> Draft202012Validator:
     return Draft202012Validator(made)
 
 
-def loads(said: Mapping[str, Any]) -> bool:
+def loads(declared: Mapping[str, Any]) -> bool:
     """Return whether deeploc itself accepts a contrast."""
     try:
-        Contrast.restored(said, Path.cwd())
+        Contrast.from_json(declared, Path.cwd())
     except ContrastError:
         return False
     return True
@@ -47,7 +47,7 @@ def loads(said: Mapping[str, Any]) -> bool:
 
 @pytest.mark.parametrize("name", available())
 def test_every_shipped_contrast_is_valid(schema: Draft202012Validator, name: str) -> None:
-    """What an editor would underline in a shipped file is a fault of the schema."""
+    """The schema accepts every shipped file."""
     text = (files("deeploc.contrasts") / f"{name}.yaml").read_text(encoding="utf-8")
 
     assert [error.message for error in schema.iter_errors(yaml.safe_load(text))] == []
@@ -55,10 +55,10 @@ def test_every_shipped_contrast_is_valid(schema: Draft202012Validator, name: str
 
 @pytest.mark.parametrize("path", [*EXAMPLES, *TEMPLATES], ids=lambda path: path.stem)
 def test_every_example_is_valid(schema: Draft202012Validator, path: Path) -> None:
-    """So is it in an example, and in what `deeploc new` writes."""
-    said = yaml.safe_load(path.read_text(encoding="utf-8").replace("@NAME@", "mine"))
+    """It accepts every example, and what `deeploc new` writes."""
+    declared = yaml.safe_load(path.read_text(encoding="utf-8").replace("@NAME@", "mine"))
 
-    assert [error.message for error in schema.iter_errors(said)] == []
+    assert [error.message for error in schema.iter_errors(declared)] == []
 
 
 WRONG: Mapping[str, Mapping[str, Any]] = {
@@ -67,37 +67,42 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "empty title": {"title": ""},
     "unknown modality": {"modality": "sound"},
     "name with a space": {"name": "my contrast"},
-    "condition with a space": {"conditions": {"a b": {"texts": ["x"]}}},
+    "condition with a space": {"conditions": {"a b": {"texts": ["x", "w"]}}},
     "no conditions": {"conditions": {}},
-    "two sources": {"conditions": {"a": {"texts": ["x"], "file": "y.csv"}, "b": {"texts": ["z"]}}},
-    "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z"]}}},
-    "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z"]}}},
+    "two sources": {
+        "conditions": {"a": {"texts": ["x", "w"], "file": "y.csv"}, "b": {"texts": ["z", "y"]}}
+    },
+    "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z", "y"]}}},
+    "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z", "y"]}}},
     "unknown option of a generator": {
         "conditions": {
             "a": {"builtin": {"generator": "sentences", "tense": "past"}},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
     "unknown choice of a generator": {
         "conditions": {
             "a": {"builtin": {"generator": "rendered", "category": "boats"}},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
-    "hub without a split": {"conditions": {"a": {"hub": "x/y"}, "b": {"texts": ["z"]}}},
+    "hub without a split": {"conditions": {"a": {"hub": "x/y"}, "b": {"texts": ["z", "y"]}}},
     "streaming without a limit": {
         "conditions": {
             "a": {"hub": "x/y", "split": "train", "streaming": True},
-            "b": {"texts": ["z"]},
+            "b": {"texts": ["z", "y"]},
         }
     },
     "split of a file": {
-        "conditions": {"a": {"file": "x.csv", "split": "train"}, "b": {"texts": ["z"]}}
+        "conditions": {"a": {"file": "x.csv", "split": "train"}, "b": {"texts": ["z", "y"]}}
     },
     "download without a hash": {
-        "conditions": {"a": {"download": {"url": "https://x.org/y.zip"}}, "b": {"texts": ["z"]}}
+        "conditions": {
+            "a": {"download": {"url": "https://x.org/y.zip"}},
+            "b": {"texts": ["z", "y"]},
+        }
     },
-    "limit 0": {"conditions": {"a": {"texts": ["x"], "limit": 0}, "b": {"texts": ["z"]}}},
+    "limit 0": {"conditions": {"a": {"texts": ["x", "w"], "limit": 0}, "b": {"texts": ["z", "y"]}}},
     "one-sided contrast": {"contrast": "a"},
     "weights as text": {"contrast": {"a": "1", "b": -1}},
     "unknown pool": {"read": {"pool": "median"}},
@@ -109,6 +114,16 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "unknown mode": {"ablate": {"mode": "remove"}},
     "scale without number": {"ablate": {"mode": "scale:"}},
     "no dose": {"ablate": {"percent": []}},
+    "a dose twice": {"ablate": {"percent": [1, 1]}},
+    "a site twice": {"read": {"sites": ["block", "block"]}},
+    "a million controls": {"ablate": {"controls": {"random": 1_000_000}}},
+    "seed that NumPy refuses": {"select": {"percentile": [1, 2], "percent": 1, "seed": 2**32}},
+    "sentences of 40 words": {
+        "conditions": {
+            "a": {"builtin": {"generator": "sentences", "words": 40}},
+            "b": {"texts": ["z", "y"]},
+        }
+    },
     "negative controls": {"ablate": {"controls": {"random": -1}}},
     "two tasks in one entry": {"evaluate": [{"perplexity": None, "choice": None}]},
     "options that are a list": {"evaluate": [{"perplexity": ["x"]}]},
@@ -120,9 +135,9 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "fdr of 1": {"select": {"fdr": 1}},
     "half a unit": {"select": {"k": 0.5}},
     "yes for true": {"read": {"lowercase": "yes"}},
-    "no text at all": {"conditions": {"a": {"texts": []}, "b": {"texts": ["z"]}}},
+    "no text at all": {"conditions": {"a": {"texts": []}, "b": {"texts": ["z", "y"]}}},
     "column without a name": {
-        "conditions": {"a": {"file": "x.csv", "column": ""}, "b": {"texts": ["z"]}}
+        "conditions": {"a": {"file": "x.csv", "column": ""}, "b": {"texts": ["z", "y"]}}
     },
     "split in three": {"split": "third"},
     "no stimulus to evaluate": {"evaluate_limit": 0},
@@ -133,11 +148,11 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
 def test_what_the_loader_refuses_the_schema_refuses(
     schema: Draft202012Validator, change: Mapping[str, Any]
 ) -> None:
-    """A fault of form is underlined in the editor already."""
-    said = {key: value for key, value in {**VALID, **change}.items() if value is not None}
+    """An editor underlines errors of form."""
+    declared = {key: value for key, value in {**VALID, **change}.items() if value is not None}
 
-    assert not loads(said)
-    assert not schema.is_valid(said)
+    assert not loads(declared)
+    assert not schema.is_valid(declared)
 
 
 RIGHT: Mapping[str, Mapping[str, Any]] = {
@@ -199,10 +214,10 @@ def test_what_the_loader_takes_the_schema_takes(
     schema: Draft202012Validator, change: Mapping[str, Any]
 ) -> None:
     """No form that deeploc accepts is underlined."""
-    said = {**VALID, **change}
+    declared = {**VALID, **change}
 
-    assert loads(said)
-    assert [error.message for error in schema.iter_errors(said)] == []
+    assert loads(declared)
+    assert [error.message for error in schema.iter_errors(declared)] == []
 
 
 _LEAF = st.one_of(
@@ -218,11 +233,11 @@ _LEAF = st.one_of(
 def test_selections_are_judged_alike(
     schema: Draft202012Validator, key: str, other: str, values: tuple[Any, Any]
 ) -> None:
-    """Whatever the loader accepts as a selection, the schema accepts."""
-    said = {**VALID, "select": {key: values[0], other: values[1]}}
+    """The schema accepts every selection that the loader accepts."""
+    declared = {**VALID, "select": {key: values[0], other: values[1]}}
 
-    if loads(said):
-        assert schema.is_valid(said)
+    if loads(declared):
+        assert schema.is_valid(declared)
 
 
 @pytest.mark.parametrize(
@@ -246,21 +261,21 @@ def test_names_are_judged_alike_in_an_editor(name: str, right: bool) -> None:
 
 
 def test_every_key_is_explained() -> None:
-    """An editor shows what each key of a contrast, of its sources and of its parts means."""
+    """Each key of a contrast, of its sources and of its parts has a description."""
     made = contrast_schema()
     parts = [made, *(made["$defs"][name] for name in ("Source", "Read", "Select", "Ablate"))]
     unexplained = [
         key
         for part in parts
-        for key, said in part["properties"].items()
-        if not said.get("description")
+        for key, declared in part["properties"].items()
+        if not declared.get("description")
     ]
 
     assert unexplained == []
 
 
 def test_installed_tasks_are_offered() -> None:
-    """Names of tasks are suggestions: a plugin of another machine is no fault."""
+    """Names of tasks are suggestions: a plugin of another machine is accepted."""
     (offered,) = contrast_schema()["properties"]["evaluate"]["examples"]
 
     assert {"perplexity", "choice", "label-stability"} <= set(offered)

@@ -34,7 +34,7 @@ MATCHED = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Draw the pictures into a folder of these tests."""
+    """Render the images into a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -53,9 +53,9 @@ def items(shipped: Contrast, task: str) -> dict[str, list[dict[str, str]]]:
     """Return the generated items of a task, by condition."""
     options = dict(shipped.tasks)[task]
     sources = {
-        name: Source.model_validate(said)
-        for name, said in options.items()
-        if isinstance(said, dict)
+        name: Source.model_validate(stated)
+        for name, stated in options.items()
+        if isinstance(stated, dict)
     }
     return {
         name: [dict(row.fields) for row in stimuli.records(source, base=Path(), seed=0, name=name)]
@@ -64,14 +64,14 @@ def items(shipped: Contrast, task: str) -> dict[str, list[dict[str, str]]]:
 
 
 def test_what_runs_offline() -> None:
-    """The contrasts meant to need no download are among those tested here."""
+    """The contrasts that need no download are among those that are tested."""
     assert {*MATCHED, "faces-rendered", "bodies-rendered", "places-rendered"} <= set(OFFLINE)
     assert {"letters-rendered", "multiple-demand-paper"} <= set(OFFLINE)
 
 
 @pytest.mark.parametrize("name", OFFLINE)
 def test_conditions_are_complete(name: str) -> None:
-    """Every condition holds as many stimuli as its limit says."""
+    """Every condition has as many stimuli as its limit."""
     declared = {key: source.limit for key, source in SHIPPED[name].conditions.items()}
 
     assert {key: len(group) for key, group in loaded(name).items()} == declared
@@ -79,17 +79,21 @@ def test_conditions_are_complete(name: str) -> None:
 
 @pytest.mark.parametrize("name", OFFLINE)
 def test_no_stimulus_is_in_two_conditions(name: str) -> None:
-    """Equal texts or pictures of equal bytes are in one condition only."""
-    shown = {key: {stimulus.shown for stimulus in group} for key, group in loaded(name).items()}
+    """Equal texts or images of equal bytes are in one condition only."""
+    displayed = {
+        key: {stimulus.content_key for stimulus in group} for key, group in loaded(name).items()
+    }
 
-    assert not [pair for pair in combinations(shown, 2) if shown[pair[0]] & shown[pair[1]]]
+    assert not [
+        pair for pair in combinations(displayed, 2) if displayed[pair[0]] & displayed[pair[1]]
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(set(OFFLINE) - {"multiple-demand-paper"}))
 def test_no_stimulus_comes_twice(name: str) -> None:
     """All stimuli of a condition differ; only the paper's own are as they are."""
     for group in loaded(name).values():
-        assert len({stimulus.shown for stimulus in group}) == len(group)
+        assert len({stimulus.content_key for stimulus in group}) == len(group)
 
 
 @pytest.mark.parametrize("name", MATCHED)
@@ -112,7 +116,7 @@ def test_every_stimulus_has_twelve_words(name: str) -> None:
 @pytest.mark.parametrize(("limit", "each"), [(None, 25), (20, 10)])
 def test_operators_are_balanced_in_each_half(seed: int, limit: int | None, each: int) -> None:
     """What localizes and what evaluates holds as many sums as differences, hard as easy."""
-    for half in stimuli.draw(SHIPPED["multiple-demand"], seed=seed, limit=limit).halves:
+    for half in stimuli.sample_stimuli(SHIPPED["multiple-demand"], seed=seed, limit=limit).halves:
         for name, group in half.items():
             sign = "+" if name.endswith("sums") else "-"
             assert [str(s.content).split()[1] for s in group] == [sign] * each
@@ -162,8 +166,8 @@ def test_word_lists_hold_the_words_of_the_sentences() -> None:
 @pytest.mark.skipif(not TOMLOC.is_dir(), reason="the stories of the Saxe lab are not here")
 def test_the_stories_of_the_lab_are_read_from_its_folder() -> None:
     """Each story file is one stimulus without line breaks; the questions are not read."""
-    found = stimuli.load(SHIPPED["theory-of-mind-saxe"], seed=0, folder=TOMLOC)
+    result = stimuli.load(SHIPPED["theory-of-mind-saxe"], seed=0, folder=TOMLOC)
 
     for name, letter in (("belief", "b"), ("photograph", "p")):
         files = [(TOMLOC / f"{n}{letter}_story.txt").read_text() for n in range(1, 11)]
-        assert {str(s.content) for s in found[name]} == {" ".join(t.split()) for t in files}
+        assert {str(s.content) for s in result[name]} == {" ".join(t.split()) for t in files}

@@ -23,7 +23,7 @@ from deeploc.runs.manifest import header_of
 from deeploc.runs.run import Run
 from deeploc.runs.setup import Setup, default_folder
 from deeploc.runs.stages import bring_up_to_date, differences
-from deeploc.stimuli import Drawn, Stimulus
+from deeploc.stimuli import Stimulus, StimulusSets
 from deeploc.testing import ToyAdapter
 
 WORDS = ("abba", "bacab", "cabba", "acb", "bcca", "aacb")
@@ -120,7 +120,7 @@ class Inputs:
             }
             for abc in (self.abc, self.held_out)
         ]
-        drawn = Drawn(*halves, (), {"abc": len(self.abc), "def": len(OTHERS)})
+        drawn = StimulusSets(*halves, (), {"abc": len(self.abc), "def": len(OTHERS)})
         run = Run(RunFolder(folder), self.contrast, setup, adapter, drawn, {}, Notes())
         header = header_of(self.contrast, setup, adapter, drawn, run.layout)
         return replace(run, header={**header, "created": "today"})

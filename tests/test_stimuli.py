@@ -1,4 +1,4 @@
-"""Stimuli: read from every kind of source, none lost, doubled or moved, faults told by row."""
+"""Stimuli of every kind of source: none lost, duplicated or reordered; errors name the row."""
 
 import csv
 import json
@@ -21,15 +21,21 @@ LANGLOC = SHARED / "assets" / "stimuli" / "langloc"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 def two(a: object, b: object, **more: object) -> Contrast:
     """Return the contrast a > b of two sources."""
-    said = {"name": "t", "title": "t", "modality": "text", "source": "tests", "contrast": "a > b"}
-    said |= {"conditions": {"a": a, "b": b}} | more
-    return Contrast.restored(json.loads(json.dumps(said)), Path.cwd())
+    declared = {
+        "name": "t",
+        "title": "t",
+        "modality": "text",
+        "source": "tests",
+        "contrast": "a > b",
+    }
+    declared |= {"conditions": {"a": a, "b": b}} | more
+    return Contrast.from_json(json.loads(json.dumps(declared)), Path.cwd())
 
 
 def contents(group: tuple[Stimulus, ...]) -> list[str]:
@@ -40,13 +46,13 @@ def rows(**source: object) -> list[stimuli.Record]:
     return stimuli.records(Source.model_validate(source), base=Path.cwd())
 
 
-def fault(**source: object) -> str:
-    """Return what loading a contrast with this source says, below the place of the condition."""
+def error_of(**source: object) -> str:
+    """Return the error of a contrast with this source, without the name of the condition."""
     with pytest.raises(ContrastError) as caught:
         stimuli.load(two(source, {"texts": ["x", "y"]}), seed=0)
-    told = str(caught.value)
-    assert told.startswith("contrast 't': condition 'a': ")
-    return told.removeprefix("contrast 't': condition 'a': ").replace(f"{Path.cwd()}/", "")
+    reported = str(caught.value)
+    assert reported.startswith("contrast 't': condition 'a': ")
+    return reported.removeprefix("contrast 't': condition 'a': ").replace(f"{Path.cwd()}/", "")
 
 
 def write(name: str, text: str | bytes) -> str:
@@ -94,9 +100,9 @@ def test_tables(name: str, text: str, lines: list[int]) -> None:
 
 def test_txt() -> None:
     """A text file is a stimulus per line that is not empty; a page break ends no line."""
-    found = rows(file=write("t.txt", "a b\r\n\r\n  c\x0cd \n\u2028e"))
+    result = rows(file=write("t.txt", "a b\r\n\r\n  c\x0cd \n\u2028e"))
 
-    assert [(r.id, r.fields["text"]) for r in found] == [
+    assert [(r.id, r.fields["text"]) for r in result] == [
         ("t.txt:1", "a b"),
         ("t.txt:3", "c\x0cd"),
         ("t.txt:4", "e"),
@@ -109,10 +115,10 @@ def test_byte_order_mark_is_no_part_of_the_first_column() -> None:
 
 
 def test_json_values_become_text() -> None:
-    """Numbers and truths are written as JSON writes them; null is an absent field."""
-    found = rows(file=write("t.jsonl", '{"a": 3, "b": true, "c": null, "d": [1, "x"], "e": "ñ"}'))
+    """Numbers and booleans are written as in JSON; null is an absent field."""
+    result = rows(file=write("t.jsonl", '{"a": 3, "b": true, "c": null, "d": [1, "x"], "e": "ñ"}'))
 
-    assert found[0].fields == {"a": "3", "b": "true", "d": '[1, "x"]', "e": "ñ"}
+    assert result[0].fields == {"a": "3", "b": "true", "d": '[1, "x"]', "e": "ñ"}
 
 
 def test_cells_up_to_a_megabyte() -> None:
@@ -135,7 +141,7 @@ def test_several_columns_are_joined_by_one_space() -> None:
 
 
 def test_the_only_column_needs_no_name() -> None:
-    """A table of one column is read whatever its name is."""
+    """A table of one column is read, whichever name it has."""
     write("t.csv", "sentence\na b\nc d\n")
 
     loaded = stimuli.load(two({"file": "t.csv"}, {"texts": ["x", "y"]}), seed=0)
@@ -147,23 +153,23 @@ def test_where_keeps_rows_that_hold_one_of_the_values() -> None:
     """All columns of `where` must agree, each with one of its values."""
     write("t.csv", "text,kind,run\na,S,1\nb,N,1\nc,S,2\nd,J,1\n")
 
-    found = rows(file="t.csv", where={"kind": ["S", "J"], "run": 1})
+    result = rows(file="t.csv", where={"kind": ["S", "J"], "run": 1})
 
-    assert [record.id for record in found] == ["t.csv:2", "t.csv:5"]
+    assert [record.id for record in result] == ["t.csv:2", "t.csv:5"]
 
 
 def test_globs_are_sorted_and_files_named_once() -> None:
-    """The order of files is that of the patterns, sorted within each, whatever the disk says."""
+    """The order of files is that of the patterns, sorted within each, on every file system."""
     for name in ("b", "a", "c"):
         write(f"{name}.txt", f"{name}\n")
 
-    found = rows(file=["c.txt", "*.txt"])
+    result = rows(file=["c.txt", "*.txt"])
 
-    assert [record.id for record in found] == ["c.txt:1", "a.txt:1", "b.txt:1"]
+    assert [record.id for record in result] == ["c.txt:1", "a.txt:1", "b.txt:1"]
 
 
 def test_equal_file_names_keep_their_folder() -> None:
-    """Where two files share a name, ids tell them apart."""
+    """Where two files share a name, their ids differ."""
     write("one/t.txt", "a\n")
     write("two/t.txt", "b\n")
 
@@ -186,10 +192,10 @@ def test_absolute_paths_and_globs(tmp_path: Path) -> None:
 
 def test_builtin_gives_the_generators_records() -> None:
     """`limit` asks for so many; seed and options are the generator's."""
-    found = rows(builtin={"generator": "sentences", "seed": 3, "words": 6}, limit=5)
+    result = rows(builtin={"generator": "sentences", "seed": 3, "words": 6}, limit=5)
 
-    assert [r.fields for r in found] == builtin.generate("sentences", 5, 3, {"words": 6})
-    assert [r.id for r in found] == [f"sentences:{i}" for i in range(5)]
+    assert [r.fields for r in result] == builtin.generate("sentences", 5, 3, {"words": 6})
+    assert [r.id for r in result] == [f"sentences:{i}" for i in range(5)]
 
 
 def test_lowercase() -> None:
@@ -233,8 +239,8 @@ def test_local_says_how_a_generated_condition_is_read_from_the_folder() -> None:
     [
         (
             {"builtin": "sentences"},
-            "its source is 'builtin', which no folder can replace unless the contrast says how, "
-            "e.g. `local: {file: '*.txt'}`; add that, or leave --stimuli out",
+            "its source is 'builtin', which --stimuli replaces only where the contrast names the "
+            "files, e.g. `local: {file: '*.txt'}`; add that, or leave --stimuli out",
         ),
         (
             {"file": "/t.txt"},
@@ -369,26 +375,27 @@ def test_sources_that_no_folder_replaces(source: dict[str, str], message: str) -
         ),
     ],
 )
-def test_faults_of_tables(
+def test_errors_of_tables(
     name: str, text: str | bytes, more: dict[str, object], message: str
 ) -> None:
-    """Each fault names the file and the line, and what would be right."""
-    assert fault(file=write(name, text), **more) == message
+    """Each error names the file and the line, and what would be right."""
+    assert error_of(file=write(name, text), **more) == message
 
 
 def test_no_such_file() -> None:
-    """A pattern without a file says where it was looked for."""
-    assert fault(file="*.csv") == (
+    """The error of a pattern without a file names the folder that was searched."""
+    assert error_of(file="*.csv") == (
         f"no file matches '*.csv' in {Path.cwd()}; relative paths start at the folder of the "
         "contrast file, or at the one that --stimuli DIR names"
     )
 
 
-def test_faults_name_the_contrast_file_and_line() -> None:
-    """A fault of the data leads back to the condition that named it."""
+def test_errors_name_the_contrast_file_and_line() -> None:
+    """An error in the data names the condition."""
+    write("one.txt", "x")
     Path("c.yaml").write_text(
         "name: c\ntitle: c\nmodality: text\nsource: me\nconditions:\n"
-        "  a: {texts: [x]}\n  b: {texts: [x, y]}\ncontrast: a > b\n"
+        "  a: {file: one.txt}\n  b: {texts: [x, y]}\ncontrast: a > b\n"
     )
 
     with pytest.raises(ContrastError, match=r"^c\.yaml:6: condition 'a': only 1 stimulus; "):
@@ -421,15 +428,15 @@ def test_load_draws_from_its_own_condition(
 def test_draw_depends_on_the_conditions_name_only(
     groups: list[list[str]], seed: int, limit: int
 ) -> None:
-    """Which stimuli are drawn does not depend on the order of the conditions."""
-    first = two(*({"texts": g} for g in groups)).resolved()
+    """Which stimuli are sampled does not depend on the order of the conditions."""
+    first = two(*({"texts": g} for g in groups)).to_json()
     turned = {**first, "conditions": dict(reversed(first["conditions"].items()))}
 
-    drawn = [
-        stimuli.load(Contrast.restored(c, Path()), seed=seed, limit=limit) for c in (first, turned)
+    sampled = [
+        stimuli.load(Contrast.from_json(c, Path()), seed=seed, limit=limit) for c in (first, turned)
     ]
 
-    assert drawn[0] == drawn[1]
+    assert sampled[0] == sampled[1]
 
 
 def test_a_smaller_sample_is_part_of_a_larger_one() -> None:
@@ -440,7 +447,7 @@ def test_a_smaller_sample_is_part_of_a_larger_one() -> None:
 
 
 def test_draws_are_the_same_on_every_machine() -> None:
-    """Fixed values: a change of the draw would silently change every result."""
+    """Fixed values: another sample would silently change every result."""
     group = {"a": [Stimulus(str(i), str(i)) for i in range(6)]}
 
     assert stimuli.sample("abcdefghij", 4, 0, "x") == ["a", "f", "h", "j"]
@@ -474,17 +481,19 @@ def test_halves_of_different_stimuli_are_even(n: int, seed: int) -> None:
 def test_evaluate_limit_bounds_the_held_out_half_only() -> None:
     """All of the other half still localizes; a smaller limit is part of a larger one."""
     words = {c: {"texts": [f"{c}{i}" for i in range(20)]} for c in "ab"}
-    drawn = {
-        limit: stimuli.draw(two(*words.values()).changed([f"evaluate_limit={limit}"]), seed=3)
+    sampled = {
+        limit: stimuli.sample_stimuli(
+            two(*words.values()).with_changes([f"evaluate_limit={limit}"]), seed=3
+        )
         for limit in ("null", 4, 7)
     }
 
-    for name in drawn["null"].held_out:
-        whole, four, seven = (drawn[limit].held_out[name] for limit in ("null", 4, 7))
+    for name in sampled["null"].held_out:
+        whole, four, seven = (sampled[limit].held_out[name] for limit in ("null", 4, 7))
         assert (len(whole), len(four), len(seven)) == (10, 4, 7)
-        assert drawn[4].counts[name] == 20
+        assert sampled[4].counts[name] == 20
         assert set(four) < set(seven) < set(whole)
-        assert drawn[4].localizing[name] == drawn["null"].localizing[name]
+        assert sampled[4].localizing[name] == sampled["null"].localizing[name]
 
 
 def test_evaluate_limit_needs_halves() -> None:
@@ -492,7 +501,7 @@ def test_evaluate_limit_needs_halves() -> None:
     words = {"texts": ["a", "b"]}
 
     with pytest.raises(ContrastError, match="evaluate_limit: with `split: none` the same stimuli"):
-        two(words, words).changed(["split=none", "evaluate_limit=1"])
+        two(words, words).with_changes(["split=none", "evaluate_limit=1"])
 
 
 def test_halves_depend_on_the_seed() -> None:
@@ -502,14 +511,14 @@ def test_halves_depend_on_the_seed() -> None:
     assert stimuli.split_half(group, 0) != stimuli.split_half(group, 1)
 
 
-def test_limit_of_a_source_is_drawn_with_the_seed() -> None:
-    """A source's own limit draws from all its rows, not the first ones, anew for each seed."""
+def test_limit_of_a_source_is_sampled_with_the_seed() -> None:
+    """The limit of a source samples all its rows, not the first ones, differently for each seed."""
     source = Source(file=(write("t.txt", "\n".join(map(str, range(100)))),), limit=10)
 
-    drawn = [stimuli.records(source, base=Path.cwd(), seed=seed, name="a") for seed in (0, 0, 1)]
+    sampled = [stimuli.records(source, base=Path.cwd(), seed=seed, name="a") for seed in (0, 0, 1)]
 
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert [len(d) for d in drawn] == [10, 10, 10]
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert [len(d) for d in sampled] == [10, 10, 10]
 
 
 # Shipped contrasts and the published stimuli

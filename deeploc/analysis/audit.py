@@ -13,7 +13,7 @@ from deeploc.analysis.confounds import Measured, confounds
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, Tokenizes
 from deeploc.core.readout import Readout
-from deeploc.stimuli import Drawn, Stimulus
+from deeploc.stimuli import Stimulus, StimulusSets
 
 SHARES = ("truncated", "not_word_final", "bos")
 """Properties that a stimulus has or has not; the others are measures."""
@@ -45,7 +45,7 @@ class Audit:
         return {"conditions": conditions, "limit": self.limit, "warnings": list(self.warnings)}
 
 
-def examine(contrast: Contrast, drawn: Drawn, adapter: Adapter | None = None) -> Audit:
+def examine(contrast: Contrast, drawn: StimulusSets, adapter: Adapter | None = None) -> Audit:
     """Return the audit of every stimulus that localizes or evaluates.
 
     Tokens are counted where ``adapter`` is one that `Tokenizes`; no forward pass is made.
@@ -74,7 +74,7 @@ def examine(contrast: Contrast, drawn: Drawn, adapter: Adapter | None = None) ->
 def _measured(stimuli: Sequence[Stimulus]) -> dict[str, Float64[np.ndarray, " stimulus"]]:
     """Return what can be measured of all the stimuli without a model."""
     texts = [s.content for s in stimuli if isinstance(s.content, str)]
-    looks = [s.look for s in stimuli if s.look]
+    looks = [s.properties for s in stimuli if s.properties]
     rows: dict[str, list[float]] = {}
     if len(texts) == len(stimuli):
         rows = {"words": [len(t.split()) for t in texts], "characters": [len(t) for t in texts]}
@@ -120,8 +120,10 @@ def _spread(values: Float64[np.ndarray, " stimulus"]) -> dict[str, float]:
 
 def _counted(name: str, stimuli: Stimuli) -> dict[str, Any]:
     """Return how many stimuli of a condition there are, and how many of them there are again."""
-    shown = Counter(stimulus.shown for stimulus in stimuli[name])
-    others = {other: {s.shown for s in group} for other, group in stimuli.items() if other != name}
+    shown = Counter(stimulus.content_key for stimulus in stimuli[name])
+    others = {
+        other: {s.content_key for s in group} for other, group in stimuli.items() if other != name
+    }
 
     def common(contents: Set[str]) -> int:
         return sum(n for content, n in shown.items() if content in contents)

@@ -9,7 +9,7 @@ from pathlib import Path
 from deeploc.contrast.model import Contrast
 from deeploc.errors import ContrastError
 from deeploc.stimuli import Record, Source, records
-from deeploc.stimuli.reading import rooted
+from deeploc.stimuli.reading import source_in_folder
 
 N_SAMPLES = 3
 
@@ -53,7 +53,7 @@ def _holding(contrast: Contrast, name: str, folder: Path | None) -> Holding:
     source = contrast.conditions[name]
     origin = f"folder {folder}" if folder else _origin(source)
     try:
-        read = source if folder is None else rooted(source)
+        read = source if folder is None else source_in_folder(source)
         rows = records(source, base=contrast.base, folder=folder, name=name)
     except ContrastError as error:
         if source.kind in ("download", "hub") and "offline mode" in str(error):

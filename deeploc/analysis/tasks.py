@@ -48,11 +48,11 @@ def make_tasks(
     for number, (name, options) in enumerate(contrast.tasks):
         if name in made:
             message = f"task {name!r} is named twice; give it several conditions instead"
-            raise contrast.fault(("evaluate", number), message)
+            raise contrast.error_at(("evaluate", number), message)
         try:
             made[name] = entry_points.load("deeploc.tasks", name)(options, context)
         except ValidationError as error:
-            raise contrast.faults(error, ("evaluate", number, name)) from None
+            raise contrast.validation_error(error, ("evaluate", number, name)) from None
         except (PluginError, TaskError, ContrastError) as error:
-            raise contrast.fault(("evaluate", number, name), str(error)) from error
+            raise contrast.error_at(("evaluate", number, name), str(error)) from error
     return list(made.values())

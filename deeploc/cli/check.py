@@ -11,7 +11,7 @@ from deeploc.cli import _options
 if TYPE_CHECKING:
     from deeploc.analysis.audit import Audit
     from deeploc.core.task import Task
-    from deeploc.stimuli import Drawn
+    from deeploc.stimuli import StimulusSets
 
 _WIDTH = 100
 _MOST_NAME = 24
@@ -55,10 +55,10 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     adapter = load_model(model, hardware) if model else None
     audit = examine(described, drawn, adapter)
     (_print_json if as_json else _print)(contrast, drawn, audit, tasks)
-    drawn.tell(watch)
+    drawn.report_unreadable(watch)
 
 
-def _print(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]") -> None:
+def _print(contrast: str, drawn: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
     from deeploc.cli._console import print_table
     from deeploc.report.audit_tables import tables
 
@@ -74,7 +74,7 @@ def _print(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]
     click.echo(f"{contrast}: valid; tasks: {names}")
 
 
-def _samples(drawn: "Drawn") -> list[list[str]]:
+def _samples(drawn: "StimulusSets") -> list[list[str]]:
     """Return a row per condition: how many stimuli localize and evaluate, and the first two."""
     names = [_short(name, _MOST_NAME) for name in drawn.localizing]
     room = (_WIDTH - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
@@ -86,7 +86,9 @@ def _samples(drawn: "Drawn") -> list[list[str]]:
     return rows
 
 
-def _print_json(contrast: str, drawn: "Drawn", audit: "Audit", tasks: "Sequence[Task]") -> None:
+def _print_json(
+    contrast: str, drawn: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]"
+) -> None:
     from dataclasses import asdict
 
     from deeploc.cli._console import print_json

@@ -41,7 +41,7 @@ def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool
     if as_yaml:
         import yaml
 
-        resolved = contrast.resolved()
+        resolved = contrast.to_json()
         click.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
     elif as_json:
         _print_json(contrast, holdings(contrast, stimuli))
@@ -56,7 +56,7 @@ def _print_json(contrast: "Contrast", held: "list[Holding]") -> None:
     from deeploc.cli._console import print_json
 
     told = {h.condition: {k: v for k, v in asdict(h).items() if k != "condition"} for h in held}
-    print_json({**contrast.resolved(), "needs": needs(contrast), "stimuli": told})
+    print_json({**contrast.to_json(), "needs": needs(contrast), "stimuli": told})
 
 
 def _list(as_json: bool) -> None:

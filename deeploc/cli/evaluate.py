@@ -26,5 +26,5 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
 
     opened = open_run(run, _options.hardware_of(options), Console(quiet))
     changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
-    evaluate_run(opened, opened.contrast.changed(_options.overrides_of(**changes)))
+    evaluate_run(opened, opened.contrast.with_changes(_options.overrides_of(**changes)))
     print_effects(opened.folder, as_json, verbose=verbose)

@@ -29,7 +29,7 @@ def command(
     from deeploc.experiment import localize_run
 
     loaded, setup, folder = _options.resolve(contrast, model, output, options)
-    loaded = loaded.changed(["read.sites=block", "ablate.percent=null"])
+    loaded = loaded.with_changes(["read.sites=block", "ablate.percent=null"])
     overwrite = options["overwrite"]
     run = localize_run(loaded, setup, folder, Console(quiet), imported=file, overwrite=overwrite)
     click.echo(f"imported {len(run.mask):,} units: {folder}")

@@ -1,32 +1,43 @@
-"""Contrast files as data: what a file says, where it says it, and changes made from outside."""
+"""Contrast files as data: their values, the lines of these, and overrides."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deeploc.contrast.yaml import Place, parse
+from deeploc.contrast.yaml import MAX_DEPTH, KeyPath, parse
 from deeploc.errors import ContrastError
 
 MAX_BYTES = 1_000_000
+"""Size of the largest contrast file."""
+
+_MAX_DIGITS = 9  # of an index in an override
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says, and for messages the place (``FILE:LINE``) of each value in it."""
+    """The values of a file, and the location (``FILE:LINE``) of each for messages."""
 
     data: Any
-    places: Mapping[Place, str]
+    locations: Mapping[KeyPath, str]
 
-    def place(self, path: Place) -> str:
-        """Return the place of the value at ``path``, or of the innermost part that has one."""
-        while path and path not in self.places:
+    def location(self, path: KeyPath) -> str:
+        """Return the location of the value at ``path``, or of the innermost part that has one."""
+        while path and path not in self.locations:
             path = path[:-1]
-        return self.places.get(path, "contrast")
+        return self.locations.get(path, "contrast")
 
 
 def read(path: Path, name: str | None = None) -> Document:
-    """Read a YAML file that holds one mapping; messages call it ``name`` (default: its path).
+    """Return the content of a YAML file that holds one mapping.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Its name in messages; default: the path.
 
     Raises
     ------
@@ -38,8 +49,9 @@ def read(path: Path, name: str | None = None) -> Document:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise ContrastError(f"{name}: no such file") from None
-    except OSError as error:
-        raise ContrastError(f"{name}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ContrastError(f"{name}: cannot be read: {reason}") from None
     if len(raw) > MAX_BYTES:
         raise ContrastError(
             f"{name}:1: {len(raw):,} bytes; a contrast file has at most {MAX_BYTES:,}; move its "
@@ -55,7 +67,14 @@ def read(path: Path, name: str | None = None) -> Document:
 
 
 def decoded(raw: bytes, name: str) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark; messages call it ``name``.
+    """Return the text of a UTF-8 file, without a byte order mark.
+
+    Parameters
+    ----------
+    raw
+        The bytes of the file.
+    name
+        Its name in messages.
 
     Raises
     ------
@@ -72,43 +91,54 @@ def decoded(raw: bytes, name: str) -> str:
 
 
 def override(document: Document, change: str) -> Document:
-    """Return the document with one value changed by ``dotted.key=VALUE`` (VALUE is YAML).
+    """Return the document with one value changed.
 
-    A number in the key counts the items of a list from 0; mappings on the way are made.
+    Parameters
+    ----------
+    document
+        The document before.
+    change
+        ``dotted.key=VALUE``, where VALUE is YAML. A number in the key is the index of an item of a
+        list, from 0; mappings that do not exist are made.
 
     Raises
     ------
     ContrastError
-        If ``change`` has no ``=``, its value is no YAML, or there is nothing to go into.
+        If ``change`` has no ``=``, its value is not YAML, or the key leads into a single value.
     """
     key, equals, value = change.partition("=")
-    path = tuple(_step(part) for part in key.strip().split("."))
+    path = tuple(_key(part) for part in key.strip().split("."))
+    location = f"--set {change}" if change.isprintable() else f"--set {change!r}"
     if not equals or "" in path:
-        raise ContrastError(f"--set {change}: must be KEY=VALUE, e.g. --set read.pool=mean")
-    place = f"--set {change}"
-    new, _ = parse(value, place)
-    places = {p: where for p, where in document.places.items() if p[: len(path)] != path}
-    return Document(_replaced(document.data, path, new, place), {**places, path: place})
+        raise ContrastError(f"{location}: must be KEY=VALUE, e.g. --set read.pool=mean")
+    if len(path) > MAX_DEPTH:
+        raise ContrastError(f"{location}: nested deeper than {MAX_DEPTH} levels")
+    new, _ = parse(value, location)
+    kept = {p: place for p, place in document.locations.items() if p[: len(path)] != path}
+    return Document(_replaced(document.data, path, new, location), {**kept, path: location})
 
 
-def _replaced(data: Any, path: Place, new: Any, place: str) -> Any:
+def _replaced(data: Any, path: KeyPath, new: Any, location: str) -> Any:
     if not path:
         return new
     head, rest = path[0], path[1:]
     if isinstance(data, list):
         if not isinstance(head, int) or head >= len(data):
             raise ContrastError(
-                f"{place}: {head!r} is no item of that list; it has 0 to {len(data) - 1}"
+                f"{location}: {head!r} is not an index of that list; it has {len(data)} items, "
+                "counted from 0"
             )
-        return [_replaced(v, rest, new, place) if i == head else v for i, v in enumerate(data)]
+        return [_replaced(v, rest, new, location) if i == head else v for i, v in enumerate(data)]
     if data is None or isinstance(data, dict):
         known = data or {}
-        return {**known, str(head): _replaced(known.get(str(head)), rest, new, place)}
-    raise ContrastError(f"{place}: there is no {head!r} inside {data!r}; it is {_kind(data)}")
+        return {**known, str(head): _replaced(known.get(str(head)), rest, new, location)}
+    raise ContrastError(
+        f"{location}: there is no {head!r} inside {reprlib.repr(data)}; it is {_kind(data)}"
+    )
 
 
-def _step(part: str) -> str | int:
-    return int(part) if part.isdecimal() else part
+def _key(part: str) -> str | int:
+    return int(part) if part.isdecimal() and len(part) <= _MAX_DIGITS else part
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Contrasts: named conditions, a comparison between them, and how it is read and tested."""
+"""Contrasts: named conditions, a comparison between them, and how it is read and evaluated."""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -13,13 +13,21 @@ from pydantic import (
     model_validator,
 )
 
+from deeploc.contrast import consistency
 from deeploc.contrast import file as contrast_file
 from deeploc.contrast.comparison import Comparison, parse_comparison
-from deeploc.contrast.fields import Ablate, Controls, Entries, Name, Read, Said, Select
+from deeploc.contrast.fields import Ablate, ComparisonText, Controls, Entries, Name, Read, Select
 from deeploc.contrast.file import Document
 from deeploc.contrast.sources import Source
-from deeploc.contrast.validation import Flag, StrictModel, Text, Whole, tell
-from deeploc.contrast.yaml import Place
+from deeploc.contrast.validation import (
+    Flag,
+    StrictModel,
+    Text,
+    Whole,
+    contrast_error,
+    errors_at,
+)
+from deeploc.contrast.yaml import KeyPath
 from deeploc.errors import ContrastError, nearest
 
 __all__ = [
@@ -35,7 +43,7 @@ __all__ = [
 ]
 
 Condition = Source
-"""A condition is a named source of stimuli."""
+"""The source of a condition's stimuli."""
 
 
 class Contrast(StrictModel):
@@ -43,40 +51,40 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    beat every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
+    exceed every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
     larger side of the comparison as the smaller has, spread evenly over its conditions.
-    ``evaluate_limit`` bounds the held-out stimuli of each condition that are evaluated: localizing
-    reads every stimulus once, evaluating once for every ablation and control.
+    ``evaluate_limit`` bounds the held-out stimuli of each condition that are evaluated, since each
+    of them is read once for every ablation and control.
     """
 
     name: Name
-    """What the contrast is called; also names its run folders."""
+    """The name of the contrast; also names its run folders."""
     title: Text
-    """One line that says what is compared."""
+    """The comparison in one line."""
     modality: Literal["text", "image"]
-    """What the stimuli are."""
+    """The kind of the stimuli."""
     source: Text
-    """Where the stimuli and the idea come from."""
+    """The publication of the stimuli and of the idea."""
     licence: Text | None = None
-    """Under which terms the stimuli may be used."""
+    """The licence of the stimuli."""
     notes: Text | None = None
-    """What else differs between the conditions, and whatever a reader of the results must know."""
+    """Other differences between the conditions, and what readers of the results must know."""
     conditions: Annotated[Mapping[Name, Condition], Field(min_length=1)]
-    """Condition name -> where its stimuli come from."""
-    contrast: Said
+    """Condition name -> the source of its stimuli."""
+    contrast: ComparisonText
     """``a > b``, ``a, b > c, d``, or weights that sum to 0: ``{a: 1, b: -0.5, c: -0.5}``."""
     against: Literal["pooled", "each"] = "pooled"
     """Whether a unit must prefer the left side to the others together, or to each of them."""
     balance: Flag = False
     """Whether both sides of the comparison keep as many stimuli as the smaller one has."""
     read: Read = Read()
-    """How a stimulus becomes one number per unit."""
+    """How the activations for a stimulus become one number per unit."""
     split: Literal["half", "none"] = "half"
     """Localize on one half of each condition and evaluate on the other, or use all for both."""
     select: Select = Select()
     """Which units are the network."""
     ablate: Ablate = Ablate()
-    """What is done to them, at which doses, against which controls."""
+    """What is done to them, at which doses, compared with which controls."""
     evaluate: Entries = ()
     """Tasks: names, or a name with its options below it."""
     evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -87,8 +95,8 @@ class Contrast(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _pools_as_fits(cls, data: Any) -> Any:
-        """Read images, which have no last position, as means unless the file says otherwise."""
+    def _default_pool(cls, data: Any) -> Any:
+        """Read images, which have no last position, as means by default."""
         read = data.get("read", {}) if isinstance(data, Mapping) else None
         if isinstance(read, Mapping) and "pool" not in read and data.get("modality") == "image":
             return {**data, "read": {**read, "pool": "mean"}}
@@ -96,27 +104,23 @@ class Contrast(StrictModel):
 
     @field_validator("contrast")
     @classmethod
-    def _compares_conditions(cls, said: Any, info: Any) -> Any:
-        if "conditions" in info.data:  # else their own faults are told
-            parse_comparison(said, info.data["conditions"])
-        return said
+    def _check_comparison(cls, comparison: Any, info: Any) -> Any:
+        if "conditions" in info.data:  # else their own errors are reported
+            parse_comparison(comparison, info.data["conditions"])
+        return comparison
 
     @field_validator("against")
     @classmethod
-    def _has_sides(cls, against: str, info: Any) -> str:
+    def _check_sides(cls, against: str, info: Any) -> str:
         if against == "each" and isinstance(info.data.get("contrast"), Mapping):
             raise ValueError("'each' needs a contrast of the form `a > b, c`, not weights")
         return against
 
-    @field_validator("evaluate_limit")
-    @classmethod
-    def _bounds_a_half(cls, limit: int | None, info: Any) -> int | None:
-        if limit is not None and info.data.get("split") == "none":
-            raise ValueError(
-                "with `split: none` the same stimuli localize and evaluate; write `split: half`, "
-                "or give the conditions a limit"
-            )
-        return limit
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "Contrast":
+        if problems := list(consistency.problems(self)):
+            raise errors_at(problems)
+        return self
 
     @property
     def comparison(self) -> Comparison:
@@ -131,82 +135,106 @@ class Contrast(StrictModel):
 
     @property
     def base(self) -> Path:
-        """The folder that relative paths start from: that of the file, else the current one."""
+        """The folder that relative paths start from: that of the file, else the current folder."""
         return self._base
 
-    def resolved(self) -> dict[str, Any]:
-        """Return the contrast as JSON, defaults filled in; the inverse of `restored`."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the contrast as JSON, defaults filled in; the inverse of `from_json`."""
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def restored(cls, resolved: Mapping[str, Any], base: Path) -> "Contrast":
-        """Return the contrast that `resolved` described, with relative paths below ``base``.
+    def from_json(cls, value: Mapping[str, Any], base: Path) -> "Contrast":
+        """Return the contrast that `to_json` described.
+
+        Parameters
+        ----------
+        value
+            What `to_json` returned.
+        base
+            The folder that relative paths start from.
 
         Raises
         ------
         ContrastError
-            If ``resolved`` is not a valid contrast.
+            If ``value`` is not a valid contrast.
         """
-        name = resolved.get("name", "without a name")
-        return _validated(Document(dict(resolved), {(): f"contrast {name!r}"}), base)
+        name = value.get("name", "without a name")
+        return _validated(Document(dict(value), {(): f"contrast {name!r}"}), base)
 
-    def changed(self, overrides: Sequence[str]) -> "Contrast":
-        """Return the contrast after changes ``dotted.key=VALUE``, validated anew.
+    def with_changes(self, overrides: Sequence[str]) -> "Contrast":
+        """Return the contrast after changes ``dotted.key=VALUE``, validated again.
 
         Raises
         ------
         ContrastError
-            If the result is not a valid contrast; names the change at fault.
+            If the result is not a valid contrast; names the change that is wrong.
         """
-        said = self._document.data or self.resolved()  # made in Python: there is no file
-        document = Document(said, self._document.places)
+        data = self._document.data or self.to_json()  # made in Python: there is no file
+        document = Document(data, self._document.locations)
         for change in overrides:
             document = contrast_file.override(document, change)
         return _validated(document, self._base)
 
-    def fault(self, path: Place, message: str) -> ContrastError:
-        """Return an error about the value at ``path``, told with file and line."""
-        place = self._document.place(path)
-        return ContrastError(f"{place}: {message}")
+    def error_at(self, path: KeyPath, message: str) -> ContrastError:
+        """Return an error about a part of the contrast, with file and line.
 
-    def faults(self, error: ValidationError, path: Place = ()) -> ContrastError:
-        """Return pydantic's faults about the part at ``path``, each with its file and line."""
-        return tell(error, self._document, path)
+        Parameters
+        ----------
+        path
+            The keys and indices that lead to the part.
+        message
+            What is wrong, what would be right and what to do.
+        """
+        return ContrastError(f"{self._document.location(path)}: {message}")
+
+    def validation_error(self, error: ValidationError, path: KeyPath = ()) -> ContrastError:
+        """Return pydantic's errors about a part of the contrast, each with file and line.
+
+        Parameters
+        ----------
+        error
+            What pydantic raised.
+        path
+            The keys and indices that lead to the part; default: the whole contrast.
+        """
+        return contrast_error(error, self._document, path)
 
 
 def available() -> list[str]:
-    """Return the names of the contrasts shipped with deeploc, those in folders as FOLDER/NAME."""
+    """Return the names of the shipped contrasts, of those in folders as FOLDER/NAME."""
     root = Path(str(files("deeploc.contrasts")))
     names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
     return sorted(names)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
-    """Load a contrast by its shipped name or from a file that ends in .yaml or .yml.
+    """Return a shipped contrast by its name, or one from a file.
 
-    One in a folder may be called ``emotion/anger``, as its file, or ``emotion-anger``, as it calls
-    itself.
-
-    ``overrides`` are changes ``dotted.key=VALUE`` made before the contrast is validated.
+    Parameters
+    ----------
+    name_or_path
+        The name of a shipped contrast (of one in a folder its path, ``emotion/anger``, or its
+        name, ``emotion-anger``), or the path of a file that ends in .yaml or .yml.
+    overrides
+        Changes ``dotted.key=VALUE`` made before the contrast is validated.
 
     Raises
     ------
     ContrastError
-        If there is no such contrast, or the file does not describe one; has a line per fault.
+        If there is no such contrast, or the file does not describe one; has a line per error.
     """
-    path = Path(name_or_path)
-    shown = str(name_or_path)
+    path, name = Path(name_or_path), str(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         known = {name.replace("/", "-"): name for name in available()}
-        shown = known.get(shown, shown)
-        if shown not in known.values():
+        name = known.get(name, name)
+        if name not in known.values():
             raise ContrastError(
-                f"no contrast named {shown!r}; {nearest(shown, available())}"
+                f"no contrast named {name!r}; {nearest(name, available())}"
                 f"shipped: {', '.join(available())}; for your own, pass the path of a .yaml file"
             )
-        path = Path(str(files("deeploc.contrasts"))) / f"{shown}.yaml"
-        shown = f"{shown}.yaml"
-    document = contrast_file.read(path, shown)
+        path = Path(str(files("deeploc.contrasts"))) / f"{name}.yaml"
+        name = f"{name}.yaml"
+    document = contrast_file.read(path, name)
     for change in overrides:
         document = contrast_file.override(document, change)
     return _validated(document, path.absolute().parent)
@@ -216,6 +244,6 @@ def _validated(document: Document, base: Path) -> Contrast:
     try:
         contrast = Contrast.model_validate(document.data)
     except ValidationError as error:
-        raise tell(error, document) from None
+        raise contrast_error(error, document) from None
     contrast._document, contrast._base = document, base
     return contrast

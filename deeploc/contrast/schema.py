@@ -1,4 +1,4 @@
-"""The JSON Schema of a contrast file, for editors: what `Contrast` accepts, from its own fields."""
+"""The JSON Schema of contrast files for editors, made of the fields of `Contrast`."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ ID = "urn:deeploc:contrast:1"
 def contrast_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of contrast files of schema 1.
 
-    It refuses what has the wrong form. What only the loader can know (that the conditions of the
-    comparison exist, that a pattern names a file, that a task takes an option) is left to it.
-    Names of installed tasks are offered, others allowed: importing plugins is not needed.
+    It refuses values of the wrong form. The loader checks what depends on several values or on
+    files (that the conditions of the comparison exist, that a pattern matches a file, that a task
+    has an option). Names of installed tasks are suggestions: no plugin is imported.
     """
-    made = Contrast.model_json_schema(by_alias=True)
-    made["properties"]["conditions"]["additionalProperties"] = False  # names have a pattern
-    made["properties"]["evaluate"]["examples"] = [list(entry_points.available("deeploc.tasks"))]
+    schema = Contrast.model_json_schema(by_alias=True)
+    schema["properties"]["conditions"]["additionalProperties"] = False  # names have a pattern
+    schema["properties"]["evaluate"]["examples"] = [list(entry_points.available("deeploc.tasks"))]
     head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID}
-    return {**head, **made, "title": "deeploc contrast"}
+    return {**head, **schema, "title": "deeploc contrast"}

@@ -1,8 +1,9 @@
-"""The parts of a source in a contrast file: generators, downloads, labels, what a folder holds."""
+"""The parts of a source in a contrast file: generators, downloads, labels, local files."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,14 +19,14 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from deeploc.contrast.labels import name_of
-from deeploc.contrast.validation import StrictModel, Text, Texts, Whole, as_list
+from deeploc.contrast.labels import label_name
+from deeploc.contrast.validation import Seed, StrictModel, Text, Texts, as_list
 from deeploc.errors import ContrastError
 from deeploc.generators import registry as generators
 
 
 def as_text(value: Any) -> str:
-    """Return a YAML or JSON value as the text that a table would hold: 3, true, [1, 2]."""
+    """Return a YAML or JSON value as a table of text holds it: 3, true, [1, 2]."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -47,18 +48,18 @@ Where = Mapping[str, _Values]
 """Column -> the values that are kept."""
 
 
-def _are_names(names: tuple[str, ...]) -> tuple[str, ...]:
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"label {name!r} stands here twice; each number needs its own name")
+            raise ValueError(f"label {name!r} appears twice; each number needs its own name")
     return names
 
 
-Names = Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_are_names)]]
+Names = Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_check_names)]]
 """Column -> the names of 0, 1, 2 …"""
 
 Per = Literal["line", "file"]
-"""What of a .txt file is a stimulus."""
+"""Whether each line of a .txt file is a stimulus, or each file."""
 
 
 def check_columns(
@@ -67,52 +68,57 @@ def check_columns(
     names: Mapping[str, Sequence[str]] | None,
     where: Mapping[str, Sequence[str]] | None,
 ) -> None:
-    """Refuse a column of images, and a ``where`` that asks for a label that ``names`` has not.
+    """Refuse a column of image files, and a ``where`` with a label that ``names`` lacks.
+
+    Parameters
+    ----------
+    images, column, names, where
+        The fields of a source; None where it lacks them.
 
     Raises
     ------
     ValueError
-        If there is such a thing.
+        If a field cannot apply.
     """
     if images is not None and column is not None:
-        raise ValueError("column is the part of a table; images have none; leave it out")
+        raise ValueError("column names a part of a table; image files have none; leave it out")
     for labelled, known in (names or {}).items():
         for value in (where or {}).get(labelled, ()):
             try:
-                name_of(value, known)
-            except ValueError as fault:
-                raise ValueError(f"where.{labelled}: {fault}") from None
+                label_name(value, known)
+            except ValueError as error:
+                raise ValueError(f"where.{labelled}: {error}") from None
 
 
 class Builtin(BaseModel):
-    """One of deeploc's own generators; whatever is not ``generator`` or ``seed`` is its option."""
+    """One of deeploc's generators; keys other than ``generator`` and ``seed`` are its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     generator: Text
-    seed: Annotated[Whole, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
-    def _exists(self) -> "Builtin":
+    def _check_generator(self) -> "Builtin":
         if self.generator not in generators.GENERATORS:
             known = generators.GENERATORS
             raise ValueError(generators.unknown("builtin generator", self.generator, known))
         try:
-            generators.checked(self.generator, generators.GENERATORS[self.generator], self.options)
+            generators.complete(self.generator, self.options)
         except ContrastError as error:
             raise ValueError(str(error)) from None
         return self
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the generator is asked for beside its number and seed."""
+        """The options of the generator."""
         return self.model_extra or {}
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Describe each generator with its own options: by itself pydantic knows of none."""
+        """Describe each generator with its options, which pydantic does not know."""
         described = handler.resolve_ref_schema(handler(core_schema))
         seed = described["properties"]["seed"]
         forms = [_form_of(name, known, seed) for name, known in generators.GENERATORS.items()]
@@ -120,7 +126,7 @@ class Builtin(BaseModel):
 
 
 def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) -> JsonSchemaValue:
-    """Return what JSON Schema says of one generator's options."""
+    """Return the JSON Schema of one generator's options."""
     types = {str: "string", int: "integer", bool: "boolean", float: "number"}
     options: dict[str, Any] = {
         option: {"enum": list(generator.choices[option])}
@@ -130,6 +136,8 @@ def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) 
     }
     for option, default in generator.options.items():
         options[option]["default"] = default
+        if option in generator.limits:
+            options[option]["minimum"], options[option]["maximum"] = generator.limits[option]
     return {
         "type": "object",
         "properties": {"generator": {"const": name}, "seed": seed, **options},
@@ -139,7 +147,7 @@ def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) 
 
 
 def exactly_one_of(kinds: Sequence[str]) -> dict[str, Any]:
-    """Return what JSON Schema says of keys of which exactly one is given."""
+    """Return the JSON Schema of keys of which exactly one is given."""
     given = [
         {"required": [kind], "properties": {kind: {"not": {"type": "null"}}}} for kind in kinds
     ]
@@ -150,8 +158,21 @@ class Sparse(StrictModel):
     """A part of a contrast file that is written without the keys it does not use."""
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    def _without_null(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if value is not None}
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, or a port that is not one
+        has_host = False
+    if not has_host:
+        raise ValueError(
+            f"{url[:60]!r} has no usable host; write it like https://example.org/set.zip"
+        )
+    return url
 
 
 class Download(Sparse):
@@ -164,21 +185,21 @@ class Download(Sparse):
 
     model_config = ConfigDict(json_schema_extra=exactly_one_of(("manifest", "sha256")))
 
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    url: Annotated[str, Field(pattern=r"^https?://\S+$"), AfterValidator(_check_url)]
     """The folder that the paths of the manifest are below, or one zip or tar archive."""
     manifest: Text | None = None
     """A csv file with the columns path and sha256."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """That of the archive."""
+    """The sha256 of the archive."""
     files: Texts = ("*",)
     """Globs over the paths in the manifest or the archive."""
 
     @model_validator(mode="after")
-    def _is_checked(self) -> "Download":
+    def _check_one_hash(self) -> "Download":
         if (self.manifest is None) == (self.sha256 is None):
-            said = "neither" if self.manifest is None else "both"
+            given = "neither" if self.manifest is None else "both"
             raise ValueError(
-                f"needs either the sha256 of an archive or the manifest of a folder; has {said}"
+                f"needs either the sha256 of an archive or the manifest of a folder; has {given}"
             )
         return self
 
@@ -186,7 +207,7 @@ class Download(Sparse):
 class Local(Sparse):
     """How a condition that is generated or downloaded is read from the folder of ``--stimuli``.
 
-    ``names`` are those of the condition unless said otherwise.
+    The default of ``names`` are those of the condition.
     """
 
     model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images")))
@@ -199,12 +220,12 @@ class Local(Sparse):
     where: Where | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "Local":
+    def _check_one_kind(self) -> "Local":
         if (self.file is None) == (self.images is None):
-            said = "none" if self.file is None else "file and images"
-            raise ValueError(f"exactly one of file, images; this has {said}")
+            given = "none" if self.file is None else "file and images"
+            raise ValueError(f"exactly one of file, images; this has {given}")
         check_columns(self.images, self.column, self.names, self.where)
         for key in ("per", "names"):
             if self.images is not None and getattr(self, key) is not None:
-                raise ValueError(f"{key} is said of file; images have none; leave it out")
+                raise ValueError(f"{key} belongs to file; images have none; leave it out")
         return self

@@ -53,20 +53,20 @@ _TOGETHER: dict[str, Any] = {
         key: {"anyOf": [{"required": [kind]} for kind in kinds]} for key, kinds in _BELONGS.items()
     },
 }
-"""What JSON Schema says of keys that go together."""
+"""The JSON Schema of keys that belong together."""
 
 
 class Source(Sparse):
-    """Exactly one source of texts, images or items, and what of it is taken.
+    """Exactly one source of texts, images or items, and which part of it is used.
 
     ``images`` are folders, paths or globs of image files. ``file`` are paths or globs of csv, tsv,
-    jsonl, parquet or txt files; of the latter each line is a text, or with ``per: file`` each file.
+    jsonl, parquet or txt files; of a txt file each line is a text, or with ``per: file`` each file.
     ``hub`` is the name of a data set of the Hugging Face hub, or a local folder in the same layout,
     with its ``split``, ``config`` and ``revision``; with ``streaming`` only the first rows that
     ``where`` keeps are read, ``limit`` of them. ``column`` are the columns whose values make a
     stimulus: texts, joined by one space (default ``text``, or the only column), or the path of an
-    image below the table's folder (default ``image``, or the only column). ``names`` says what
-    0, 1, 2 … mean in a column that holds numbers. ``where`` keeps the rows whose columns hold one
+    image below the table's folder (default ``image``, or the only column). ``names`` are the labels
+    0, 1, 2 … of a column that holds numbers. ``where`` keeps the rows whose columns hold one
     of the given values, labels by name or number (image files have the columns ``image`` and
     ``label``, the name of their folder), ``limit`` how many at most.
     """
@@ -83,7 +83,7 @@ class Source(Sparse):
         Annotated[Builtin, BeforeValidator(_as_builtin, json_schema_input_type=_Named | Builtin)]
         | None
     ) = None
-    """A generator of deeploc, or a mapping of it and its options."""
+    """The name of a generator of deeploc, or a mapping of its name and options."""
     download: Download | None = None
     """Files of a declared address, checked by sha256."""
     hub: Text | None = None
@@ -105,36 +105,36 @@ class Source(Sparse):
     where: Where | None = None
     """Column -> the value, or values, of the rows that are kept."""
     limit: Annotated[Whole, Field(ge=1)] | None = None
-    """At most so many, drawn at random with the seed of the run."""
+    """At most so many, sampled with the seed of the run."""
     local: Local | None = None
     """How the condition is read from the folder of --stimuli."""
 
     @field_validator("texts")
     @classmethod
-    def _not_blank(cls, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_not_blank(cls, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for number, text in enumerate(texts or ()):
             if not text.strip():
                 raise ValueError(f"text {number} is blank; a stimulus needs at least one word")
         return texts
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> "Source":
+    def _check_one_kind(self) -> "Source":
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"a source is exactly one of {', '.join(KINDS)}; this has {said}")
+            kinds = " and ".join(given) or "none"
+            raise ValueError(f"a source is exactly one of {', '.join(KINDS)}; this has {kinds}")
         _check_keys(self, given[0])
         check_columns(self.images, self.column, self.names, self.where)
         if self.local is not None and given[0] in ("file", "images"):
             raise ValueError(
-                f"local says how a {given[0]!r} source is read with --stimuli, but that is read "
-                "from the folder as it is; leave local out"
+                f"local replaces sources without files where --stimuli is given; a {given[0]!r} "
+                "source is read from that folder anyway; leave local out"
             )
         return self
 
     @property
     def kind(self) -> str:
-        """Which of `KINDS` it is."""
+        """Its kind, one of `KINDS`."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
 
@@ -142,7 +142,7 @@ def _check_keys(source: Source, kind: str) -> None:
     for key, kinds in _BELONGS.items():
         if getattr(source, key) is not None and kind not in kinds:
             raise ValueError(
-                f"{key} is said of {' or '.join(kinds)}; this source is {kind}; leave it out"
+                f"{key} belongs to {' or '.join(kinds)}; this source is {kind}; leave it out"
             )
     if kind == "hub" and source.split is None:
         raise ValueError("hub needs the split that is read, e.g. `split: validation`")

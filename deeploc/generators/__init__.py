@@ -1,1 +1,1 @@
-"""Stimuli that deeploc makes itself."""
+"""Generators: stimuli that deeploc makes itself."""

@@ -12,31 +12,39 @@ LETTERS = (3, 4, 4, 5, 5, 6)
 
 
 def copying(seed: int, _options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield held-out copying records."""
+    """Yield held-out copying records.
+
+    Parameters
+    ----------
+    seed
+        Decides the records.
+    _options
+        None exist.
+    """
     rng = new_rng("copying", seed)
-    heard = (line for line in lines(rng) if is_held_out(line))
-    yield from (record(line) for line in distinct(heard))
+    held_out = (line for line in _lines(rng) if is_held_out(line))
+    yield from (_record(line) for line in distinct(held_out))
 
 
 def training_copies(seed: int) -> Iterator[dict[str, str]]:
     """Yield copying records without end, none of them held out."""
-    for line in lines(new_rng("training-copying", seed)):
+    for line in _lines(new_rng("training-copying", seed)):
         if not is_held_out(line):
-            yield record(line)
+            yield _record(line)
 
 
-def lines(rng: random.Random) -> Iterator[str]:
-    """Yield what is to be copied."""
+def _lines(rng: random.Random) -> Iterator[str]:
+    """Yield rows of non-words to be copied, without end."""
     while True:
         yield " ".join(nonword(rng, pick(rng, LETTERS)) for _ in range(pick(rng, WORDS)))
 
 
-def record(line: str) -> dict[str, str]:
+def _record(line: str) -> dict[str, str]:
     """Return the record that asks for a copy of ``line``.
 
     Examples
     --------
-    >>> record("bafe lom")["text"]
+    >>> _record("bafe lom")["text"]
     'copy bafe lom : bafe lom'
     """
     prompt, completion = f"copy {line} :", f" {line}"

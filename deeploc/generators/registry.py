@@ -1,28 +1,33 @@
-"""Texts and pictures that deeploc makes itself: a seed gives the same ones on every machine.
+"""Texts and images that deeploc makes itself: a seed gives the same ones on every machine.
 
-A generator is a seeded stream of records; asking for fewer is reading less of it. Language
-records, arithmetic, copying and rendered pictures are *held out*: the bundled reference models
-never saw them. Other problems, those of multiple-demand, may be among what they were trained on.
-A picture is the same to the pixel where numpy and Pillow are the same.
+A generator is a seeded stream of records; fewer records are a prefix of more. Sentences,
+arithmetic, copying and rendered images are *held out*: the bundled reference models were not
+trained on them. The problems of multiple-demand may be among their training data. Images have
+equal pixels where numpy and Pillow are the same.
 """
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from deeploc.errors import ContrastError
-from deeploc.generators.arithmetic import arithmetic
-from deeploc.generators.carrying import DIFFICULTIES, OPERATIONS, carrying
+from deeploc.generators.arithmetic import (
+    DIFFICULTIES,
+    OPERATIONS,
+    PAPER_RANGES,
+    arithmetic,
+    multiple_demand,
+    multiple_demand_paper,
+)
 from deeploc.generators.copying import copying
 from deeploc.generators.english.jabberwocky import jabberwocky
 from deeploc.generators.english.minimal_pairs import SUITE_NAMES, minimal_pairs
 from deeploc.generators.english.nonwords import nonword_lists
-from deeploc.generators.english.sentences import sentences
+from deeploc.generators.english.sentences import WORDS, sentences
 from deeploc.generators.english.word_lists import word_lists
-from deeploc.generators.images.rendered import LABELS, held_out_pictures
-from deeploc.generators.multiple_demand import RANGES, multiple_demand
+from deeploc.generators.images.rendered import LABELS, SIZES, held_out_images
 from deeploc.generators.theory_of_mind import HALVES, KINDS, theory_of_mind
 
 Record = dict[str, str]
@@ -30,45 +35,50 @@ Record = dict[str, str]
 
 @dataclass(frozen=True)
 class Generator:
-    """A seeded stream of records, what it may be asked for, and how many it gives by default.
+    """A seeded stream of records, its options, and the default number of records.
 
-    ``options`` maps each option to its default; ``choices`` to what it may be, for those options
-    that are a choice of names.
+    ``options`` maps each option to its default, ``choices`` those that are one of several names
+    to these names, ``limits`` those that are a number to their smallest and largest value.
     """
 
     stream: Callable[[int, Mapping[str, Any]], Iterator[Record]]
     default_n: int
     options: Mapping[str, Any]
-    choices: Mapping[str, tuple[str, ...]]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 GENERATORS: Mapping[str, Generator] = {
-    "sentences": Generator(sentences, 240, {"words": 12}, {}),
-    "word-lists": Generator(word_lists, 240, {"words": 12}, {}),
-    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, {}),
-    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, {}),
+    "sentences": Generator(sentences, 240, {"words": 12}, limits={"words": WORDS}),
+    "word-lists": Generator(word_lists, 240, {"words": 12}, limits={"words": WORDS}),
+    "jabberwocky": Generator(jabberwocky, 240, {"words": 12}, limits={"words": WORDS}),
+    "nonword-lists": Generator(nonword_lists, 240, {"words": 12}, limits={"words": WORDS}),
     "minimal-pairs": Generator(minimal_pairs, 400, {"suite": "all"}, {"suite": tuple(SUITE_NAMES)}),
     "arithmetic": Generator(
-        arithmetic, 240, {"operation": "both"}, {"operation": ("both", "add", "subtract")}
+        arithmetic, 240, {"operation": "both"}, {"operation": tuple(OPERATIONS)}
     ),
-    "copying": Generator(copying, 240, {}, {}),
+    "copying": Generator(copying, 240, {}),
     "multiple-demand": Generator(
-        carrying,
+        multiple_demand,
         100,
         {"difficulty": "hard", "operation": "both", "fresh": False},
-        {"difficulty": DIFFICULTIES, "operation": OPERATIONS},
+        {"difficulty": DIFFICULTIES, "operation": tuple(OPERATIONS)},
     ),
     "multiple-demand-paper": Generator(
-        multiple_demand, 100, {"difficulty": "hard"}, {"difficulty": tuple(RANGES)}
+        multiple_demand_paper, 100, {"difficulty": "hard"}, {"difficulty": tuple(PAPER_RANGES)}
     ),
     "theory-of-mind": Generator(
         theory_of_mind,
         20,
         {"kind": "belief", "half": "both"},
-        {"kind": KINDS, "half": tuple(HALVES)},
+        {"kind": KINDS, "half": HALVES},
     ),
     "rendered": Generator(
-        held_out_pictures, 120, {"category": "faces", "size": 64}, {"category": tuple(LABELS)}
+        held_out_images,
+        120,
+        {"category": "faces", "size": 64},
+        {"category": tuple(LABELS)},
+        {"size": SIZES},
     ),
 }
 
@@ -100,8 +110,7 @@ def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) ->
     """
     if name not in GENERATORS:
         raise ContrastError(unknown("builtin generator", name, GENERATORS))
-    generator = GENERATORS[name]
-    settings = checked(name, generator, options)
+    generator, settings = GENERATORS[name], complete(name, options)
     wanted = generator.default_n if n is None else n
     if wanted < 1:
         raise ContrastError(f"cannot generate {wanted} {name}; ask for 1 or more")
@@ -114,8 +123,22 @@ def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) ->
     return records
 
 
-def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with defaults filled in, or say which one is wrong."""
+def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a generator with defaults filled in.
+
+    Parameters
+    ----------
+    name
+        One of `GENERATORS`.
+    options
+        Option -> value.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such option, or its value has the wrong type or is not allowed.
+    """
+    generator = GENERATORS[name]
     for option, value in options.items():
         if option not in generator.options:
             raise ContrastError(unknown(f"option of {name}", option, generator.options))
@@ -128,11 +151,26 @@ def checked(name: str, generator: Generator, options: Mapping[str, Any]) -> dict
                 f"option {option} of {name} is {value!r}; it must be a "
                 f"{type(default).__name__} such as {default!r}"
             )
+        low, high = generator.limits.get(option, (value, value))
+        if not low <= value <= high:
+            raise ContrastError(
+                f"option {option} of {name} is {value}; it must lie between {low} and {high}"
+            )
     return {**generator.options, **options}
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a name that does not exist: the nearest one, then all of them."""
+    """Return the message for a name that does not exist: the nearest one, then all of them.
+
+    Parameters
+    ----------
+    what
+        What the name was meant to be.
+    name
+        The name.
+    known
+        The names that exist.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

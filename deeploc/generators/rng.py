@@ -1,4 +1,4 @@
-"""Draws that are the same on every machine, and the split into training and held-out records."""
+"""Random choices that are the same on every machine, and which records are held out."""
 
 import hashlib
 import random
@@ -7,11 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-FRUITLESS = 20_000  # draws without a new record after which a stream counts as exhausted
+MAX_REPEATS = 20_000  # texts without a new one among them after which a stream is exhausted
 
 
 def new_rng(*key: object) -> random.Random:
-    """Return a generator seeded by everything in ``key``.
+    """Return a random number generator seeded by everything in ``key``.
 
     Strings are hashed with SHA-512 by `random.seed`, so neither the machine nor
     ``PYTHONHASHSEED`` matters.
@@ -20,8 +20,17 @@ def new_rng(*key: object) -> random.Random:
 
 
 def pick(rng: random.Random, items: Sequence[T]) -> T:
-    """Return one of ``items``.
+    """Return one of ``items``, each equally likely.
 
+    Parameters
+    ----------
+    rng
+        Gives one number.
+    items
+        At least one.
+
+    Notes
+    -----
     Only `random.random` is promised to keep its stream between Python versions, so nothing else
     of the generator is used (https://docs.python.org/3/library/random.html, reproducibility).
     """
@@ -29,12 +38,30 @@ def pick(rng: random.Random, items: Sequence[T]) -> T:
 
 
 def chance(rng: random.Random, probability: float) -> bool:
-    """Return True with this probability."""
+    """Return True with a probability.
+
+    Parameters
+    ----------
+    rng
+        Gives one number.
+    probability
+        Between 0 and 1.
+    """
     return rng.random() < probability
 
 
 def shuffled(rng: random.Random, items: Iterable[T]) -> list[T]:
-    """Return the items in random order (Fisher-Yates, by `pick`'s rule)."""
+    """Return the items in random order.
+
+    Parameters
+    ----------
+    rng
+        Gives one number for each item but the first.
+    items
+        Any number of them.
+
+    Source: Fisher-Yates, in the form of Durstenfeld (1964), doi:10.1145/364520.364540.
+    """
     result = list(items)
     for last in range(len(result) - 1, 0, -1):
         other = int(rng.random() * (last + 1))
@@ -43,24 +70,31 @@ def shuffled(rng: random.Random, items: Iterable[T]) -> list[T]:
 
 
 def is_held_out(text: str, one_in: int = 2) -> bool:
-    """Return whether a text belongs to the held-out records, whatever seed drew it.
+    """Return whether a text belongs to the held-out records, whatever seed it comes from.
 
     Training and evaluation share the grammar; membership is a property of the text itself
-    (BLAKE2b), so no seed of one can ever leak into the other. ``one_in`` is the inverse share of
-    held-out texts: half where texts are countless, less where training needs most of them.
+    (BLAKE2b), so no seed can make a text belong to both.
+
+    Parameters
+    ----------
+    text
+        The text of a record.
+    one_in
+        The inverse of the share that is held out: 2 where there are countless texts, more where
+        training needs most of them.
     """
     return hashlib.blake2b(text.encode(), digest_size=1).digest()[0] % one_in == 0
 
 
 def distinct(texts: Iterable[str]) -> Iterator[str]:
-    """Yield every text once; stop when no new one has come for long."""
+    """Yield every text once; stop after `MAX_REPEATS` texts without a new one."""
     seen: set[str] = set()
-    fruitless = 0
+    repeats = 0
     for text in texts:
-        fruitless += 1
+        repeats += 1
         if text not in seen:
             seen.add(text)
-            fruitless = 0
+            repeats = 0
             yield text
-        if fruitless >= FRUITLESS:
+        if repeats >= MAX_REPEATS:
             return

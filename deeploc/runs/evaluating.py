@@ -96,7 +96,7 @@ class EvaluateStage:
         try:
             return plan(run.stat_map, run.mask, self.ablate, run.setup.seed)
         except ValueError as error:
-            raise run.contrast.fault(("ablate",), str(error)) from None
+            raise run.contrast.error_at(("ablate",), str(error)) from None
 
     def _task_keys(self, run: Run) -> dict[str, str]:
         model = {key: value for key, value in run.adapter.identity.items() if key != "model"}

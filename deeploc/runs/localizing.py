@@ -129,7 +129,7 @@ class SelectStage:
         try:
             return select_units(run.stat_map, run.contrast.select)
         except ValueError as error:
-            raise run.contrast.fault(("select",), str(error)) from None
+            raise run.contrast.error_at(("select",), str(error)) from None
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
@@ -176,7 +176,7 @@ class ProfileStage:
 
 
 def _shared_inputs(run: Run) -> dict[str, Any]:
-    resolved = run.contrast.resolved()
+    resolved = run.contrast.to_json()
     # the name under which a model is loaded does not decide what it is; the rest does
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
     return {

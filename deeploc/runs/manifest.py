@@ -18,7 +18,7 @@ from deeploc.core.results import Better
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
 from deeploc.runs.setup import Setup
-from deeploc.stimuli import Drawn
+from deeploc.stimuli import StimulusSets
 from deeploc.stimuli.stimulus import content_hash
 
 SCHEMA = 2
@@ -212,7 +212,7 @@ class Manifest(_Part):
             If it is no valid contrast.
         """
         try:
-            return Contrast.restored(self.contrast, Path(self.options.base))
+            return Contrast.from_json(self.contrast, Path(self.options.base))
         except ContrastError as error:
             first = str(error).splitlines()[0]
             raise RunError(f"{source} holds no valid contrast: {first}; run again") from None
@@ -254,7 +254,7 @@ def parse_manifest(text: str, source: str) -> tuple[Manifest, dict[str, Any]]:
 
 
 def header_of(
-    contrast: Contrast, setup: Setup, adapter: Adapter, drawn: Drawn, layout: Layout
+    contrast: Contrast, setup: Setup, adapter: Adapter, drawn: StimulusSets, layout: Layout
 ) -> dict[str, Any]:
     """Return what the manifest says of the run itself: everything but the stages.
 
@@ -272,7 +272,7 @@ def header_of(
         "command": setup.command,
         "address": setup.address,
         "model": dict(adapter.identity),
-        "contrast": contrast.resolved(),
+        "contrast": contrast.to_json(),
         "options": setup.options(contrast.base),
         "stimuli": _describe(drawn),
         "unreadable": [asdict(image) for image in drawn.unreadable],
@@ -319,7 +319,7 @@ def layout_in(manifest: Manifest, source: str) -> Layout:
         raise RunError(f"{source} is damaged: sites: {error}; run again") from None
 
 
-def _describe(drawn: Drawn) -> dict[str, dict[str, Any]]:
+def _describe(drawn: StimulusSets) -> dict[str, dict[str, Any]]:
     described: dict[str, Mapping[str, Any]] = {}
     for name, stimuli in drawn.localizing.items():
         held_out = drawn.held_out[name]

@@ -14,7 +14,7 @@ from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.runs.files import load_mask, load_statmap
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.setup import Setup
-from deeploc.stimuli import Drawn
+from deeploc.stimuli import StimulusSets
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
     contrast: Contrast
     setup: Setup
     adapter: Adapter
-    drawn: Drawn
+    drawn: StimulusSets
     header: Mapping[str, Any]
     reporter: ProgressReporter = field(default_factory=SilentReporter)
 

@@ -1,24 +1,17 @@
-"""Unpack a zip or tar archive that somebody else made: plain files below one folder, or nothing."""
+"""Unpack zip and tar archives from the network: plain files below one folder, or nothing."""
 
-import os
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
-
-from deeploc.stimuli.transfer import Failed
-
-T = TypeVar("T")
-
-PIECE = 1 << 16
-"""Bytes that are unpacked at a time."""
+from tempfile import TemporaryDirectory
+from typing import IO
 
 MAX_FILES = 100_000
 """Most files and folders in an archive."""
@@ -32,117 +25,111 @@ _DAMAGED = (
 )
 
 
+class ArchiveError(Exception):
+    """An archive is damaged, or holds something that is not unpacked."""
+
+
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive: its name, the size that it claims, and its content in pieces."""
+    """A file in an archive: its name, the size that it claims, and how it is opened.
+
+    ``open`` is None for a link or a device. Neither library returns more than ``size`` bytes.
+    """
 
     name: str
     size: int
-    pieces: Iterator[bytes]
+    open: Callable[[], IO[bytes] | None] | None
 
 
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a zip or tar archive (plain, gzip, bzip2 or xz) into the new folder ``target``.
 
-    It is written beside ``target`` and renamed, so that the folder is complete or not there.
-    Neither names that lead out of it, links and devices, nor more than `MAX_FILES` or
-    `MAX_UNPACKED` are unpacked; modes and owners are not taken over.
+    It is unpacked beside ``target`` and renamed, so that the folder is complete or absent. Modes
+    and owners are not taken over.
+
+    Parameters
+    ----------
+    archive
+        The file; its kind is recognized by its content.
+    target
+        A folder that does not exist, in one that does.
 
     Raises
     ------
-    Failed
-        If it is damaged, no archive, or holds what is refused; names the member.
+    ArchiveError
+        If it is damaged or no archive, if a name leads out of ``target``, if it holds a link, a
+        device, more than `MAX_FILES` or more than `MAX_UNPACKED`; names the member.
+    OSError
+        If ``target`` cannot be written.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.unpacking")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        _write_all(_members(archive), beside)
-        beside.rename(target)
-    except _DAMAGED as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise Failed(f"the archive is damaged or no archive: {said}") from None
-    except OSError:
-        if not target.is_dir():  # else another process was faster, with the same archive
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with TemporaryDirectory(prefix=".unpacking-", dir=target.parent) as beside:
+        folder = Path(beside) / target.name
+        folder.mkdir()
+        try:
+            _extract(_members(archive), folder)
+        except _DAMAGED as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ArchiveError(f"the archive cannot be unpacked: {reason}") from None
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster, with the same archive
+                raise
 
 
-def _write_all(members: Iterator[_Member], folder: Path) -> None:
+def _extract(members: Iterator[_Member | None], folder: Path) -> None:
     unpacked = 0
-    for member in members:
-        if unpacked + member.size > MAX_UNPACKED:
-            raise Failed(f"the archive unpacks to more than {MAX_UNPACKED:,} bytes")
-        path = folder / _inside(member.name)
-        if path.exists():
-            raise Failed(f"the archive holds {member.name!r} twice")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            unpacked += _copied(member, file, MAX_UNPACKED - unpacked)
+    for number, member in enumerate(members):
+        if number == MAX_FILES:
+            raise ArchiveError(f"the archive holds more than {MAX_FILES:,} files and folders")
+        if member is None:
+            continue
+        unpacked += member.size
+        if member.size < 0 or unpacked > MAX_UNPACKED:
+            raise ArchiveError(f"the archive unpacks to more than {MAX_UNPACKED:,} bytes")
+        content = member.open() if member.open else None
+        if content is None:
+            raise ArchiveError(
+                f"the archive holds {member.name!r}, which is a link or a device, not a file"
+            )
+        with content, _new_file(folder, member.name).open("xb") as file:
+            shutil.copyfileobj(content, file)
     if not any(folder.iterdir()):
-        raise Failed("the archive holds no files")
+        raise ArchiveError("the archive holds no files")
 
 
-def _copied(member: _Member, file: IO[bytes], room: int) -> int:
-    """Copy a member and return its true size, whatever it claims."""
-    size = 0
-    for piece in member.pieces:
-        size += len(piece)
-        if size > min(room, member.size):
-            raise Failed(f"the archive's {member.name!r} is larger than it claims or is allowed")
-        file.write(piece)
-    if size < member.size:
-        raise Failed(f"the archive's {member.name!r} is cut off")
-    return size
-
-
-def _inside(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    leads_out = path.is_absolute() or ".." in path.parts or not path.parts
+def _new_file(folder: Path, name: str) -> Path:
+    """Return the place of a member below ``folder``, in a folder that exists."""
+    relative = PurePosixPath(name)
+    leads_out = relative.is_absolute() or ".." in relative.parts or not relative.parts
     if leads_out or any(sign in name for sign in ("\\", ":", "\0")):
-        raise Failed(f"the archive holds {name!r}, which may lead out of its folder")
+        raise ArchiveError(f"the archive holds {name!r}, which may lead out of its folder")
+    path = folder / relative
+    if path.exists():
+        raise ArchiveError(f"the archive holds {name!r} twice")
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _members(archive: Path) -> Iterator[_Member]:
-    return _of_zip(archive) if zipfile.is_zipfile(archive) else _of_tar(archive)
+def _members(archive: Path) -> Iterator[_Member | None]:
+    """Yield the entries of an archive as they are read, None for a folder."""
+    return _in_zip(archive) if zipfile.is_zipfile(archive) else _in_tar(archive)
 
 
-def _counted(entries: Iterable[T]) -> Iterator[T]:
-    for number, entry in enumerate(entries):
-        if number == MAX_FILES:
-            raise Failed(f"the archive holds more than {MAX_FILES:,} files and folders")
-        yield entry
-
-
-def _of_zip(archive: Path) -> Iterator[_Member]:
+def _in_zip(archive: Path) -> Iterator[_Member | None]:
     with zipfile.ZipFile(archive) as packed:
-        for info in _counted(packed.infolist()):
-            if info.is_dir():
-                continue
+        for info in packed.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the packing system has none
-            if kind not in (0, stat.S_IFREG):
-                raise _no_file(info.filename)
+            content = partial(packed.open, info) if kind in (0, stat.S_IFREG) else None
+            # orig_filename: zipfile itself shortens names and replaces signs in them
+            member = _Member(info.orig_filename, info.file_size, content)
             if info.flag_bits & 1:
-                raise Failed(f"the archive's {info.filename!r} needs a password")
-            with packed.open(info) as content:
-                yield _Member(
-                    info.orig_filename, info.file_size, iter(partial(content.read, PIECE), b"")
-                )
+                raise ArchiveError(f"the archive's {member.name!r} needs a password")
+            yield None if info.is_dir() else member
 
 
-def _of_tar(archive: Path) -> Iterator[_Member]:
+def _in_tar(archive: Path) -> Iterator[_Member | None]:
     with tarfile.open(archive, "r:*") as packed:
-        for info in _counted(packed):
-            if info.isdir():
-                continue
-            content = packed.extractfile(info) if info.isreg() else None
-            if content is None:
-                raise _no_file(info.name)
-            with content:
-                yield _Member(info.name, info.size, iter(partial(content.read, PIECE), b""))
-
-
-def _no_file(name: str) -> Failed:
-    return Failed(f"the archive holds {name!r}, which is a link or a device, not a file")
+        for info in packed:
+            content = partial(packed.extractfile, info) if info.isreg() else None
+            yield None if info.isdir() else _Member(info.name, info.size, content)

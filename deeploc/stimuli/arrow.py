@@ -1,4 +1,4 @@
-"""Arrow tables, in parquet files or of the library `datasets`, as rows of text."""
+"""Arrow tables, from parquet files or the library `datasets`, as rows of text."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,17 +11,17 @@ from deeploc.errors import ContrastError
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values of a row as the texts that a table would hold; a null is no cell."""
-    return {column: as_cell(value) for column, value in row.items() if value is not None}
+    """Return the values of a row as a table of text would hold them; a null is left out."""
+    return {column: _as_cell(value) for column, value in row.items() if value is not None}
 
 
-def as_cell(value: Any) -> str:
-    """Return text as it is and anything else as JSON writes it; dates as ISO 8601 does."""
+def _as_cell(value: Any) -> str:
+    """Return text unchanged, dates in ISO 8601 and anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def rows(table: Any) -> Iterator[dict[str, str]]:
-    """Yield the rows of a `pyarrow.Table`; columns of bytes (images, sound) are no text."""
+    """Yield the rows of a `pyarrow.Table`, without columns of bytes (images, sound)."""
     textual = [field.name for field in table.schema if not holds_bytes(field.type)]
     for batch in table.select(textual).to_batches():
         yield from map(cells, batch.to_pylist())
@@ -38,7 +38,7 @@ def parquet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises
     ------
     ContrastError
-        If it is no parquet file, is damaged, or has two columns of one name.
+        If it is not a parquet file, is damaged, or has two columns of one name.
     """
     import pyarrow
     from pyarrow.parquet import ParquetFile
@@ -62,17 +62,17 @@ def _check_columns(path: Path, names: list[str]) -> None:
 
 
 def class_names(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return column -> the names of 0, 1, 2 … that a parquet file written by `datasets` declares.
+    """Return column -> the names of 0, 1, 2 … that a parquet file declares.
 
-    Other files declare none.
+    Only files written by `datasets` declare any.
     """
     from pyarrow.parquet import read_schema
 
-    said = (read_schema(path).metadata or {}).get(b"huggingface")
+    metadata = (read_schema(path).metadata or {}).get(b"huggingface")
     try:
-        features = json.loads(said)["info"]["features"] if said else {}
+        features = json.loads(metadata)["info"]["features"] if metadata else {}
     except (ValueError, LookupError, TypeError):
-        return {}  # somebody else's metadata: the numbers keep their own names
+        return {}  # metadata of another program: no names are declared
     return {
         column: tuple(feature["names"])
         for column, feature in features.items()

@@ -1,4 +1,4 @@
-"""The user's own copy of a data set of the hub: which files of a folder are its rows."""
+"""The user's own folder with the files of a data set of the hub: which of them are its rows."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from deeploc.stimuli import tables
 from deeploc.stimuli.stimulus import sha256_of
 
 FORMATS = (".parquet", ".jsonl", ".csv", ".tsv", ".txt")
-"""Of a split that is there in several formats, the first of these is read."""
+"""Where a split exists in several formats, the first of these is read."""
 
 _log = logging.getLogger(__name__)
 
@@ -21,21 +21,28 @@ def find(source: Source, folder: Path) -> list[Path]:
 
     Files whose names begin with the name of the split are taken, if there are any, else all
     tables; in a folder named like the config, if there are such, else anywhere. So that no row
-    counts twice, only one format of `FORMATS` is read, which is told in a warning, and of files
-    with the same bytes the first.
+    counts twice, only one format of `FORMATS` is read, which is reported in a warning, and of
+    files with the same bytes the first.
+
+    Parameters
+    ----------
+    source
+        A source whose kind is ``hub``.
+    folder
+        The user's folder.
 
     Raises
     ------
     ContrastError
         If there is no table in ``folder``.
     """
-    found = [path for path in sorted(folder.rglob("*")) if _is_table(path, folder)]
-    if not found:
+    files = [path for path in sorted(folder.rglob("*")) if _is_table(path, folder)]
+    if not files:
         raise ContrastError(
             f"no {', '.join(FORMATS)} file in {folder}; put the files of {source.hub} there, with "
             "the names they have on the hub, or as tables with the same columns"
         )
-    inside = [p for p in found if source.config in p.relative_to(folder).parts[:-1]] or found
+    inside = [p for p in files if source.config in p.relative_to(folder).parts[:-1]] or files
     split = [path for path in inside if path.name.startswith(str(source.split))] or inside
     return _different(_of_one_format(split))
 
@@ -50,7 +57,7 @@ def _of_one_format(paths: Sequence[Path]) -> list[Path]:
     first, *others = [list(group) for _, group in groupby(ranked, key=_rank)]
     if others:
         _log.warning(
-            "%s is read; %s in another format is taken for a copy and left out",
+            "%s is read; %s in another format is assumed to be a duplicate and is not read",
             first[0].name,
             others[0][0].name,
         )

@@ -1,4 +1,4 @@
-"""Decode image files, in one place, so that every part of deeploc sees the same picture."""
+"""Decode image files, in one place, so that every part of deeploc reads the same pixels."""
 
 import stat
 import struct
@@ -22,19 +22,19 @@ from PIL import (
 )
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli.stimulus import Look
+from deeploc.stimuli.stimulus import ImageProperties
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp"),
     *(".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
 )
-"""Endings, in lower case, by which files in a folder are taken for images."""
+"""Endings, in lower case, of the files in a folder that are images."""
 
 MAX_PIXELS = 100_000_000
-"""Largest image that is decoded, in pixels: more is a decompression bomb, or no stimulus."""
+"""Largest image that is decoded, in pixels: a larger one may be a decompression bomb."""
 
 BACKGROUND = 128
-"""The grey (0-255) that shows through where an image is transparent."""
+"""The grey (0-255) behind the transparent parts of an image."""
 
 _ORIENTATION = 0x0112
 _PHOTOMETRIC = 0x0106
@@ -47,11 +47,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LYING = (5, 6, 7, 8)
+_ROTATED = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
-# Classes, not Image.open: that one judges the size by a limit that belongs to the whole process.
-# A JPEG that holds several pictures (MPO) begins with the first of them.
+# Classes, not Image.open, whose limit of the size belongs to the whole process. Of a JPEG with
+# several images (MPO) the first is read.
 _FORMATS: tuple[tuple[tuple[bytes, ...], Callable[[IO[bytes]], ImageFile.ImageFile]], ...] = (
     ((b"\xff\xd8\xff",), JpegImagePlugin.JpegImageFile),
     ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
@@ -62,8 +62,8 @@ _FORMATS: tuple[tuple[tuple[bytes, ...], Callable[[IO[bytes]], ImageFile.ImageFi
     ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"), PpmImagePlugin.PpmImageFile),
 )
 
-# Whatever Pillow's parsers were seen to raise when the bytes of a file are wrong.
-_BROKEN = (
+# What Pillow's parsers were observed to raise when the bytes of a file are wrong.
+_DAMAGED = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError),
     *(ArithmeticError, AssertionError, MemoryError, RuntimeError, struct.error, zlib.error),
     Warning,
@@ -71,29 +71,30 @@ _BROKEN = (
 
 
 def decode(path: Path) -> Image.Image:
-    """Return the picture in an image file in mode RGB, upright as its EXIF orientation says.
+    """Return an image file in mode RGB, upright according to its EXIF orientation.
 
-    JPEG, PNG, WebP, BMP, GIF, TIFF and PPM are told by their content, not by their name. What is
-    transparent shows the grey `BACKGROUND`; of 16 bits the upper eight are kept; CMYK (in a JPEG:
-    inverted, as Adobe's) becomes RGB by Pillow's plain formula, without colour profiles; of
-    several frames the first is taken.
+    JPEG, PNG, WebP, BMP, GIF, TIFF and PPM are recognized by their content, not by their name.
+    Transparent parts become the grey `BACKGROUND`; of 16 bits the upper eight are kept; CMYK (in a
+    JPEG: inverted, as Adobe's) becomes RGB by Pillow's plain formula, without colour profiles; of
+    several frames the first is read.
 
     Raises
     ------
     ContrastError
-        If the file cannot be read: empty, truncated, no image, more than `MAX_PIXELS`, or with
-        values (32-bit, floating-point) of which nobody can tell what is white.
+        If the file cannot be read: empty, truncated, not an image, more than `MAX_PIXELS`, or with
+        values (32-bit, floating-point) whose white is unknown.
     """
     try:
-        return _decoded(path, _whole)
-    except _Unreadable as fault:
-        raise ContrastError(f"{path}: {fault}") from None
+        return _decoded(path, _full_size)
+    except _Unreadable as error:
+        raise ContrastError(f"{path}: {error}") from None
 
 
-def glance(path: Path) -> Look | str:
-    """Return what an image is like, or why `decode` would refuse it; reads all of it, but cheaply.
+def inspect(path: Path) -> ImageProperties | str:
+    """Return the properties of an image, or the reason why `decode` would refuse it.
 
-    A JPEG is decoded at an eighth of its size, whose pixels are the means of blocks of 8 x 8.
+    The whole file is read, but a JPEG is decoded at an eighth of its size, whose pixels are the
+    means of blocks of 8 x 8.
     """
     opened: list[tuple[ImageFile.ImageFile, tuple[int, int]]] = []
 
@@ -103,22 +104,22 @@ def glance(path: Path) -> Look | str:
 
     try:
         small = _decoded(path, prepare)
-    except _Unreadable as fault:
-        return str(fault)
+    except _Unreadable as error:
+        return str(error)
     ((image, (width, height)),) = opened
-    if _orientation(image) in _LYING:
+    if _orientation(image) in _ROTATED:
         width, height = height, width
-    return Look(width, height, float(np.asarray(small.convert("L")).mean()) / 255)
+    return ImageProperties(width, height, float(np.asarray(small.convert("L")).mean()) / 255)
 
 
 class _Unreadable(Exception):
-    """Why a file is no stimulus."""
+    """The reason why a file cannot be read, to follow its name."""
 
 
 def _decoded(path: Path, prepare: Callable[[ImageFile.ImageFile], None]) -> Image.Image:
-    with _reasons():
+    with _unreadable_errors():
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _Unreadable(f"is {'a folder' if path.is_dir() else 'no regular file'}")
+            raise _Unreadable(f"is {'a folder' if path.is_dir() else 'not a regular file'}")
         with path.open("rb") as file:
             image = _opened(file)
             prepare(image)
@@ -127,19 +128,19 @@ def _decoded(path: Path, prepare: Callable[[ImageFile.ImageFile], None]) -> Imag
 
 
 @contextmanager
-def _reasons() -> Iterator[None]:
+def _unreadable_errors() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise _Unreadable("no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # Pillow judges WebP, GIF and TIFF itself, too: only where its limit has been lowered
+        # Pillow checks the size of WebP, GIF and TIFF itself: only where its limit was lowered
         raise _Unreadable(f"is refused by Pillow's MAX_IMAGE_PIXELS: {error}") from None
-    except _BROKEN as error:
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.strerror:
             raise _Unreadable(f"cannot be read: {error.strerror}") from None
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise _Unreadable(f"is truncated or damaged: {said}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise _Unreadable(f"is truncated or damaged: {reason}") from None
 
 
 def _opened(file: IO[bytes]) -> ImageFile.ImageFile:
@@ -148,12 +149,12 @@ def _opened(file: IO[bytes]) -> ImageFile.ImageFile:
     if not start:
         raise _Unreadable("is empty (0 bytes)")
     file.seek(0)
-    for signatures, form in _FORMATS:
+    for signatures, reader in _FORMATS:
         if start.startswith(signatures):
-            image = form(file)
+            image = reader(file)
             break
     else:
-        raise _Unreadable("is no JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image")
+        raise _Unreadable("is not a JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image")
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _Unreadable(
@@ -162,7 +163,7 @@ def _opened(file: IO[bytes]) -> ImageFile.ImageFile:
     return image
 
 
-def _whole(image: ImageFile.ImageFile) -> None:
+def _full_size(image: ImageFile.ImageFile) -> None:
     """Decode at full size."""
 
 
@@ -189,7 +190,7 @@ def _upper_byte(image: ImageFile.ImageFile) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     transparent = image.info.get("transparency")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
-        values = 65535 - values  # "white is zero", which Pillow heeds with 8 bits only
+        values = 65535 - values  # "white is zero", which Pillow applies to 8 bits only
     grey = Image.fromarray((values >> 8).astype(np.uint8))
     if transparent is not None:
         grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
@@ -197,13 +198,13 @@ def _upper_byte(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image))
-    return rgb if turn is None else rgb.transpose(turn)
+    method = _UPRIGHT.get(_orientation(image))
+    return rgb if method is None else rgb.transpose(method)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except _BROKEN:
-        return 1  # broken EXIF is no reason to refuse a good picture
+    except _DAMAGED:
+        return 1  # damaged EXIF is no reason to refuse an intact image
     return orientation if isinstance(orientation, int) else 1

@@ -1,19 +1,19 @@
-"""Image files as stimuli: which files a pattern names, and which of them can be read."""
+"""Image files as stimuli: find them, and check that they can be read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deeploc.errors import ContrastError
-from deeploc.progress import Silent, Watch
-from deeploc.stimuli import image_decode as pictures
+from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.stimuli import tables
+from deeploc.stimuli.image_decode import SUFFIXES, inspect
 from deeploc.stimuli.stimulus import Record, Stimulus, sha256_of
 from deeploc.stimuli.threads import threads
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableImage:
     """An image that was left out: the condition it belongs to, its id, and why."""
 
     condition: str
@@ -25,32 +25,44 @@ class Unreadable:
 
 
 def find(patterns: Sequence[str], root: Path) -> list[Path]:
-    """Return the image files that folders, paths or globs below ``root`` name, each once.
+    """Return the image files that folders, paths or globs name, each once.
 
     A folder stands for the images directly in it, ``**`` in a glob for any depth. Both take the
-    files whose names end in one of `pictures.SUFFIXES` and do not begin with a dot; a path is
-    taken whatever it is called. Each pattern's files are in the order of their paths, character by
-    character, on every machine.
+    files whose names end in one of `deeploc.stimuli.image_decode.SUFFIXES` and do not begin with a
+    dot; a path may have any name. Each pattern's files are in the order of their paths, character
+    by character, on every machine.
+
+    Parameters
+    ----------
+    patterns
+        Folders, paths or globs, absolute or below ``root``.
+    root
+        A folder.
 
     Raises
     ------
     ContrastError
         If one of ``patterns`` names no image file.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for pattern in patterns:
         try:
             hits = _matches(pattern, root.absolute())
         except OSError as error:
             raise ContrastError(f"{root / pattern} cannot be read: {error.strerror}") from None
-        found.update(dict.fromkeys(sorted(hits, key=lambda path: path.parts)))
-    return list(found)
+        files.update(dict.fromkeys(sorted(hits, key=lambda path: path.parts)))
+    return list(files)
 
 
 def records(paths: Iterable[Path], root: Path) -> list[Record]:
     """Return a record per image file: ``image``, its path, and ``label``, the name of its folder.
 
-    Ids are paths below ``root`` with forward slashes; files elsewhere keep their whole path.
+    Parameters
+    ----------
+    paths
+        The files.
+    root
+        Ids are paths below this folder, with forward slashes; of other files whole paths.
     """
     return [
         Record(_below(path, root.absolute()), {"image": str(path), "label": path.parent.name})
@@ -58,20 +70,43 @@ def records(paths: Iterable[Path], root: Path) -> list[Record]:
     ]
 
 
-def shown(row: Record, column: str) -> Stimulus:
-    """Return the image that a record names in ``column``; a table's paths start at its folder."""
+def image_stimulus(row: Record, column: str) -> Stimulus:
+    """Return the image that a record names.
+
+    Parameters
+    ----------
+    row
+        The record; paths in a table start at its folder.
+    column
+        The column of the path.
+    """
     name = row.fields[column].strip()
     if row.folder is None:  # an image file or a generated item
         return Stimulus(row.id, Path(name))
     return Stimulus(f"{row.id} ({name})", row.folder / name)
 
 
-def readable(
-    condition: str, stimuli: Sequence[Stimulus], *, strict: bool = False, watch: Watch | None = None
-) -> tuple[list[Stimulus], list[Unreadable]]:
-    """Return the images that can be read, each with the hash of its bytes, and the others.
+def readable_images(
+    condition: str,
+    stimuli: Sequence[Stimulus],
+    *,
+    strict: bool = False,
+    reporter: ProgressReporter | None = None,
+) -> tuple[list[Stimulus], list[UnreadableImage]]:
+    """Return the images that can be read, each with its sha256 and properties, and the others.
 
     Both are in the order of ``stimuli``; files are read in several threads.
+
+    Parameters
+    ----------
+    condition
+        Its name, for messages.
+    stimuli
+        Images.
+    strict
+        Whether an image that cannot be read is an error.
+    reporter
+        Reports how many images have been checked.
 
     Raises
     ------
@@ -79,10 +114,10 @@ def readable(
         If ``strict`` and an image cannot be read: the first in order.
     """
     kept, left_out = [], []
-    told = (watch or Silent()).progress(f"checking {condition}", len(stimuli))
-    with told as tick, threads() as pool:
+    progress = (reporter or SilentReporter()).progress(f"checking {condition}", len(stimuli))
+    with progress as advance, threads() as pool:
         for stimulus, checked in zip(stimuli, pool.map(_checked, stimuli), strict=True):
-            tick(1)
+            advance(1)
             if isinstance(checked, Stimulus):
                 kept.append(checked)
             elif strict:
@@ -90,14 +125,18 @@ def readable(
                     f"{stimulus.content} {checked}; repair or remove it, or leave --strict out"
                 )
             else:
-                left_out.append(Unreadable(condition, stimulus.id, checked))
+                left_out.append(UnreadableImage(condition, stimulus.id, checked))
     return kept, left_out
 
 
 def _checked(stimulus: Stimulus) -> Stimulus | str:
     path = Path(stimulus.content)
-    seen = pictures.glance(path)
-    return seen if isinstance(seen, str) else replace(stimulus, sha256=sha256_of(path), look=seen)
+    properties = inspect(path)
+    return (
+        properties
+        if isinstance(properties, str)
+        else replace(stimulus, sha256=sha256_of(path), properties=properties)
+    )
 
 
 def _matches(pattern: str, root: Path) -> list[Path]:
@@ -116,19 +155,17 @@ def _matches(pattern: str, root: Path) -> list[Path]:
 
 
 def _among(hits: Sequence[Path], place: str) -> list[Path]:
-    # whatever is no folder is kept, so that a broken link is told as unreadable, not passed over
+    # a broken link is kept, so that it is reported as unreadable
     images = [
         hit
         for hit in hits
-        if hit.suffix.lower() in pictures.SUFFIXES
-        and not hit.name.startswith(".")
-        and not hit.is_dir()
+        if hit.suffix.lower() in SUFFIXES and not hit.name.startswith(".") and not hit.is_dir()
     ]
     if not images:
         folders = sum(hit.is_dir() for hit in hits)
         raise ContrastError(
             f"{place}: no image among {len(hits) - folders} files ({folders} folders); names must "
-            f"end in {', '.join(pictures.SUFFIXES)}; for what lies in the folders, write e.g. "
+            f"end in {', '.join(SUFFIXES)}; for images in the folders, write e.g. "
             "'**/*.jpg'"
         )
     return images

@@ -1,4 +1,4 @@
-"""The stimuli of a contrast: read, sampled, balanced and divided into halves."""
+"""The stimuli of a contrast: made of records, sampled, balanced and split into halves."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -8,29 +8,29 @@ from pathlib import Path
 from deeploc.contrast.model import Contrast
 from deeploc.contrast.sources import Source
 from deeploc.errors import ContrastError
-from deeploc.progress import Watch
-from deeploc.stimuli.image_files import Unreadable, readable, shown
-from deeploc.stimuli.reading import Reader, rooted
+from deeploc.progress import ProgressReporter
+from deeploc.stimuli.image_files import UnreadableImage, image_stimulus, readable_images
+from deeploc.stimuli.reading import Reader, source_in_folder
 from deeploc.stimuli.sampling import balanced, sample, split_half
 from deeploc.stimuli.stimulus import Record, Stimulus, cell
 
-MOST_TOLD = 20
-"""How many images that could not be read are told one by one at the end of a run."""
-
+MAX_REPORTED = 20
+"""How many images that could not be read are reported one by one."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The stimuli of each condition that localize and evaluate, and the images left out.
+class StimulusSets:
+    """The stimuli of each condition that localize and those that evaluate.
 
-    ``counts`` are all there are of each condition, those included that ``evaluate_limit`` spares.
+    ``unreadable`` are the images that were left out; ``counts`` the number of stimuli of each
+    condition, including those beyond ``evaluate_limit``.
     """
 
     localizing: Mapping[str, Sequence[Stimulus]]
     held_out: Mapping[str, Sequence[Stimulus]]
-    unreadable: Sequence[Unreadable] = ()
+    unreadable: Sequence[UnreadableImage] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -38,45 +38,59 @@ class Drawn:
         """The stimuli that localize and those that evaluate."""
         return self.localizing, self.held_out
 
-    def tell(self, watch: Watch) -> None:
-        """Note how many images could not be read, and which: a line each, at most 20."""
+    def report_unreadable(self, reporter: ProgressReporter) -> None:
+        """Report how many images could not be read, and the first `MAX_REPORTED` of them."""
         if not self.unreadable:
             return
-        watch.note(f"left out, because unreadable: {len(self.unreadable):,}")
-        for image in self.unreadable[:MOST_TOLD]:
-            watch.note(f"  {image}")
-        if (more := len(self.unreadable) - MOST_TOLD) > 0:
-            watch.note(f"  and {more:,} more: the manifest of a run lists them all")
+        reporter.note(f"left out because they cannot be read: {len(self.unreadable):,}")
+        for image in self.unreadable[:MAX_REPORTED]:
+            reporter.note(f"  {image}")
+        if (more := len(self.unreadable) - MAX_REPORTED) > 0:
+            reporter.note(f"  and {more:,} more: the manifest of a run lists them all")
 
 
-def draw(
+def sample_stimuli(
     contrast: Contrast,
     *,
     seed: int,
     limit: int | None = None,
     folder: Path | None = None,
     strict: bool = False,
-    watch: Watch | None = None,
-) -> Drawn:
-    """Return the stimuli as `load` reads them, divided as the contrast says.
+    reporter: ProgressReporter | None = None,
+) -> StimulusSets:
+    """Return the stimuli that `load` returns, split as the contrast says.
+
+    Parameters
+    ----------
+    contrast
+        The contrast.
+    seed
+        The seed of the run.
+    limit, folder, strict, reporter
+        See `load`.
 
     Raises
     ------
     ContrastError
         As `load` does.
     """
-    unreadable: list[Unreadable] = []
-    tell = unreadable.append
+    unreadable: list[UnreadableImage] = []
     stimuli = load(
-        contrast, seed=seed, limit=limit, folder=folder, strict=strict, unreadable=tell, watch=watch
+        contrast,
+        seed=seed,
+        limit=limit,
+        folder=folder,
+        strict=strict,
+        unreadable=unreadable.append,
+        reporter=reporter,
     )
     counts = {name: len(group) for name, group in stimuli.items()}
     if contrast.split == "none":
-        return Drawn(stimuli, stimuli, unreadable, counts)
+        return StimulusSets(stimuli, stimuli, unreadable, counts)
     localizing, held_out = split_half(stimuli, seed)
     most = contrast.evaluate_limit
     evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
-    return Drawn(localizing, evaluated, unreadable, counts)
+    return StimulusSets(localizing, evaluated, unreadable, counts)
 
 
 def load(
@@ -86,16 +100,30 @@ def load(
     limit: int | None = None,
     folder: Path | None = None,
     strict: bool = False,
-    unreadable: Callable[[Unreadable], None] | None = None,
-    watch: Watch | None = None,
+    unreadable: Callable[[UnreadableImage], None] | None = None,
+    reporter: ProgressReporter | None = None,
 ) -> dict[str, tuple[Stimulus, ...]]:
     """Return the stimuli of every condition, in the order of their sources.
 
-    ``limit`` bounds the stimuli per condition beside each one's own limit; both are drawn with
-    ``seed`` and the condition's name. With ``folder`` the conditions are read from there. Of the
-    images drawn, those that cannot be read are left out and told to ``unreadable`` (default: a
-    logging warning each); with ``strict`` the first of them is an error. Last, where the contrast
-    says ``balance``, its sides are made equally large (`deeploc.stimuli.sampling`).
+    Images that cannot be read are left out after sampling. Last, where the contrast says
+    ``balance``, its sides are made equally large (`deeploc.stimuli.sampling`).
+
+    Parameters
+    ----------
+    contrast
+        The contrast.
+    seed
+        The seed of the run; with a condition's name it decides which stimuli a limit keeps.
+    limit
+        At most so many stimuli per condition, beside each one's own limit; None: all.
+    folder
+        The user's folder (``--stimuli``), from which conditions are read instead.
+    strict
+        Whether an image that cannot be read is an error.
+    unreadable
+        Called with each image that cannot be read; default: a logging warning.
+    reporter
+        Reports progress; None: nothing is reported.
 
     Raises
     ------
@@ -103,16 +131,15 @@ def load(
         If a source cannot be read, does not fit the modality, a text is empty, or a condition has
         (or, balanced, keeps) fewer than two stimuli.
     """
-    _check_modality(contrast)
-    draw = _Draw(contrast, seed, limit, Reader(contrast.base, folder, watch), strict)
+    sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, reporter), strict)
     loaded = {}
     for name in contrast.conditions:
         try:
-            kept, left_out = draw.stimuli(name)
+            kept, left_out = sampler.stimuli(name)
             _enough(kept, left_out)
         except ContrastError as error:
             message = f"condition {name!r}: {error}"
-            raise contrast.fault(("conditions", name), message) from error
+            raise contrast.error_at(("conditions", name), message) from error
         for image in left_out:
             (unreadable or _warn)(image)
         loaded[name] = tuple(kept)
@@ -125,7 +152,7 @@ def _balanced(
     kept = balanced(loaded, contrast.comparison, seed)
     for name, group in kept.items():
         if len(group) < 2:
-            raise contrast.fault(
+            raise contrast.error_at(
                 ("balance",),
                 f"balance: condition {name!r} keeps {len(group)} of {len(loaded[name])} stimuli, "
                 "because the other side has so few; a variance needs at least two; add stimuli, "
@@ -135,8 +162,8 @@ def _balanced(
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """How the stimuli of a condition are drawn from its source."""
+class _Sampler:
+    """Makes and samples the stimuli of a condition."""
 
     contrast: Contrast
     seed: int
@@ -144,17 +171,17 @@ class _Draw:
     reader: Reader
     strict: bool
 
-    def stimuli(self, name: str) -> tuple[list[Stimulus], list[Unreadable]]:
+    def stimuli(self, name: str) -> tuple[list[Stimulus], list[UnreadableImage]]:
         """Return the stimuli of a condition, and the images that were left out."""
         source = self.contrast.conditions[name]
-        found = self.reader.rows(source, self.seed, name)
-        read = source if self.reader.folder is None else rooted(source)
+        rows = self.reader.rows(source, self.seed, name)
+        read = source if self.reader.folder is None else source_in_folder(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
-        drawn = sample([make(row, read) for row in found], self.limit, self.seed, name)
+        stimuli = sample([make(row, read) for row in rows], self.limit, self.seed, name)
         if images:
-            return readable(name, drawn, strict=self.strict, watch=self.reader.watch)
-        return drawn, []
+            return readable_images(name, stimuli, strict=self.strict, reporter=self.reader.reporter)
+        return stimuli, []
 
     def _text(self, row: Record, source: Source) -> Stimulus:
         columns = source.column or (_default_column(row, "text"),)
@@ -171,49 +198,28 @@ def _image(row: Record, source: Source) -> Stimulus:
     from_table = row.folder is not None
     columns = source.column or (_default_column(row, "image") if from_table else "image",)
     if len(columns) > 1:
-        raise ContrastError(f"column names {', '.join(columns)}; an image stands in one column")
+        raise ContrastError(f"column names {', '.join(columns)}; an image is named in one column")
     if not cell(row, columns[0]).strip():
         raise ContrastError(f"{row.id}: no image in {columns[0]}; fill the row, or leave it out")
-    return shown(row, columns[0])
+    return image_stimulus(row, columns[0])
 
 
 def _default_column(row: Record, what: str) -> str:
     if what in row.fields or len(row.fields) == 1:
         return what if what in row.fields else next(iter(row.fields))
     several = " one or several" if what == "text" else " it"
-    pictures = what == "text" and row.folder is None and "image" in row.fields
+    are_images = what == "text" and row.folder is None and "image" in row.fields
     raise ContrastError(
         f"{row.id}: which column is the {what}? there are {', '.join(row.fields)}; "
-        f"name{several} with `column:`{', or write `modality: image`' if pictures else ''}"
+        f"name{several} with `column:`{', or write `modality: image`' if are_images else ''}"
     )
 
 
-def _check_modality(contrast: Contrast) -> None:
-    text = contrast.modality == "text"
-    wrong, remedy = ("images", "image") if text else ("texts", "text")
-    for name, source in contrast.conditions.items():
-        path: tuple[str, ...] = ("conditions", name)
-        if source.local is not None and getattr(source.local, wrong, None) is not None:
-            path = (*path, "local")
-        elif getattr(source, wrong) is None:
-            continue
-        raise contrast.fault(
-            (*path, wrong),
-            f"{'.'.join((*path, wrong))}: there are {wrong} in a contrast of modality "
-            f"{contrast.modality!r}; write `modality: {remedy}`, or name another source",
-        )
-    for option in ("lowercase", "max_tokens"):
-        if contrast.modality == "image" and getattr(contrast.read, option):
-            raise contrast.fault(
-                ("read", option), f"read.{option}: images have no letters or tokens; leave it out"
-            )
-
-
-def _warn(image: Unreadable) -> None:
+def _warn(image: UnreadableImage) -> None:
     _log.warning("left out: %s", image)
 
 
-def _enough(stimuli: Sequence[Stimulus], left_out: Sequence[Unreadable]) -> None:
+def _enough(stimuli: Sequence[Stimulus], left_out: Sequence[UnreadableImage]) -> None:
     if len(stimuli) < 2:
         n = len(left_out)
         first = f"{left_out[0].stimulus} {left_out[0].reason}" if n else ""

@@ -1,4 +1,4 @@
-"""Sample stimuli, make the sides of a comparison equally large, divide them into halves."""
+"""Sample stimuli, balance the sides of a comparison, and split conditions into halves."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,40 +16,66 @@ Halves = tuple[dict[str, tuple[Stimulus, ...]], dict[str, tuple[Stimulus, ...]]]
 
 
 def sample(items: Sequence[T], limit: int | None, seed: int, name: str) -> list[T]:
-    """Return at most ``limit`` of the items, drawn at random, in their own order.
+    """Return a random sample of at most ``limit`` items, in their own order.
 
-    The draw depends on the seed, on ``name`` and on how many items there are, on nothing else;
-    a smaller sample is part of a larger one.
+    The sample depends on the seed, the name and the number of items only; a smaller sample is part
+    of a larger one.
+
+    Parameters
+    ----------
+    items
+        What is sampled from.
+    limit
+        The largest sample; None: all items.
+    seed
+        The seed of the run.
+    name
+        The condition.
     """
     if limit is None or limit >= len(items):
         return list(items)
-    drawn = substream(seed, f"sample:{name}").permutation(len(items))[:limit]
-    return [items[i] for i in sorted(drawn)]
+    chosen = substream(seed, f"sample:{name}").permutation(len(items))[:limit]
+    return [items[i] for i in sorted(chosen)]
 
 
 def substream(seed: int, name: str) -> np.random.Generator:
-    """Return a generator of its own for ``name``, the same for this seed on every machine."""
+    """Return a random number generator, the same on every machine.
+
+    Parameters
+    ----------
+    seed
+        The seed of the run.
+    name
+        Another name gives an independent stream.
+    """
     return np.random.default_rng([seed, crc32(name.encode())])
 
 
 def split_half(stimuli: Mapping[str, Sequence[Stimulus]], seed: int) -> Halves:
     """Return (stimuli to localize with, stimuli to evaluate on), a random half each.
 
-    The first half has one more where their number is odd. Stimuli of one condition that show the
-    same (equal texts, files of equal bytes) land in the same half, so that nothing is evaluated on
-    what it was localized with; with many such repeats the halves can differ in size. Each keeps
-    the order of ``stimuli``.
+    The first half has one more where their number is odd. Equal stimuli of one condition (equal
+    texts, files of equal bytes) are in the same half, so that no stimulus is evaluated that was
+    localized with; with many such repeats the halves can differ in size. Each keeps the order of
+    ``stimuli``.
+
+    Parameters
+    ----------
+    stimuli
+        Condition -> stimuli.
+    seed
+        The seed of the run.
     """
     halves: Halves = ({}, {})
     for name, group in stimuli.items():
         first = _first_half(group, seed, name)
-        halves[0][name] = tuple(s for s in group if s.shown in first)
-        halves[1][name] = tuple(s for s in group if s.shown not in first)
+        halves[0][name] = tuple(s for s in group if s.content_key in first)
+        halves[1][name] = tuple(s for s in group if s.content_key not in first)
     return halves
 
 
 def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
-    repeats = Counter(stimulus.shown for stimulus in group)
+    repeats = Counter(stimulus.content_key for stimulus in group)
     contents = list(repeats)
     room = (len(group) + 1) // 2
     first = set()
@@ -63,11 +89,19 @@ def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
 def balanced(
     stimuli: Mapping[str, Sequence[Stimulus]], sides: Comparison, seed: int
 ) -> dict[str, tuple[Stimulus, ...]]:
-    """Return as many stimuli of each side as the smaller has, in their own order.
+    """Return as many stimuli of each side as the smaller side has, in their own order.
 
-    The larger side gives them up where it has most, so that its conditions become as even as they
-    can be (`quotas`); which ones is drawn with ``seed`` and the condition's name. Conditions on
-    neither side stay as they are.
+    The larger side is reduced where it has most, so that its conditions become as even as possible
+    (`quotas`). Conditions on neither side are kept whole.
+
+    Parameters
+    ----------
+    stimuli
+        Condition -> stimuli.
+    sides
+        The comparison.
+    seed
+        The seed of the run; with a condition's name it decides which stimuli are kept.
     """
     room = min(
         sum(len(stimuli[name]) for name in side) for side in (sides.positive, sides.negative)
@@ -81,9 +115,16 @@ def balanced(
 
 
 def quotas(sizes: Sequence[int], total: int) -> list[int]:
-    """Return how many to take of each of several groups, ``total`` in all and as evenly as fits.
+    """Return how many to take of each of several groups, as evenly as possible.
 
-    No group gives more than it has; whatever does not divide goes to the first that have it.
+    A remainder that does not divide is taken from the first groups that have more.
+
+    Parameters
+    ----------
+    sizes
+        The sizes of the groups; no more is taken of a group.
+    total
+        How many to take in all.
 
     Examples
     --------

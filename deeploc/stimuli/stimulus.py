@@ -1,4 +1,4 @@
-"""What is shown to a model, and the row it comes from."""
+"""Stimuli, the records that they are made of, and their hashes."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +9,11 @@ from deeploc.errors import ContrastError, nearest
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What an image is like: its upright width and height in pixels, and its mean luminance.
+class ImageProperties:
+    """Properties of an image: its upright width and height in pixels, and its mean luminance.
 
     ``luminance`` runs from 0 (black) to 1 (white). It is the luma of Rec. ITU-R BT.601 (0.299 R +
-    0.587 G + 0.114 B, what Pillow's ``convert("L")`` computes) of the pixels as they are stored.
+    0.587 G + 0.114 B, what Pillow's ``convert("L")`` computes) of the stored pixels.
     """
 
     width: int
@@ -25,28 +25,28 @@ class Look:
 class Stimulus:
     """One input: a text, or the path of an image.
 
-    ``id`` leads back to where it stands: ``sentences.csv:17`` (a line of a file), ``a.parquet:17``
-    or ``owner/name/config/split:17`` (a row of a parquet file or of a data set of the hub, counted
+    ``id`` names its origin: ``sentences.csv:17`` (a line of a file), ``a.parquet:17`` or
+    ``owner/name/config/split:17`` (a row of a parquet file or of a data set of the hub, counted
     from 0), ``1b_story.txt`` (a whole file), ``texts:3`` (the fourth text written in the contrast),
     ``sentences:0`` (the first one generated) or ``car/1.jpg`` (an image below the folder of the
     contrast, or that of ``--stimuli``).
-    ``sha256`` is that of an image's bytes when it was loaded, and ``look`` what it was like then;
-    a text needs neither.
+    ``sha256`` is that of an image's bytes when it was loaded, and ``properties`` those of the
+    image then; a text has neither.
     """
 
     id: str
     content: str | Path
     sha256: str | None = field(default=None, compare=False, repr=False)
-    look: Look | None = field(default=None, compare=False, repr=False)
+    properties: ImageProperties | None = field(default=None, compare=False, repr=False)
 
     @property
-    def shown(self) -> str:
-        """What equals that of another stimulus that shows the same, under whatever name."""
+    def content_key(self) -> str:
+        """A text, or the sha256 of an image: equal for equal stimuli, whatever their ids."""
         return self.sha256 or str(self.content)
 
     @property
     def title(self) -> str:
-        """What a person is shown of it: the text itself, or the id of an image."""
+        """What a report prints: the text itself, or the id of an image."""
         return self.content if isinstance(self.content, str) else self.id
 
 
@@ -63,7 +63,14 @@ class Record:
 
 
 def cell(row: Record, column: str) -> str:
-    """Return what a row has in a column.
+    """Return the value of a row in a column.
+
+    Parameters
+    ----------
+    row
+        The record.
+    column
+        The name of the column.
 
     Raises
     ------
@@ -80,10 +87,10 @@ def cell(row: Record, column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is read of a source, before anything of it is chosen.
+    """The rows that were read of a source, before ``where`` and ``limit``.
 
-    ``names`` is what the data set itself says of its columns: column -> the names of 0, 1, 2 …
-    ``whole`` is false where only as much was read as was asked for.
+    ``names`` are the labels that the data set declares: column -> the names of 0, 1, 2 …
+    ``whole`` is false where only the first rows that are needed were read.
     """
 
     records: Sequence[Record]
@@ -98,7 +105,7 @@ def sha256_of(path: Path) -> str:
 
 
 def content_hash(stimuli: Iterable[Stimulus]) -> str:
-    """Return the sha256 of what the stimuli show, in order: texts, or the sha256 of files."""
+    """Return the sha256 of stimuli, in order: of the texts, or of the sha256 of the images."""
     digest = hashlib.sha256()
     for stimulus in stimuli:
         content = stimulus.content

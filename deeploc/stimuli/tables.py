@@ -1,4 +1,4 @@
-"""Read csv, tsv, jsonl, parquet and txt files as records; faults are told with file and line."""
+"""Read csv, tsv, jsonl, parquet and txt files as records; errors name file and line."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,21 @@ Txt = Literal["line", "file", "labelled"]
 
 
 def find(patterns: Sequence[str], root: Path) -> list[Path]:
-    """Return the files that paths or globs below ``root`` name, each once, sorted per pattern.
+    """Return the files that paths or globs name, each once, sorted per pattern.
+
+    Parameters
+    ----------
+    patterns
+        Paths or globs, absolute or below ``root``.
+    root
+        A folder.
 
     Raises
     ------
     ContrastError
         If one of ``patterns`` names no file.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for pattern in patterns:
         hits = _matches(pattern, root)
         if not hits:
@@ -31,8 +38,8 @@ def find(patterns: Sequence[str], root: Path) -> list[Path]:
                 f"no file matches {pattern!r} in {root}; relative paths start at the folder of "
                 "the contrast file, or at the one that --stimuli DIR names"
             )
-        found.update(dict.fromkeys(hits))
-    return list(found)
+        files.update(dict.fromkeys(hits))
+    return list(files)
 
 
 def _matches(pattern: str, root: Path) -> list[Path]:
@@ -43,35 +50,49 @@ def _matches(pattern: str, root: Path) -> list[Path]:
 
 
 def expand(pattern: str, root: Path) -> list[Path]:
-    """Return what a glob matches, absolute or below ``root``, in no order.
+    """Return the files and folders that a glob matches, in no order.
+
+    Parameters
+    ----------
+    pattern
+        The glob, absolute or below ``root``.
+    root
+        A folder.
 
     Raises
     ------
     ContrastError
-        If it is no glob.
+        If it is not a glob.
     """
     start = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else root
     relative = Path(pattern).relative_to(start) if Path(pattern).is_absolute() else Path(pattern)
     try:
         return list(start.glob(str(relative)))
     except ValueError as error:
-        raise ContrastError(f"{pattern!r} is no glob: {error}".lower()) from None
+        raise ContrastError(f"{pattern!r} is not a glob: {error}".lower()) from None
 
 
 def read_all(paths: Sequence[Path], root: Path, txt: Txt = "line") -> list[Record]:
-    """Return the records of several files in order; ids start with the shortest clear file name.
+    """Return the records of several files in order; ids start with file names.
 
-    ``txt`` says how .txt files are read: a text per ``line``, each ``file`` one text, or a text
-    and its label per line, divided by the last semicolon (``labelled``).
+    Parameters
+    ----------
+    paths
+        The files.
+    root
+        Where two files have the same name, ids start with the path below this folder.
+    txt
+        How .txt files are read: a text per ``line``, each ``file`` one text, or a text and its
+        label per line, separated by the last semicolon (``labelled``).
 
     Raises
     ------
     ContrastError
-        If a file cannot be read as what its name says; names file and line.
+        If the content of a file does not fit its ending; names file and line.
     """
     names = [path.name for path in paths]
-    clear = len(set(names)) == len(names)
-    labels = names if clear else [_below(path, root) for path in paths]
+    unambiguous = len(set(names)) == len(names)
+    labels = names if unambiguous else [_below(path, root) for path in paths]
     return [
         record
         for path, label in zip(paths, labels, strict=True)
@@ -80,13 +101,24 @@ def read_all(paths: Sequence[Path], root: Path, txt: Txt = "line") -> list[Recor
 
 
 def read(path: Path, label: str | None = None, txt: Txt = "line") -> list[Record]:
-    """Return the records of one file, with ids ``LABEL:LINE`` (of a parquet file ``LABEL:ROW``,
-    counted from 0; of a whole text file ``LABEL``).
+    """Return the records of one file.
+
+    Ids are ``LABEL:LINE``; of a parquet file ``LABEL:ROW``, counted from 0, and of a whole text
+    file ``LABEL``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    label
+        Begins the ids; default: the name of the file.
+    txt
+        How a .txt file is read, see `read_all`.
 
     Raises
     ------
     ContrastError
-        If the file cannot be read as what its name says; names file and line.
+        If the content does not fit the ending; names file and line.
     """
     suffix = path.suffix.lower()
     reader = _TXT[txt] if suffix == ".txt" else _READERS.get(suffix)
@@ -99,7 +131,7 @@ def read(path: Path, label: str | None = None, txt: Txt = "line") -> list[Record
         raise ContrastError(f"{path}: `per: file` reads .txt files; leave it out for tables")
     records, folder = [], path.absolute().parent
     for line, fields in reader(path):
-        checked(f"{path}:{line}", fields)
+        check_cells(f"{path}:{line}", fields)
         place = label or path.name
         records.append(Record(place if txt == "file" else f"{place}:{line}", fields, folder))
     if not records:
@@ -107,8 +139,15 @@ def read(path: Path, label: str | None = None, txt: Txt = "line") -> list[Record
     return records
 
 
-def checked(place: str, fields: Mapping[str, str]) -> None:
-    """Refuse a row with a text that is no stimulus.
+def check_cells(place: str, fields: Mapping[str, str]) -> None:
+    """Refuse a row with a cell that is too long for a stimulus.
+
+    Parameters
+    ----------
+    place
+        The row, for the message.
+    fields
+        Column -> cell.
 
     Raises
     ------
@@ -124,23 +163,23 @@ def checked(place: str, fields: Mapping[str, str]) -> None:
 
 
 def class_names(paths: Sequence[Path]) -> dict[str, tuple[str, ...]]:
-    """Return column -> the names of 0, 1, 2 …, where parquet files themselves declare them.
+    """Return column -> the names of 0, 1, 2 … that parquet files declare.
 
     Raises
     ------
     ContrastError
         If two files declare different names for one column.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    declared: dict[str, tuple[str, ...]] = {}
     for path in paths:
         own = arrow.class_names(path) if path.suffix.lower() == ".parquet" else {}
         for column, names in own.items():
-            if found.setdefault(column, names) != names:
+            if declared.setdefault(column, names) != names:
                 raise ContrastError(
-                    f"{path}: column {column!r} stands for {', '.join(names)}, in the files before "
-                    f"it for {', '.join(found[column])}; read them as two conditions"
+                    f"{path}: the numbers of column {column!r} mean {', '.join(names)}, but in the "
+                    f"files before it {', '.join(declared[column])}; read them as two conditions"
                 )
-    return found
+    return declared
 
 
 def _below(path: Path, root: Path) -> str:

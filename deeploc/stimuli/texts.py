@@ -10,10 +10,10 @@ from deeploc.contrast.file import decoded
 from deeploc.errors import ContrastError
 
 Rows = Iterator[tuple[int, Mapping[str, str]]]
-"""The number of each row, as messages and ids name it, and its cells."""
+"""The number of each row, as in messages and ids, and its cells."""
 
 
-def text_of(path: Path) -> str:
+def _text_of(path: Path) -> str:
     """Return the text of a UTF-8 file, with plain line breaks.
 
     Raises
@@ -31,24 +31,24 @@ def text_of(path: Path) -> str:
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number, from 1, of each line that is not blank, and the line."""
     # not splitlines(): that also breaks at form feeds and at U+2028, which texts may contain
-    lines = text_of(path).split("\n")
+    lines = _text_of(path).split("\n")
     yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def by_line(path: Path) -> Rows:
-    """Yield each line as a text."""
+    """Yield the number of each line and the line as ``text``."""
     for number, line in lines_of(path):
         yield number, {"text": line.strip()}
 
 
 def by_file(path: Path) -> Rows:
-    """Yield the whole file as one text, its line breaks and runs of spaces as single spaces."""
-    if text := " ".join(text_of(path).split()):
+    """Yield the whole file as one text; line breaks and runs of spaces become single spaces."""
+    if text := " ".join(_text_of(path).split()):
         yield 1, {"text": text}
 
 
 def labelled(path: Path) -> Rows:
-    """Yield each line as a text and its label, divided by the last semicolon.
+    """Yield each line as a text and its label, separated by the last semicolon.
 
     Raises
     ------
@@ -65,22 +65,28 @@ def labelled(path: Path) -> Rows:
 
 
 MAX_CELL = 1_000_000
-"""Longest text of one cell, in characters: more is a broken file, not a stimulus."""
+"""Longest text of one cell, in characters; a longer one is a sign of a broken file."""
 
 
 def comma(path: Path) -> Rows:
-    """Yield the line on which each row of a csv file begins, and its cells by column.
+    """Yield the first line of each row of a csv file, and its cells by column.
 
     Raises
     ------
     ContrastError
-        If it is no such table; names the line.
+        If it is not such a table; names the line.
     """
     return _delimited(path, ",")
 
 
 def tab(path: Path) -> Rows:
-    """Do the same for a tsv file."""
+    """Yield the first line of each row of a tsv file, and its cells by column.
+
+    Raises
+    ------
+    ContrastError
+        If it is not such a table; names the line.
+    """
     return _delimited(path, "\t")
 
 
@@ -90,8 +96,8 @@ def _delimited(path: Path, delimiter: str) -> Rows:
     header = [name.strip() for name in header]
     for name in header:
         if not name or header.count(name) > 1:
-            fault = f"column {name!r} twice" if name else "a column without a name"
-            raise ContrastError(f"{path}:{first}: the header has {fault}; name each column once")
+            problem = f"column {name!r} twice" if name else "a column without a name"
+            raise ContrastError(f"{path}:{first}: the header has {problem}; name each column once")
     for line, cells in rows:
         if len(cells) != len(header):
             raise ContrastError(
@@ -102,8 +108,8 @@ def _delimited(path: Path, delimiter: str) -> Rows:
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which a row begins and its cells; blank lines are no rows."""
-    reader = csv.reader(StringIO(text_of(path)), delimiter=delimiter, strict=True)
+    """Yield the first line of each row and its cells; blank lines are skipped."""
+    reader = csv.reader(StringIO(_text_of(path)), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -121,7 +127,7 @@ def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    # csv's limit of 128 KiB belongs to the whole process: raised for one row, then put back
+    # csv's limit of 128 KiB belongs to the whole process: raised for one row, then restored
     before = csv.field_size_limit(MAX_CELL)
     try:
         yield

@@ -1,151 +1,192 @@
-"""Fetch one file over HTTP: what broke off goes on, and nothing stays that is not as declared."""
+"""Download files through pooch: several at a time, checked, each complete or absent."""
 
-import http.client
-import os
-import re
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from deeploc.cache import OFFLINE, offline
+from deeploc.errors import ContrastError
+from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.stimuli.stimulus import sha256_of
+from deeploc.stimuli.threads import threads
+
+# pooch is imported where it is needed: most commands download nothing
+
+CONNECTIONS = 6
+"""How many files are downloaded, or checked against their hash, at a time."""
+
+RETRIES = 2
+"""How often a transfer that broke off, or brought other bytes, is repeated from its beginning."""
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a transfer is given up."""
 
-ATTEMPTS = 5
-"""How often a transfer is tried, as long as every try brings some bytes."""
+_CHUNK = 1 << 16
+_REPEATABLE = (408, 425, 429)  # HTTP: timeout, too early, too many requests
 
 
-class Failed(Exception):
-    """Why a file could not be had."""
+class _Refused(Exception):
+    """Why a transfer is not continued, nor repeated."""
 
 
-class _Broken(Failed):
-    """The connection ended before the file did."""
+def is_intact(path: Path, sha256: str) -> bool:
+    """Return whether a file exists, can be read and has a sha256.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        In hexadecimal digits.
+    """
+    try:
+        return path.is_file() and sha256_of(path) == sha256
+    except OSError:
+        return False  # the reason is reported when the file is to be replaced
 
 
-def fetch(address: str, target: Path, sha256: str, most: int) -> None:
-    """Put what ``address`` gives at ``target``, complete or not at all, and at most ``most`` bytes.
+def ensure_cached(
+    cache: Path,
+    hashes: Mapping[str, str],
+    urls: Mapping[str, str],
+    *,
+    max_bytes: int,
+    reporter: ProgressReporter | None,
+) -> None:
+    """Download the files that the cache lacks or holds damaged, several at a time.
 
-    It is written to a hidden ``.part`` beside ``target``. Where a transfer breaks off, that file
-    stays, and the next one asks the server for the rest of it (HTTP range requests, RFC 9110,
-    section 14); servers that cannot do that send the whole again.
+    pooch writes each file beside its place and renames it if its hash is right. A transfer that
+    broke off is repeated from its beginning, up to `RETRIES` times.
+
+    Parameters
+    ----------
+    cache
+        The folder that the files are kept in.
+    hashes
+        Path below ``cache`` -> sha256, in hexadecimal digits.
+    urls
+        Path below ``cache`` -> address.
+    max_bytes
+        Size of the largest file that is downloaded.
+    reporter
+        Reports how many files have been downloaded; None: nothing is reported.
 
     Raises
     ------
-    Failed
-        If it is too large, breaks off without end, or has not the declared sha256.
-    OSError, http.client.HTTPException
-        If the server cannot be asked or the file not be written.
+    ContrastError
+        If a file is not cached and its download failed, or is forbidden (`deeploc.cache.offline`).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _part(target, sha256) as part:
-        try:
-            resumed = _complete(address, part, most)
-            if sha256_of(part) != sha256 and resumed:  # it went on from another file's beginning
-                part.write_bytes(b"")
-                _complete(address, part, most)
-            if (found := sha256_of(part)) != sha256:
-                size = part.stat().st_size
-                raise Failed(f"its {size:,} bytes have sha256 {found}, declared is {sha256}")
-            part.replace(target)
-        except (_Broken, OSError, http.client.HTTPException):
-            if not part.stat().st_size:
-                part.unlink()
-            raise
-        except Failed:
-            part.unlink()
-            raise
+    with threads(CONNECTIONS) as pool:
+        intact = pool.map(lambda path: is_intact(cache / path, hashes[path]), hashes)
+        missing = [path for path, kept in zip(hashes, intact, strict=True) if not kept]
+        if not missing:
+            return
+        if offline():
+            lacking = f"it and {len(missing) - 1:,} more are" if len(missing) > 1 else "it is"
+            reason = f"offline mode ({' or '.join(OFFLINE)} is set) and {lacking} not cached"
+            raise failure(urls[missing[0]], cache, reason, several=len(missing) > 1)
+        registry = {path: hashes[path] for path in missing}
+        store = import_module("pooch").create(cache, "", registry=registry, urls=urls)
+        store.retry_if_failed = RETRIES
+        with (
+            _no_pooch_log(),
+            (reporter or SilentReporter()).progress("downloading", len(missing)) as tick,
+        ):
+            for _ in pool.map(partial(_download, store, max_bytes), missing):
+                tick(1)
+
+
+def _download(store: Any, max_bytes: int, path: str) -> None:
+    """Download one file of a `pooch.Pooch` into its folder."""
+    try:
+        # pooch makes folders, too, but two threads must not make the same one
+        (store.abspath / path).parent.mkdir(parents=True, exist_ok=True)
+        store.fetch(path, downloader=partial(_transfer, max_bytes))
+    except (_Refused, OSError, ValueError) as error:  # errors of requests are OSErrors
+        reason, several = _reason(error), len(store.registry) > 1
+        raise failure(store.get_url(path), store.abspath, reason, several=several) from None
+
+
+def _transfer(max_bytes: int, url: str, output: str, _store: Any) -> None:
+    """Write what ``url`` sends to a file: a downloader for pooch that knows what not to repeat."""
+
+    def check(response: Any, *_: Any, **__: Any) -> None:
+        cleanup.callback(response.close)  # pooch leaves that to the garbage collector
+        if 400 <= response.status_code < 500 and response.status_code not in _REPEATABLE:
+            raise _Refused(f"HTTP {response.status_code} {response.reason}")
+        if int(response.headers.get("Content-Length", 0)) > max_bytes:
+            raise _Refused(f"larger than {max_bytes:,} bytes")
+
+    download = import_module("pooch").HTTPDownloader(
+        chunk_size=_CHUNK,
+        timeout=TIMEOUT,
+        headers={"Accept-Encoding": "identity"},  # else requests would unpack a served .gz
+        hooks={"response": check},
+    )
+    with ExitStack() as cleanup, Path(output).open("wb") as file:
+        download(url, _LimitedFile(file, max_bytes), None)
+
+
+@dataclass(frozen=True)
+class _LimitedFile:
+    """A file that pooch writes to, whatever size the server announced."""
+
+    file: IO[bytes]
+    max_bytes: int
+
+    def write(self, chunk: bytes) -> None:
+        if self.file.tell() + len(chunk) > self.max_bytes:
+            raise _Refused(f"larger than {self.max_bytes:,} bytes")
+        self.file.write(chunk)
+
+    def flush(self) -> None:
+        """Leave it to the file when it writes: pooch asks after every chunk."""
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a transfer failed, in one line, without what urllib3 wraps around it."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP {response.status_code} {response.reason}"
+    while error.__context__ is not None:
+        error = error.__context__
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason.partition(". Deleted download")[0]  # pooch's remarks on a wrong hash
+
+
+def failure(url: str, cache: Path, reason: str, *, several: bool = False) -> ContrastError:
+    """Return the error for a download that failed, with what a user can do.
+
+    Parameters
+    ----------
+    url
+        The address.
+    cache
+        The folder that the file can be put into by hand.
+    reason
+        Why it failed, in one line.
+    several
+        Whether other files are missing, too.
+    """
+    s, it = ("s", "them") if several else ("", "it")
+    return ContrastError(
+        f"cannot download {url}: {reason}; put the file{s} into {cache} by hand (below the same "
+        f"path{s}), or name a folder that holds {it} with --stimuli DIR"
+    )
 
 
 @contextmanager
-def _part(target: Path, sha256: str) -> Iterator[Path]:
-    """Lend the file that a transfer is written to, to one process at a time."""
-    shared = target.with_name(f".{target.name}.{sha256[:12]}.part")
-    with shared.open("ab") as file:
-        if _locked(file) and _is_at(file, shared):
-            yield shared
-            return
-    own = shared.with_suffix(f".{os.getpid()}-{id(file):x}.part")
+def _no_pooch_log() -> Iterator[None]:
+    """Keep pooch from writing a line per file to stderr: progress is reported instead."""
+    logger = import_module("pooch").get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
-        own.touch()
-        yield own
+        yield
     finally:
-        own.unlink(missing_ok=True)
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Return whether this process alone has the file now, until it is closed."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Return whether nobody has moved the open file away from where it was opened."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _complete(address: str, part: Path, most: int) -> bool:
-    """Fetch what ``part`` lacks; return whether any of it was there before."""
-    resumed, attempts = part.stat().st_size > 0, ATTEMPTS
-    while True:
-        before, attempts = part.stat().st_size, attempts - 1
-        try:
-            _go_on(address, part, most)
-            return resumed
-        except (_Broken, TimeoutError, ConnectionError):
-            if not attempts or part.stat().st_size == before:
-                raise
-            resumed = True
-
-
-def _go_on(address: str, part: Path, most: int) -> None:
-    start = part.stat().st_size
-    request = urllib.request.Request(address)
-    if start:
-        request.add_header("Range", f"bytes={start}-")
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not start:  # "range not satisfiable": there is no such rest
-            raise
-        error.close()
-        part.write_bytes(b"")
-        answer = urllib.request.urlopen(address, timeout=TIMEOUT)
-    with answer:
-        goes_on = _begins_at(answer, start)
-        with part.open("ab" if goes_on else "wb") as file:
-            _copy(answer, file, start if goes_on else 0, most)
-
-
-def _begins_at(answer: http.client.HTTPResponse, start: int) -> bool:
-    said = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    if answer.status == 206 and (not said or int(said[1]) != start):
-        raise Failed("the server sent another part of it than was asked for")
-    return answer.status == 206
-
-
-def _copy(answer: http.client.HTTPResponse, file: IO[bytes], start: int, most: int) -> None:
-    promised = start + int(answer.headers.get("Content-Length") or 0)
-    received = start
-    while chunk := answer.read(1 << 16):
-        received += len(chunk)
-        if max(received, promised) > most:
-            raise Failed(f"larger than {most:,} bytes")
-        file.write(chunk)
-    if received < promised:
-        raise _Broken(f"the connection ended after {received:,} of {promised:,} bytes")
+        logger.setLevel(level)

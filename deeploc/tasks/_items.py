@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
-from deeploc.stimuli import Record, Source, Stimulus, readable, records, sample
-from deeploc.stimuli.image_files import shown as image_of
+from deeploc.stimuli import Record, Source, Stimulus, readable_images, records, sample
+from deeploc.stimuli.image_files import image_stimulus as image_of
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def read_labelled_images(
         columns = [*(source.column or ("image",)), "label"]
         rows = _sampled(task, name, source, columns, context)
         stimuli = [image_of(row, columns[0]) for row in rows]
-        kept, left_out = readable(name, stimuli, strict=context.strict)
+        kept, left_out = readable_images(name, stimuli, strict=context.strict)
         if not kept:
             raise TaskError(
                 f"task {task!r}: none of {len(left_out)} images can be read, the first: "

@@ -1,4 +1,4 @@
-"""Common short English words that a maker of non-words would hit by accident; data only."""
+"""Common short English words that random letters could spell by accident; data only."""
 
 # ruff: noqa: SIM905 (hundreds of words read better without quotes)
 

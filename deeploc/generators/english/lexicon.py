@@ -1,7 +1,7 @@
-"""The words of the project's own English: data only, grouped by what fits with what.
+"""The lexicon of the generated English: data only, grouped by what combines with what.
 
 A noun is written ``singular`` or ``singular/plural``, a verb ``base`` or
-``base/past/participle[/ing]``; what is left out is inflected by rule (see `morphology`). Frames
+``base/past/participle[/ing]``; what is left out is inflected regularly (see `morphology`). Frames
 say which kinds of noun a verb takes, so that sentences stay plausible: people read letters and
 dogs chase cats.
 """

@@ -1,4 +1,4 @@
-"""Minimal pairs in the manner of BLiMP (Warstadt et al. 2020): one word makes the difference."""
+"""Minimal pairs as in BLiMP (Warstadt et al., 2020, doi:10.1162/tacl_a_00321): one word differs."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,22 +33,30 @@ AGREEING = ("present", "present", "progressive", "perfect", "past-progressive")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A grammatical sentence and its ungrammatical twin, as words."""
+    """A grammatical sentence and its ungrammatical counterpart, as words."""
 
     good: list[str]
     bad: list[str]
 
 
 def minimal_pairs(seed: int, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield held-out pairs, one of each suite in turn."""
+    """Yield held-out pairs, one of each suite in turn.
+
+    Parameters
+    ----------
+    seed
+        Decides the pairs.
+    options
+        ``suite``, one of `SUITE_NAMES`.
+    """
     suites = SUITES if options["suite"] == "all" else [options["suite"]]
-    streams = [(uid, suite(uid, seed)) for uid in suites]
+    streams = [(uid, _suite(uid, seed)) for uid in suites]
     for uid, stream in cycle(streams):
         good, bad = next(stream)
         yield {"sentence_good": good, "sentence_bad": bad, "UID": uid}
 
 
-def suite(uid: str, seed: int) -> Iterator[tuple[str, str]]:
+def _suite(uid: str, seed: int) -> Iterator[tuple[str, str]]:
     """Yield the pairs of one suite without end, none twice."""
     rng = new_rng("minimal-pairs", uid, seed)
     seen: set[str] = set()
@@ -60,25 +68,25 @@ def suite(uid: str, seed: int) -> Iterator[tuple[str, str]]:
             yield good, bad
 
 
-def agreement(rng: random.Random) -> Pair:
-    """Make ``the boy sleeps in the garden`` / ``the boy sleep …``."""
+def _agreement(rng: random.Random) -> Pair:
+    """Return ``the boy sleeps in the garden`` / ``the boy sleep …``."""
     subject = noun_phrase(rng, pick(rng, ("person", "person", "animal")))
-    return agreeing(rng, subject, [])
+    return _agreeing(rng, subject, [])
 
 
-def agreement_attractor(rng: random.Random) -> Pair:
-    """Put a noun of the other number between subject and verb."""
+def _agreement_attractor(rng: random.Random) -> Pair:
+    """Return a pair with a noun of the other number between subject and verb."""
     subject = noun_phrase(rng, pick(rng, ("person", "person", "animal")), names=False)
-    return agreeing(rng, subject, attribute(rng, subject.kind, not subject.plural))
+    return _agreeing(rng, subject, attribute(rng, subject.kind, not subject.plural))
 
 
-def agreement_across_relative(rng: random.Random) -> Pair:
-    """Put a relative clause between subject and verb."""
+def _agreement_across_relative(rng: random.Random) -> Pair:
+    """Return a pair with a relative clause between subject and verb."""
     subject = noun_phrase(rng, pick(rng, ("person", "person", "animal")), names=False)
-    return agreeing(rng, subject, relative_clause(rng, subject, pick(rng, (PAST, PRESENT))))
+    return _agreeing(rng, subject, relative_clause(rng, subject, pick(rng, (PAST, PRESENT))))
 
 
-def agreeing(rng: random.Random, subject: Phrase, tail: list[str]) -> Pair:
+def _agreeing(rng: random.Random, subject: Phrase, tail: list[str]) -> Pair:
     """Return a pair whose verb agrees, or not, with the subject in front of ``tail``."""
     verb, rest = predicate(rng, subject.kind)
     aspect = aspect_for(rng, verb, AGREEING)
@@ -87,10 +95,10 @@ def agreeing(rng: random.Random, subject: Phrase, tail: list[str]) -> Pair:
     return Pair(good, [*start, *verb_group(verb, not subject.plural, aspect), *rest])
 
 
-def agreement_inside_relative(rng: random.Random) -> Pair:
-    """Make ``the girls who like the cat slept …`` / ``the girls who likes …``.
+def _agreement_inside_relative(rng: random.Random) -> Pair:
+    """Return ``the girls who like the cat slept …`` / ``the girls who likes …``.
 
-    The main verb is in the past, so that only the head tells the number.
+    The main verb is in the past, so that only the head has a number.
     """
     head = noun_phrase(rng, pick(rng, ("person", "animal")), names=False)
     verb, rest = predicate(rng, head.kind)
@@ -103,21 +111,21 @@ def agreement_inside_relative(rng: random.Random) -> Pair:
     return Pair(good, [*start, *verb_group(inner, not head.plural, aspect), *middle, *end])
 
 
-def reflexive_number(rng: random.Random) -> Pair:
-    """Make ``the boys washed themselves`` / ``… himself``."""
+def _reflexive_number(rng: random.Random) -> Pair:
+    """Return ``the boys washed themselves`` / ``… himself``."""
     plural = chance(rng, 0.5)
     subject = noun_phrase(rng, pick(rng, ("male", "female")), plural)
     other = Phrase(subject.words, subject.kind, not plural, subject.gender)
-    return referring(rng, subject, other.reflexive)
+    return _referring(rng, subject, other.reflexive)
 
 
-def reflexive_gender(rng: random.Random) -> Pair:
-    """Make ``the queen washed herself`` / ``… himself``."""
+def _reflexive_gender(rng: random.Random) -> Pair:
+    """Return ``the queen washed herself`` / ``… himself``."""
     subject = noun_phrase(rng, pick(rng, ("male", "female")), plural=False)
-    return referring(rng, subject, "herself" if subject.gender == "m" else "himself")
+    return _referring(rng, subject, "herself" if subject.gender == "m" else "himself")
 
 
-def referring(rng: random.Random, subject: Phrase, wrong: str) -> Pair:
+def _referring(rng: random.Random, subject: Phrase, wrong: str) -> Pair:
     """Return a pair of reflexive clauses, sometimes with words before the verb."""
     verb = pick(rng, REFLEXIVE)
     tail = attribute(rng, subject.kind) if chance(rng, 0.5) else []
@@ -127,11 +135,11 @@ def referring(rng: random.Random, subject: Phrase, wrong: str) -> Pair:
     return Pair([*start, subject.reflexive, *end], [*start, wrong, *end])
 
 
-def determiner_noun(rng: random.Random) -> Pair:
-    """Make ``the boy read these books in the garden`` / ``… these book in the garden``.
+def _determiner_noun(rng: random.Random) -> Pair:
+    """Return ``the boy read these books in the garden`` / ``… these book in the garden``.
 
-    Words follow the noun: at the end of a text ``book`` would be a beginning of ``books`` for
-    a tokenizer that splits them, and the beginning of a text is never less probable than it.
+    Words follow the noun: at the end of a text, ``book`` would be a prefix of ``books`` for a
+    tokenizer that splits them, and a prefix is never less probable than the whole.
     """
     subject = noun_phrase(rng, "person")
     frame = pick(rng, [key for key in FRAMES if key[0] == "person"])
@@ -146,31 +154,31 @@ def determiner_noun(rng: random.Random) -> Pair:
     return Pair([*start, noun.form(plural), *end], [*start, noun.form(not plural), *end])
 
 
-def tense(rng: random.Random) -> Pair:
-    """Make ``the girl has eaten an apple`` / ``the girl has eat an apple``."""
+def _tense(rng: random.Random) -> Pair:
+    """Return ``the girl has eaten an apple`` / ``the girl has eat an apple``."""
     subject = noun_phrase(rng, pick(rng, ("person", "person", "animal")))
     verb, rest = predicate(rng, subject.kind)
     aspect = pick(rng, ("perfect", "pluperfect", "progressive", "will", "can", "must"))
     aspect = "perfect" if verb.base in lexicon.STATIVE else aspect
     *auxiliary, form = verb_group(verb, subject.plural, aspect)
     start = [*subject.words, *auxiliary]
-    return Pair([*start, form, *rest], [*start, wrong_form(verb, form), *rest])
+    return Pair([*start, form, *rest], [*start, _wrong_form(verb, form), *rest])
 
 
-def wrong_form(verb: Verb, form: str) -> str:
+def _wrong_form(verb: Verb, form: str) -> str:
     """Return the form that does not follow this auxiliary: ``has eat``, ``will ate``."""
     return verb.past if form == verb.base and verb.past != form else verb.base
 
 
 Builder = Callable[[random.Random], Pair]
 SUITES: Mapping[str, Builder] = {
-    "agreement": agreement,
-    "agreement-attractor": agreement_attractor,
-    "agreement-across-relative": agreement_across_relative,
-    "agreement-inside-relative": agreement_inside_relative,
-    "reflexive-number": reflexive_number,
-    "reflexive-gender": reflexive_gender,
-    "determiner-noun": determiner_noun,
-    "tense": tense,
+    "agreement": _agreement,
+    "agreement-attractor": _agreement_attractor,
+    "agreement-across-relative": _agreement_across_relative,
+    "agreement-inside-relative": _agreement_inside_relative,
+    "reflexive-number": _reflexive_number,
+    "reflexive-gender": _reflexive_gender,
+    "determiner-noun": _determiner_noun,
+    "tense": _tense,
 }
 SUITE_NAMES: Sequence[str] = ("all", *SUITES)

@@ -35,7 +35,16 @@ class Verb:
 
 
 def parse_noun(entry: str, kind: str, gender: str = "") -> Noun:
-    """Read ``singular`` or ``singular/plural``.
+    """Return the noun that an entry of the lexicon describes.
+
+    Parameters
+    ----------
+    entry
+        ``singular`` or ``singular/plural``.
+    kind
+        What it denotes.
+    gender
+        m, f or empty.
 
     Examples
     --------
@@ -43,11 +52,11 @@ def parse_noun(entry: str, kind: str, gender: str = "") -> Noun:
     ('cherries', 'mice')
     """
     singular, _, plural = entry.partition("/")
-    return Noun(singular, plural or add_s(singular), kind, gender)
+    return Noun(singular, plural or _add_s(singular), kind, gender)
 
 
 def parse_verb(entry: str) -> Verb:
-    """Read ``base`` or ``base/past/participle`` or ``base/past/participle/ing``.
+    """Return the verb of an entry ``base``, ``base/past/participle`` or ``…/progressive``.
 
     Examples
     --------
@@ -56,27 +65,27 @@ def parse_verb(entry: str) -> Verb:
     ('eats', 'ate', 'eaten', 'eating')
     """
     base, *irregular = entry.split("/")
-    past, participle = irregular[:2] if irregular else (add_ed(base), add_ed(base))
-    progressive = irregular[2] if len(irregular) > 2 else add_ing(base)
-    return Verb(base, add_s(base), past, participle, progressive)
+    past, participle = irregular[:2] if irregular else (_add_ed(base), _add_ed(base))
+    progressive = irregular[2] if len(irregular) > 2 else _add_ing(base)
+    return Verb(base, _add_s(base), past, participle, progressive)
 
 
-def add_s(word: str) -> str:
-    """Add the regular ending of plural nouns and of third-person verbs."""
+def _add_s(word: str) -> str:
+    """Return the word with the regular ending of plural nouns and of third-person verbs."""
     if word.endswith("y") and word[-2] not in VOWELS:
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "ch", "sh", "z")) else "s")
 
 
-def add_ed(word: str) -> str:
-    """Add the regular ending of the past tense; doubled consonants are written in the lexicon."""
+def _add_ed(word: str) -> str:
+    """Return the regular past tense; doubled consonants are written in the lexicon."""
     if word.endswith("y") and word[-2] not in VOWELS:
         return word[:-1] + "ied"
     return word + ("d" if word.endswith("e") else "ed")
 
 
-def add_ing(word: str) -> str:
-    """Add the regular ending of the progressive."""
+def _add_ing(word: str) -> str:
+    """Return the word with the regular ending of the progressive."""
     if word.endswith("e") and not word.endswith("ee"):
         word = word[:-1]
     return word + "ing"

@@ -1,4 +1,4 @@
-"""Phrases of the project's English: noun phrases, verb groups, adverbials, relative clauses."""
+"""Phrases of the generated English: noun phrases, verb groups, adverbials, relative clauses."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ SILENT_H = frozenset({"honest", "hour"})
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A noun phrase and what the rest of the sentence must know of its head."""
+    """A noun phrase, and the kind, number and gender of its head."""
 
     words: list[str]
     kind: str
@@ -53,6 +53,15 @@ class Phrase:
 
 def verb_group(verb: Verb, plural: bool, aspect: str) -> list[str]:
     """Return the verb with its auxiliaries, agreeing with the subject.
+
+    Parameters
+    ----------
+    verb
+        The main verb.
+    plural
+        The number of the subject.
+    aspect
+        A form in `PAST`, `PRESENT` or `FUTURE`.
 
     Examples
     --------
@@ -71,31 +80,65 @@ def verb_group(verb: Verb, plural: bool, aspect: str) -> list[str]:
 
 
 def be(tense: str, plural: bool) -> str:
-    """Return the form of *be* that agrees."""
+    """Return the form of *be* that agrees with the subject.
+
+    Parameters
+    ----------
+    tense
+        ``past``; anything else is the present.
+    plural
+        The number of the subject.
+    """
     if tense == "past":
         return "were" if plural else "was"
     return "are" if plural else "is"
 
 
 def aspect_for(rng: random.Random, verb: Verb, tense: Sequence[str]) -> str:
-    """Return a form of the tense that this verb allows."""
+    """Return a form of a tense that the verb allows: a stative verb has no progressive.
+
+    Parameters
+    ----------
+    rng
+        Decides the form.
+    verb
+        The verb.
+    tense
+        `PAST`, `PRESENT` or `FUTURE`.
+    """
     aspect = pick(rng, tense)
     stative = verb.base in lexicon.STATIVE and aspect.endswith("progressive")
     return tense[0] if stative else aspect
 
 
 def noun_of(rng: random.Random, kind: str) -> Noun:
-    """Return a noun of this kind; ``person`` means any human noun."""
+    """Return a noun of a kind.
+
+    Parameters
+    ----------
+    rng
+        Decides the noun.
+    kind
+        One of `NOUNS`; ``person`` stands for any human noun.
+    """
     return pick(rng, NOUNS[pick(rng, HUMAN) if kind == "person" else kind])
 
 
-def determiner(rng: random.Random, plural: bool) -> str:
+def _determiner(rng: random.Random, plural: bool) -> str:
     """Return a determiner of this number; ``a`` becomes ``an`` in `article`."""
     return pick(rng, lexicon.PLURAL_DETERMINERS if plural else lexicon.SINGULAR_DETERMINERS)
 
 
 def article(word: str, following: str) -> str:
-    """Return ``an`` for ``a`` before a vowel sound."""
+    """Return ``an`` for ``a`` before a vowel sound, else the word itself.
+
+    Parameters
+    ----------
+    word
+        Any determiner.
+    following
+        The next word.
+    """
     vowel = following[0] in "aeiou" or following in SILENT_H
     return "an" if word == "a" and vowel else word
 
@@ -103,19 +146,31 @@ def article(word: str, following: str) -> str:
 def noun_phrase(
     rng: random.Random, kind: str, plural: bool | None = None, names: bool = True
 ) -> Phrase:
-    """Return determiner, perhaps an adjective, and noun; sometimes a name for a person."""
+    """Return determiner, sometimes an adjective, and noun; sometimes a name for a person.
+
+    Parameters
+    ----------
+    rng
+        Decides the words.
+    kind
+        One of `NOUNS`.
+    plural
+        The number; None: either.
+    names
+        Whether a name may stand for a person.
+    """
     plural = chance(rng, 0.4) if plural is None else plural
     if kind == "person" and names and not plural and chance(rng, 0.2):
-        return proper_name(rng)
+        return _proper_name(rng)
     noun = noun_of(rng, kind)
     described = "person" if noun.kind in HUMAN else noun.kind
     adjective = [pick(rng, ADJECTIVES[described])] if chance(rng, 0.3) else []
     rest = [*adjective, noun.form(plural)]
-    first = article(determiner(rng, plural), rest[0])
+    first = article(_determiner(rng, plural), rest[0])
     return Phrase([first, *rest], described, plural, noun.gender)
 
 
-def proper_name(rng: random.Random) -> Phrase:
+def _proper_name(rng: random.Random) -> Phrase:
     """Return a first name."""
     gender = pick(rng, "mf")
     names = lexicon.MALE_NAMES if gender == "m" else lexicon.FEMALE_NAMES
@@ -123,7 +178,7 @@ def proper_name(rng: random.Random) -> Phrase:
 
 
 def place_phrase(rng: random.Random) -> list[str]:
-    """Return where something happens: ``in the garden``."""
+    """Return an adverbial of place: ``in the garden``."""
     if chance(rng, 0.7):
         noun = pick(rng, NOUNS["place"]).singular
         inside = noun not in {"lake", "river", "street", "station", "island", "beach", "farm"}
@@ -133,7 +188,17 @@ def place_phrase(rng: random.Random) -> list[str]:
 
 
 def attribute(rng: random.Random, kind: str, plural: bool | None = None) -> list[str]:
-    """Return a prepositional phrase that goes with a noun of this kind, an attractor for verbs."""
+    """Return a prepositional phrase behind a noun, whose own noun is an attractor for verbs.
+
+    Parameters
+    ----------
+    rng
+        Decides the words.
+    kind
+        The kind of the noun that it follows.
+    plural
+        The number of its own noun; None: either.
+    """
     about = {
         "person": [("near", "building"), ("with", "animal"), ("behind", "person"),
                    ("with", "thing"), ("beside", "vehicle")],
@@ -148,20 +213,30 @@ def attribute(rng: random.Random, kind: str, plural: bool | None = None) -> list
 
 
 def relative_clause(rng: random.Random, head: Phrase, tense: Sequence[str]) -> list[str]:
-    """Return a relative clause about ``head``: ``who the girls admire``, ``that ate a pie``."""
+    """Return a relative clause: ``who the girls admire``, ``that ate a pie``.
+
+    Parameters
+    ----------
+    rng
+        Decides the words.
+    head
+        The phrase that it follows.
+    tense
+        `PAST` or `PRESENT`; `FUTURE` becomes `PRESENT`.
+    """
     tense = PRESENT if "will" in tense else tense
     if head.kind in ("person", "animal") and chance(rng, 0.5):
-        return subject_relative(rng, head, tense)
+        return _subject_relative(rng, head, tense)
     frame = pick(rng, [key for key in FRAMES if key[1] == head.kind])
     verb = pick(rng, FRAMES[frame])
     subject = noun_phrase(rng, frame[0])
     group = verb_group(verb, subject.plural, aspect_for(rng, verb, tense))
-    # "that that horse" is English, but it reads like a slip.
+    # "that that horse" is English, but reads like a typing error.
     first = "the" if subject.words[0] == "that" else subject.words[0]
     return [relativizer(head), first, *subject.words[1:], *group]
 
 
-def subject_relative(rng: random.Random, head: Phrase, tense: Sequence[str]) -> list[str]:
+def _subject_relative(rng: random.Random, head: Phrase, tense: Sequence[str]) -> list[str]:
     """Return a relative clause whose subject is the head."""
     frame = pick(rng, [key for key in FRAMES if key[0] == head.kind])
     verb = pick(rng, FRAMES[frame])
@@ -175,7 +250,17 @@ def relativizer(head: Phrase) -> str:
 
 
 def modified(rng: random.Random, head: Phrase, tense: Sequence[str]) -> Phrase:
-    """Return the phrase with a prepositional phrase or a relative clause behind it, or as it is."""
+    """Return a phrase, half of the time followed by a prepositional phrase or relative clause.
+
+    Parameters
+    ----------
+    rng
+        Decides the words.
+    head
+        The phrase.
+    tense
+        That of a relative clause.
+    """
     if len(head.words) == 1 or chance(rng, 0.5):
         return head
     has_relative = any(key[1] == head.kind for key in FRAMES)

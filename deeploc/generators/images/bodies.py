@@ -34,22 +34,42 @@ class Limb:
     radii: tuple[float, float, float]
     colours: tuple[Colour, Colour, Colour]
 
-    def draw(self, canvas: Canvas, start: Point, angles: tuple[float, float]) -> None:
-        """Draw it from ``start``; angles are from straight down towards the right."""
-        joint = moved(start, angles[0], self.lengths[0])
-        end = moved(joint, angles[1], self.lengths[1])
+    def render(self, canvas: Canvas, start: Point, angles: tuple[float, float]) -> None:
+        """Render the limb.
+
+        Parameters
+        ----------
+        canvas
+            Shapes are drawn onto it.
+        start
+            The shoulder or the hip.
+        angles
+            Those of the two parts, in radians, from straight down towards the right.
+        """
+        joint = _moved(start, angles[0], self.lengths[0])
+        end = _moved(joint, angles[1], self.lengths[1])
         canvas.limb(joint, end, self.radii[1:], self.colours[1])
         canvas.limb(start, joint, self.radii[:2], self.colours[0])
         canvas.ellipse(end, (1.25 * self.radii[2], 1.25 * self.radii[2]), self.colours[2])
 
 
-def moved(start: Point, angle: float, length: float) -> Point:
+def _moved(start: Point, angle: float, length: float) -> Point:
     """Return the point ``length`` away, at an angle from straight down towards the right."""
     return start[0] + length * math.sin(angle), start[1] + length * math.cos(angle)
 
 
-def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw one body, from neck to feet."""
+def render(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render one body, from neck to feet.
+
+    Parameters
+    ----------
+    rng
+        Decides what varies.
+    canvas
+        Shapes are drawn onto it.
+    palette
+        The colours.
+    """
     build = between(rng, 0.85, 1.25)
     skin, shirt = palette.main, palette.second
     trousers = pick(rng, (palette.accent, palette.accent, palette.dark, skin))
@@ -57,28 +77,30 @@ def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
     arm = Limb(ARM, (0.1 * build, 0.075 * build, 0.055), (shirt, lower_arm, skin))
     leg = Limb(LEG, (0.145 * build, 0.1 * build, 0.07), (trousers, lower_leg, palette.dark))
     shoulder, hip = 0.25 * build, 0.13 * build
-    for side, angles in zip((-1, 1), posture(rng, LEGS), strict=True):
-        leg.draw(canvas, (side * hip, HIPS), (side * angles[0], side * angles[1]))
-    trunk(rng, canvas, (shoulder, 1.9 * hip), (shirt, skin, trousers))
-    for side, angles in zip((-1, 1), posture(rng, ARMS), strict=True):
+    for side, angles in zip((-1, 1), _posture(rng, LEGS), strict=True):
+        leg.render(canvas, (side * hip, HIPS), (side * angles[0], side * angles[1]))
+    _trunk(rng, canvas, (shoulder, 1.9 * hip), (shirt, skin, trousers))
+    for side, angles in zip((-1, 1), _posture(rng, ARMS), strict=True):
         start = (side * shoulder, SHOULDERS + 0.08)
-        arm.draw(canvas, start, (side * angles[0], side * angles[1]))
+        arm.render(canvas, start, (side * angles[0], side * angles[1]))
 
 
-def posture(rng: random.Random, poses: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the two angles of the left and of the right limb: alike on most, or each its own."""
+def _posture(
+    rng: random.Random, poses: dict[str, tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return the two angles of the left and of the right limb: equal for most bodies."""
     left, right = pick(rng, list(poses.values())), pick(rng, list(poses.values()))
     chosen = [left, left if chance(rng, 0.5) else right]
     return [(a + between(rng, -0.2, 0.2), b + between(rng, -0.2, 0.2)) for a, b in chosen]
 
 
-def trunk(
+def _trunk(
     rng: random.Random,
     canvas: Canvas,
     halves: tuple[float, float],
     colours: tuple[Colour, Colour, Colour],
 ) -> None:
-    """Draw neck, chest and waist, and a skirt on one body in four."""
+    """Render neck, chest and waist, and a skirt on one body in four."""
     (shoulder, hip), (shirt, skin, trousers) = halves, colours
     canvas.limb((0, SHOULDERS - 0.16), (0, SHOULDERS), (0.085, 0.1), skin)
     waist = hip * between(rng, 0.75, 1.05)

@@ -1,4 +1,4 @@
-"""Cars from the side: the line of the roof, length, windows, wheels and lights vary."""
+"""Cars from the side: roof, length, windows, wheels and lights vary."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SILL = 0.32  # height of the lower edge of the body
 
 @dataclass(frozen=True)
 class Shape:
-    """Where the cabin of a type of car stands: corners of its foot and roof, along the length.
+    """The cabin of a type of car: corners of its foot and roof, along the length.
 
     ``bonnet`` and ``boot`` are the heights of the body before and behind the cabin.
     """
@@ -34,30 +34,40 @@ SHAPES = (
 )
 
 
-def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw one car that looks to the right."""
+def render(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render one car that looks to the right.
+
+    Parameters
+    ----------
+    rng
+        Decides what varies.
+    canvas
+        Shapes are drawn onto it.
+    palette
+        The colours.
+    """
     shape = pick(rng, SHAPES)
     lift = between(rng, -0.06, 0.06)
     stretched = canvas.placed((0, 0.08), (between(rng, 0.92, 1.05), between(rng, 1.0, 1.25)))
-    cabin(rng, stretched, shape, lift, palette)
-    body(rng, stretched, shape, palette)
-    wheels(rng, stretched, palette)
+    _cabin(rng, stretched, shape, lift, palette)
+    _body(rng, stretched, shape, palette)
+    _wheels(rng, stretched, palette)
 
 
-def cabin(rng: random.Random, canvas: Canvas, shape: Shape, lift: float, palette: Palette) -> None:
-    """Draw the roof on its pillars, with two to four windows."""
+def _cabin(rng: random.Random, canvas: Canvas, shape: Shape, lift: float, palette: Palette) -> None:
+    """Render the roof on its pillars, with two to four windows."""
     roof_paint = palette.second if chance(rng, 0.2) else palette.main
-    outer = slab(shape, 0.0, lift)
+    outer = _slab(shape, 0.0, lift)
     canvas.polygon(outer, roof_paint)
     glass = pick(rng, (palette.dark, shade(palette.second, 0.6), palette.light))
-    canvas.polygon(slab(shape, 0.07, lift), glass)
+    canvas.polygon(_slab(shape, 0.07, lift), glass)
     panes = pick(rng, (2, 2, 3)) if shape.foot[1] - shape.foot[0] > 0.8 else 1
     for pane in range(1, panes):
         x = shape.roof[0] + (shape.roof[1] - shape.roof[0]) * pane / panes
         canvas.stroke([(x, shape.top + lift), (x + 0.02, shape.bonnet)], 0.06, roof_paint)
 
 
-def slab(shape: Shape, inset: float, lift: float) -> list[Point]:
+def _slab(shape: Shape, inset: float, lift: float) -> list[Point]:
     """Return the corners of the cabin, or of its glass, which is ``inset`` smaller."""
     back, front = shape.foot[0] + inset, shape.foot[1] - 1.6 * inset
     top = shape.top + lift + inset
@@ -69,8 +79,8 @@ def slab(shape: Shape, inset: float, lift: float) -> list[Point]:
     ]
 
 
-def body(rng: random.Random, canvas: Canvas, shape: Shape, palette: Palette) -> None:
-    """Draw the body with bumpers, lights, doors and a stripe on some."""
+def _body(rng: random.Random, canvas: Canvas, shape: Shape, palette: Palette) -> None:
+    """Render the body with bumpers, lights, doors and a stripe on some."""
     nose = between(rng, 0.02, 0.12)
     hull = [
         (-0.95, shape.boot + 0.04),
@@ -93,8 +103,8 @@ def body(rng: random.Random, canvas: Canvas, shape: Shape, palette: Palette) -> 
         canvas.stroke([(x, SILL - 0.08), (x * 0.9, SILL - 0.08)], 0.09, palette.second)
 
 
-def wheels(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw two wheels in their arches."""
+def _wheels(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render two wheels in their arches."""
     radius, hub = between(rng, 0.19, 0.25), between(rng, 0.35, 0.65)
     rim = pick(rng, (palette.light, palette.second, shade(palette.light, 0.7)))
     for x in (-between(rng, 0.5, 0.6), between(rng, 0.52, 0.62)):

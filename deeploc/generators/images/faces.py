@@ -11,7 +11,7 @@ from deeploc.generators.rng import chance, pick
 
 @dataclass(frozen=True)
 class Head:
-    """What the parts of one face share: half its width, its jaw, and where it looks."""
+    """What the parts of one face share: half its width, its jaw, and the direction of its gaze."""
 
     width: float
     jaw: float
@@ -26,28 +26,38 @@ class Head:
         return points
 
     def mirrored(self, x: float) -> tuple[float, float]:
-        """Return where a left and a right part ``x`` from the middle of the face are seen."""
+        """Return the positions of a left and a right part, ``x`` from the middle of the face."""
         middle = 0.5 * self.yaw * self.width
         return middle - x * (1 + 0.4 * self.yaw), middle + x * (1 - 0.4 * self.yaw)
 
 
-def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw one face."""
+def render(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render one face.
+
+    Parameters
+    ----------
+    rng
+        Decides what varies.
+    canvas
+        Shapes are drawn onto it.
+    palette
+        The colours.
+    """
     head = Head(between(rng, 0.58, 0.76), between(rng, 0.05, 0.4), between(rng, -0.35, 0.35))
     hair_length = pick(rng, (0.0, 0.0, 0.3, 0.7, 1.0))
-    behind(rng, canvas, head, palette, hair_length)
+    _behind(rng, canvas, head, palette, hair_length)
     canvas.polygon(head.outline(), palette.main)
-    beard(rng, canvas, head, palette)
-    eyes(rng, canvas, head, palette)
-    nose(rng, canvas, head, palette)
-    mouth(rng, canvas, head, palette)
-    fringe(rng, canvas, head, palette)
+    _beard(rng, canvas, head, palette)
+    _eyes(rng, canvas, head, palette)
+    _nose(rng, canvas, head, palette)
+    _mouth(rng, canvas, head, palette)
+    _fringe(rng, canvas, head, palette)
 
 
-def behind(
+def _behind(
     rng: random.Random, canvas: Canvas, head: Head, palette: Palette, hair_length: float
 ) -> None:
-    """Draw what the head covers: shoulders, neck, the back of the hair, ears."""
+    """Render what is behind the head: shoulders, neck, the back of the hair, ears."""
     if chance(rng, 0.5):
         canvas.ellipse((0, 1.35), (between(rng, 0.8, 1.1), 0.45), palette.accent)
     neck = between(rng, 0.25, 0.35)
@@ -60,8 +70,8 @@ def behind(
         canvas.ellipse((x - 0.12 * head.yaw, 0.02), (0.1, 0.17), shade(palette.main, 0.85))
 
 
-def fringe(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
-    """Draw the hair on the forehead, parted somewhere; some heads are bald."""
+def _fringe(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
+    """Render the hair on the forehead, parted somewhere; some heads are bald."""
     if chance(rng, 0.12):
         return
     line, part = between(rng, -0.62, -0.38), between(rng, -0.5, 0.5)
@@ -71,8 +81,8 @@ def fringe(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> 
     canvas.polygon([*top, *sides], palette.second)
 
 
-def eyes(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
-    """Draw both eyes with their brows, and glasses on some."""
+def _eyes(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
+    """Render both eyes with their brows, and glasses on some."""
     apart, y = between(rng, 0.26, 0.36) * head.width / 0.66, between(rng, -0.18, -0.06)
     radii = between(rng, 0.12, 0.17), between(rng, 0.06, 0.11)
     gaze = between(rng, -0.05, 0.05) + 0.06 * head.yaw
@@ -98,8 +108,8 @@ def eyes(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> No
         canvas.stroke([(places[0] + 0.2, y), (places[1] - 0.2, y)], 0.05, palette.dark)
 
 
-def nose(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
-    """Draw the nose as its shaded side and its tip."""
+def _nose(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
+    """Render the nose as its shaded side and its tip."""
     tip, width = between(rng, 0.18, 0.28), between(rng, 0.08, 0.15)
     x = 0.75 * head.yaw * head.width
     shadow = shade(palette.main, between(rng, 0.6, 0.75))
@@ -108,8 +118,8 @@ def nose(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> No
     canvas.stroke([(x - width, tip), (x, tip + 0.04), (x + width, tip)], 0.05, shadow)
 
 
-def mouth(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
-    """Draw the mouth: closed, smiling or open."""
+def _mouth(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
+    """Render the mouth: closed, smiling or open."""
     y, width = between(rng, 0.42, 0.52), between(rng, 0.18, 0.3)
     x, bend = 0.55 * head.yaw * head.width, between(rng, -0.06, 0.14)
     corners = [(x - width, y - bend), (x, y + 0.02), (x + width, y - bend)]
@@ -121,8 +131,8 @@ def mouth(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> N
     canvas.stroke(corners, between(rng, 0.05, 0.1), lips)
 
 
-def beard(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
-    """Draw a beard on one face in six."""
+def _beard(rng: random.Random, canvas: Canvas, head: Head, palette: Palette) -> None:
+    """Render a beard on one face in six."""
     if chance(rng, 0.83):
         return
     top = between(rng, 0.15, 0.4)

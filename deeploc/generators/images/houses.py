@@ -21,30 +21,40 @@ class Front:
 
     @property
     def width(self) -> float:
-        """How wide the wall is."""
+        """The width of the wall."""
         return self.right - self.left
 
     @property
     def storey(self) -> float:
-        """How high one floor is."""
+        """The height of one floor."""
         return (GROUND - self.top) / self.floors
 
 
-def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw one house."""
+def render(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render one house.
+
+    Parameters
+    ----------
+    rng
+        Decides what varies.
+    canvas
+        Shapes are drawn onto it.
+    palette
+        The colours.
+    """
     floors, depth = pick(rng, (1, 1, 2, 2, 3)), pick(rng, (0.0, 0.0, 0.3, 0.45))
     half = between(rng, 0.5, 0.8) if floors > 1 else between(rng, 0.7, 0.88)
     top = GROUND - floors * between(rng, 0.42, 0.52) - (0.15 if floors == 1 else 0.0)
     front = Front(-half, half - depth * 0.8, top, floors)
-    pick(rng, (gable, ridge, ridge, hip, flat))(rng, canvas, front, depth, palette)
+    pick(rng, (_gable, _ridge, _ridge, _hip, _flat))(rng, canvas, front, depth, palette)
     if depth:
-        side(canvas, front, depth, palette)
+        _side(canvas, front, depth, palette)
     canvas.box(front.left, front.top, front.right, GROUND, palette.main)
-    openings(rng, canvas, front, palette)
+    _openings(rng, canvas, front, palette)
 
 
-def side(canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
-    """Draw the side wall, in shade, with its windows."""
+def _side(canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
+    """Render the side wall, in shade, with its windows."""
     x, end, rise = front.right, front.right + depth, 0.12 * depth / 0.3
     wall = [(x, front.top), (end, front.top + rise / 2), (end, GROUND - rise), (x, GROUND)]
     canvas.polygon(wall, shade(palette.main, 0.65))
@@ -53,8 +63,8 @@ def side(canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
         canvas.box(x + 0.3 * depth, y, x + 0.7 * depth, y + 0.4 * front.storey, palette.dark)
 
 
-def openings(rng: random.Random, canvas: Canvas, front: Front, palette: Palette) -> None:
-    """Draw the windows of every floor and the door."""
+def _openings(rng: random.Random, canvas: Canvas, front: Front, palette: Palette) -> None:
+    """Render the windows of every floor and the door."""
     columns = pick(rng, (2, 3, 3, 4)) if front.width > 0.9 else pick(rng, (2, 2, 3))
     door = int(rng.random() * columns)
     pane = pick(rng, (palette.dark, palette.dark, shade(palette.second, 0.6), palette.light))
@@ -67,18 +77,18 @@ def openings(rng: random.Random, canvas: Canvas, front: Front, palette: Palette)
             x = front.left + (column + 0.5) * pitch - wide / 2
             y = front.top + (floor + 0.5) * front.storey - tall / 2
             if floor == front.floors - 1 and column == door:
-                entrance(canvas, x, y, wide, palette)
+                _entrance(canvas, x, y, wide, palette)
             else:
-                window(canvas, (x, y, x + wide, y + tall), (frame, pane), bars)
+                _window(canvas, (x, y, x + wide, y + tall), (frame, pane), bars)
 
 
-def window(
+def _window(
     canvas: Canvas,
     edges: tuple[float, float, float, float],
     colours: tuple[tuple[int, int, int], tuple[int, int, int]],
     bars: bool,
 ) -> None:
-    """Draw one window in its frame, with a cross of bars or without."""
+    """Render one window in its frame, with a cross of bars or without."""
     left, top, right, bottom = edges
     frame, pane = colours
     canvas.box(left - 0.03, top - 0.03, right + 0.03, bottom + 0.03, frame)
@@ -89,26 +99,28 @@ def window(
         canvas.box(left, y - 0.015, right, y + 0.015, frame)
 
 
-def entrance(canvas: Canvas, x: float, y: float, wide: float, palette: Palette) -> None:
-    """Draw the door, down to the ground."""
+def _entrance(canvas: Canvas, x: float, y: float, wide: float, palette: Palette) -> None:
+    """Render the door, down to the ground."""
     canvas.box(x - 0.04, y - 0.04, x + wide + 0.04, GROUND, palette.light)
     canvas.box(x, y, x + wide, GROUND, palette.accent)
     canvas.ellipse((x + 0.8 * wide, (y + GROUND) / 2), (0.03, 0.03), palette.light)
 
 
-def chimney(
+def _chimney(
     rng: random.Random, canvas: Canvas, front: Front, peak: float, palette: Palette
 ) -> None:
-    """Draw a chimney on two houses in three; the roof will cover its foot."""
+    """Render a chimney on two houses in three, before the roof, which covers its foot."""
     if chance(rng, 0.65):
         x = front.left + between(rng, 0.15, 0.75) * front.width
         canvas.box(x, peak - 0.12, x + 0.14, front.top, shade(palette.second, 0.7))
 
 
-def gable(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
-    """Draw a roof whose triangle faces the front."""
+def _gable(
+    rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette
+) -> None:
+    """Render a roof whose triangle faces the front."""
     peak = front.top - between(rng, 0.35, 0.6)
-    chimney(rng, canvas, front, peak + 0.15, palette)
+    _chimney(rng, canvas, front, peak + 0.15, palette)
     middle, over = (front.left + front.right) / 2, 0.09
     if depth:
         back = [(middle, peak), (middle + depth, peak), (front.right + depth + over, front.top)]
@@ -126,27 +138,29 @@ def gable(rng: random.Random, canvas: Canvas, front: Front, depth: float, palett
     )
 
 
-def ridge(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
-    """Draw a roof whose slope faces the front."""
-    slope(rng, canvas, front, (depth, between(rng, 0.0, 0.12)), palette)
+def _ridge(
+    rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette
+) -> None:
+    """Render a roof whose slope faces the front."""
+    _slope(rng, canvas, front, (depth, between(rng, 0.0, 0.12)), palette)
 
 
-def hip(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
-    """Draw a roof that slopes on every side."""
-    slope(rng, canvas, front, (depth, between(rng, 0.3, 0.45) * front.width), palette)
+def _hip(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
+    """Render a roof that slopes on every side."""
+    _slope(rng, canvas, front, (depth, between(rng, 0.3, 0.45) * front.width), palette)
 
 
-def slope(
+def _slope(
     rng: random.Random,
     canvas: Canvas,
     front: Front,
     depth_and_inset: tuple[float, float],
     palette: Palette,
 ) -> None:
-    """Draw a sloping roof whose ridge is shorter than the wall by ``inset`` on either side."""
+    """Render a sloping roof whose ridge is shorter than the wall by ``inset`` on either side."""
     depth, inset = depth_and_inset
     peak, over = front.top - between(rng, 0.25, 0.5), 0.08
-    chimney(rng, canvas, front, peak, palette)
+    _chimney(rng, canvas, front, peak, palette)
     left, right = front.left + inset, front.right - inset
     eaves = front.top + 0.04
     if depth:
@@ -158,9 +172,9 @@ def slope(
     canvas.polygon(corners, palette.second)
 
 
-def flat(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
-    """Draw a flat roof."""
-    chimney(rng, canvas, front, front.top - 0.1, palette)
+def _flat(rng: random.Random, canvas: Canvas, front: Front, depth: float, palette: Palette) -> None:
+    """Render a flat roof."""
+    _chimney(rng, canvas, front, front.top - 0.1, palette)
     thick = between(rng, 0.08, 0.16)
     end = front.right + depth + 0.05
     canvas.box(front.left - 0.05, front.top - thick, end, front.top + 0.03, palette.second)

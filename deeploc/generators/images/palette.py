@@ -1,4 +1,4 @@
-"""Colours of one picture, drawn alike for every category so that none tells the category."""
+"""Colours of one image, sampled alike for every category so that none reveals the category."""
 
 import colorsys
 import random
@@ -22,7 +22,17 @@ class Palette:
 
 
 def between(rng: random.Random, low: float, high: float) -> float:
-    """Return a number drawn evenly from ``low`` to ``high``."""
+    """Return a uniformly distributed number.
+
+    Parameters
+    ----------
+    rng
+        Gives one number.
+    low
+        The lower end, included.
+    high
+        The upper end, excluded.
+    """
     return low + (high - low) * rng.random()
 
 
@@ -41,7 +51,19 @@ def new_palette(rng: random.Random) -> Palette:
 
 
 def colour(rng: random.Random, hue: Span, saturation: Span, value: Span) -> Colour:
-    """Return a colour with each of its three numbers drawn from a span within 0 to 1."""
-    drawn = (between(rng, *span) for span in (hue, saturation, value))
-    red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(*drawn))
+    """Return a random colour.
+
+    Parameters
+    ----------
+    rng
+        Gives three numbers.
+    hue
+        Lowest and highest hue, from 0 to 1.
+    saturation
+        Lowest and highest saturation, from 0 to 1.
+    value
+        Lowest and highest brightness, from 0 to 1.
+    """
+    hsv = (between(rng, *span) for span in (hue, saturation, value))
+    red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(*hsv))
     return red, green, blue

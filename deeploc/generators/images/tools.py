@@ -8,15 +8,25 @@ from deeploc.generators.images.palette import Palette, between
 from deeploc.generators.rng import chance, pick
 
 
-def draw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw one tool; each is drawn upright, its working end up."""
+def render(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render one tool, in any direction; its own coordinates have the working end up.
+
+    Parameters
+    ----------
+    rng
+        Decides what varies.
+    canvas
+        Shapes are drawn onto it.
+    palette
+        The colours.
+    """
     lying = canvas.placed((0, 0), (1.15, 1.15), turn=between(rng, -0.5, 0.5) * math.pi)
-    pick(rng, (hammer, wrench, screwdriver, saw, axe, pliers))(rng, lying, palette)
+    pick(rng, (_hammer, _wrench, _screwdriver, _saw, _axe, _pliers))(rng, lying, palette)
 
 
-def hammer(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw a hammer with a claw, a peen or a second face."""
-    handle(rng, canvas, palette, -0.6)
+def _hammer(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render a hammer with a claw, a peen or a second face."""
+    _handle(rng, canvas, palette, -0.6)
     thick, reach = between(rng, 0.13, 0.2), between(rng, 0.38, 0.52)
     canvas.box(-0.3, -0.62 - thick, reach, -0.62 + thick, palette.second)
     canvas.box(reach - 0.16, -0.65 - thick, reach, -0.59 + thick, shade(palette.second, 0.75))
@@ -25,9 +35,9 @@ def hammer(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
     canvas.polygon([(-0.25, -0.62 + thick), *tip], shade(palette.second, 0.9))
 
 
-def axe(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw an axe with a blade on one side or on both."""
-    handle(rng, canvas, palette, -0.85)
+def _axe(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render an axe with a blade on one side or on both."""
+    _handle(rng, canvas, palette, -0.85)
     reach, spread = between(rng, 0.4, 0.55), between(rng, 0.28, 0.42)
     sides = (-1, 1) if chance(rng, 0.25) else (1,)
     for side in sides:
@@ -39,35 +49,35 @@ def axe(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
 SWEEP = [math.pi * (step / 8 - 0.5) for step in range(9)]
 
 
-def handle(rng: random.Random, canvas: Canvas, palette: Palette, top: float) -> None:
-    """Draw a long handle that ends at ``top``, with a grip on some."""
+def _handle(rng: random.Random, canvas: Canvas, palette: Palette, top: float) -> None:
+    """Render a long handle that ends at ``top``, with a grip on some."""
     width = between(rng, 0.09, 0.13)
     canvas.limb((0, top), (0, 0.85), (width * 0.8, width), palette.main)
     if chance(rng, 0.5):
         canvas.limb((0, 0.35), (0, 0.86), (width * 1.15, width * 1.25), palette.accent)
 
 
-def wrench(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw a wrench: a jaw at one end, a ring, a jaw or a plain end at the other."""
+def _wrench(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render a wrench: a jaw at one end, a ring, a jaw or a plain end at the other."""
     width, head = between(rng, 0.1, 0.16), between(rng, 0.28, 0.36)
     canvas.limb((0, -0.5), (0, 0.6), (width, width), palette.main)
-    jaw(canvas.placed((0, -0.6), (head, head), turn=between(rng, -0.4, 0.4)), palette)
+    _jaw(canvas.placed((0, -0.6), (head, head), turn=between(rng, -0.4, 0.4)), palette)
     other = pick(rng, ("ring", "jaw", "plain"))
     if other == "jaw":
-        jaw(canvas.placed((0, 0.65), (0.8 * head, 0.8 * head), turn=math.pi), palette)
+        _jaw(canvas.placed((0, 0.65), (0.8 * head, 0.8 * head), turn=math.pi), palette)
     elif other == "ring":
         ring = [*arc((0, 0.65), (0.26, 0.26)), *reversed(arc((0, 0.65), (0.13, 0.13)))]
         canvas.polygon(ring, palette.main)
 
 
-def jaw(canvas: Canvas, palette: Palette) -> None:
-    """Draw an open jaw of radius 1 whose mouth points up."""
+def _jaw(canvas: Canvas, palette: Palette) -> None:
+    """Render an open jaw of radius 1 whose mouth points up."""
     outer = arc((0, 0), (1, 1), -0.3 * math.pi, 1.3 * math.pi)
     canvas.polygon([*outer, (-0.42, -0.8), (-0.42, 0.1), (0.42, 0.1), (0.42, -0.8)], palette.main)
 
 
-def screwdriver(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw a screwdriver with a round or a ribbed handle and a flat or a pointed tip."""
+def _screwdriver(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render a screwdriver with a round or a ribbed handle and a flat or a pointed tip."""
     grip, neck = between(rng, 0.16, 0.23), between(rng, 0.05, 0.08)
     canvas.box(-neck, -0.85, neck, 0.2, palette.second)
     tip = neck * pick(rng, (0.3, 1.0, 2.0))
@@ -79,8 +89,8 @@ def screwdriver(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
             canvas.stroke([(x * grip, 0.28), (x * grip, 0.8)], 0.05, palette.accent)
 
 
-def saw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw a saw: a blade that tapers, teeth along one edge, a handle with a hole."""
+def _saw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render a saw: a blade that tapers, teeth along one edge, a handle with a hole."""
     broad, narrow = between(rng, 0.3, 0.42), between(rng, 0.1, 0.25)
     teeth, right = int(between(rng, 7, 12)), 0.22
     edge = [
@@ -94,8 +104,8 @@ def saw(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
     canvas.limb((-0.28, 0.42), (-0.25, 0.8), (0.11, 0.11), palette.second)
 
 
-def pliers(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
-    """Draw pliers, open or nearly shut."""
+def _pliers(rng: random.Random, canvas: Canvas, palette: Palette) -> None:
+    """Render pliers, open or nearly shut."""
     opening, beak = between(rng, 0.1, 0.4), between(rng, 0.09, 0.16)
     for side in (-1, 1):
         half = canvas.placed((0, -0.3), turn=side * opening / 2)

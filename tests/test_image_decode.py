@@ -1,4 +1,4 @@
-"""Pictures: odd files are read right or refused by name, whatever Pillow's settings are."""
+"""Image decoding: unusual files are read correctly or refused, for all settings of Pillow."""
 
 import io
 import os
@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from deeploc.errors import ContrastError
-from deeploc.stimuli import Look
-from deeploc.stimuli import image_decode as pictures
+from deeploc.stimuli import ImageProperties, image_decode
 
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
 """Two rows of three pixels, each its own colour."""
@@ -70,10 +69,10 @@ def decoded(tmp_path: Path, content: bytes, name: str = "x.jpg") -> np.ndarray:
     """Return the pixels of a file of that content; it is also found readable."""
     path = tmp_path / name
     path.write_bytes(content)
-    image = pictures.decode(path)
+    image = image_decode.decode(path)
 
     assert image.mode == "RGB"
-    assert isinstance(pictures.glance(path), Look)
+    assert isinstance(image_decode.inspect(path), ImageProperties)
     return np.asarray(image)
 
 
@@ -135,7 +134,7 @@ def grey(*values: int) -> list[list[list[int]]]:
     ],
 )
 def test_values(tmp_path: Path, content: bytes, expected: list[list[list[int]]]) -> None:
-    """Every mode and depth becomes the RGB it stands for, whatever the file is called."""
+    """Every mode and depth becomes the RGB that it means, whichever name the file has."""
     assert decoded(tmp_path, content).tolist() == expected
 
 
@@ -159,7 +158,7 @@ def test_cmyk(tmp_path: Path, ink: tuple[int, ...], colour: tuple[int, ...]) -> 
 
 
 def test_ycck(tmp_path: Path) -> None:
-    """Adobe's other form, luma and chroma beside black, written here byte by byte as it is stored.
+    """Adobe's other form, luma and chroma beside black, written byte by byte as it is stored.
 
     The stored (76, 85, 255) is red as ITU-R 601 defines it; as inverted ink that is cyan.
     """
@@ -183,7 +182,7 @@ def test_jpeg_is_what_pillow_reads(tmp_path: Path, rng: np.random.Generator) -> 
 
 
 def test_first_of_several_frames(tmp_path: Path) -> None:
-    """An animation or a multi-picture file is its first picture."""
+    """Of an animation or a file with several images the first is read."""
     first, second = Image.new("RGB", (8, 8), (200, 0, 0)), Image.new("RGB", (8, 8), (0, 200, 0))
     for form in ("GIF", "WEBP", "TIFF", "MPO", "PNG"):
         several = saved(first, form, save_all=True, append_images=[second])
@@ -206,23 +205,23 @@ UPRIGHT = {  # what is stored -> what is shown, as EXIF defines the values of th
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "JPEG"])
 @pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9])
 def test_orientation(tmp_path: Path, form: str, orientation: int) -> None:
-    """A picture stands as its EXIF orientation says; a value that means nothing is ignored."""
+    """An image is upright according to its EXIF orientation; an unknown value is ignored."""
     stored = RGB.repeat(16, axis=0).repeat(16, axis=1)
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless = {"lossless": True} if form == "WEBP" else {}
     content = saved(Image.fromarray(stored), form, exif=exif, **lossless)
-    shown = UPRIGHT.get(orientation, UPRIGHT[1])(stored)
+    displayed = UPRIGHT.get(orientation, UPRIGHT[1])(stored)
     tolerance = 40 if form == "JPEG" else 0
 
-    found = decoded(tmp_path, content)
+    result = decoded(tmp_path, content)
 
-    assert found.shape == shown.shape
-    assert np.abs(found[8::16, 8::16].astype(int) - shown[8::16, 8::16]).max() <= tolerance
+    assert result.shape == displayed.shape
+    assert np.abs(result[8::16, 8::16].astype(int) - displayed[8::16, 8::16]).max() <= tolerance
 
 
-def test_broken_exif_does_not_spoil_a_good_picture(tmp_path: Path) -> None:
-    """What cannot be understood beside the picture is passed over."""
+def test_broken_exif_does_not_spoil_a_good_image(tmp_path: Path) -> None:
+    """Metadata that cannot be parsed are ignored."""
     content = saved(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f junk")
 
     assert np.array_equal(decoded(tmp_path, content), RGB)
@@ -233,10 +232,10 @@ def test_threads_see_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     paths = [tmp_path / f"{i}.jpg" for i in range(40)]
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    alone = [pictures.decode(path).tobytes() for path in paths]
+    alone = [image_decode.decode(path).tobytes() for path in paths]
 
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda path: pictures.decode(path).tobytes(), paths))
+        together = list(pool.map(lambda path: image_decode.decode(path).tobytes(), paths))
 
     assert together == alone
 
@@ -245,17 +244,17 @@ def test_threads_see_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 def refusal(path: Path) -> str:
-    """Return why a file is refused; decoding it says the same, in one line that names it."""
-    reason = pictures.glance(path)
+    """Return why a file is refused; decoding it raises the same, in one line that names it."""
+    reason = image_decode.inspect(path)
     assert isinstance(reason, str)
     with pytest.raises(ContrastError) as caught:
-        pictures.decode(path)
+        image_decode.decode(path)
     assert str(caught.value) == f"{path}: {reason}"
     assert "\n" not in str(caught.value)
     return reason
 
 
-NOT_ONE = "is no JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image"
+NOT_ONE = "is not a JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +281,7 @@ NOT_ONE = "is no JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image"
     ],
 )
 def test_refusals(tmp_path: Path, content: bytes, reason: str) -> None:
-    """What is no picture, or none that can be shown, is told in one line."""
+    """What is not an image, or cannot be decoded, is refused in one line."""
     path = tmp_path / "x.jpg"
     path.write_bytes(content)
 
@@ -298,12 +297,12 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.jpg") == "is a folder"
     assert refusal(tmp_path / "gone.jpg") == "no such file"
     assert refusal(tmp_path / "link.jpg") == "no such file"
-    assert refusal(tmp_path / "pipe.jpg") == "is no regular file"
+    assert refusal(tmp_path / "pipe.jpg") == "is not a regular file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_forbidden(tmp_path: Path) -> None:
-    """A file without permission is told with the system's word for it."""
+    """A file without permission is refused with the reason of the operating system."""
     path = tmp_path / "x.png"
     path.write_bytes(saved(Image.fromarray(RGB), "PNG"))
     path.chmod(0)
@@ -350,14 +349,14 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_bytes_crash_the_reader(
     scratch: Path, form: str, cut: float, changes: list[tuple[float, int]]
 ) -> None:
-    """Whatever a file holds, it is decoded or refused in one line, and both ways to ask agree."""
+    """Any bytes are decoded or refused in one line, by both functions alike."""
     content = bytearray(saved(Image.fromarray(RGB.repeat(4, 0).repeat(4, 1)), form, **FORMS[form]))
     for place, value in changes:
         content[int(place * len(content))] = value
     scratch.write_bytes(content[: int(len(content) * max(cut, 0.01))])
 
-    if isinstance(pictures.glance(scratch), Look):
-        assert pictures.decode(scratch).mode == "RGB"
+    if isinstance(image_decode.inspect(scratch), ImageProperties):
+        assert image_decode.decode(scratch).mode == "RGB"
     else:
         refusal(scratch)
 
@@ -379,7 +378,7 @@ def globals_of_pillow() -> Iterator[None]:
 def test_bombs_whatever_pillow_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
-    """The limit is deeploc's, whatever somebody else has set Pillow's to."""
+    """The limit is deeploc's, independent of Pillow's setting."""
     (tmp_path / "bomb.png").write_bytes(png((50_000, 50_000), 8, 2, b""))
     with monkeypatch.context() as patch:
         patch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -390,7 +389,7 @@ def test_bombs_whatever_pillow_allows(
 
 
 def test_formats_that_pillow_judges_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Pillow's limit has been lowered, what it refuses is told with its reason."""
+    """Where Pillow's limit has been lowered, its refusal is reported with the reason."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
     (tmp_path / "x.webp").write_bytes(saved(Image.fromarray(RGB), "WEBP"))
 
@@ -401,7 +400,7 @@ def test_formats_that_pillow_judges_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_limit_counts_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many pixels as allowed are decoded, one row more is not."""
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 6)
+    monkeypatch.setattr(image_decode, "MAX_PIXELS", 6)
 
     assert decoded(tmp_path, saved(Image.fromarray(RGB), "PNG")).shape == (2, 3, 3)
     (tmp_path / "x.png").write_bytes(saved(Image.new("RGB", (3, 3)), "PNG"))

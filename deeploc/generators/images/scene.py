@@ -1,7 +1,7 @@
-"""Pictures that deeploc draws itself: six categories, no picture like another.
+"""Render images of six categories, no image like another.
 
-Colours, background, light, exposure, contrast, position and scale are drawn alike for all
-categories; only what is drawn tells them apart.
+Colours, background, light, exposure, contrast, position and scale are sampled alike for all
+categories, which differ only in the object.
 """
 
 import random
@@ -19,32 +19,40 @@ from deeploc.generators.rng import chance
 Painter = Callable[[random.Random, Canvas, Palette], None]
 
 PAINTERS: Mapping[str, Painter] = {
-    "faces": faces.draw,
-    "bodies": bodies.draw,
-    "houses": houses.draw,
-    "tools": tools.draw,
-    "cars": cars.draw,
-    "letters": letters.draw,
+    "faces": faces.render,
+    "bodies": bodies.render,
+    "houses": houses.render,
+    "tools": tools.render,
+    "cars": cars.render,
+    "letters": letters.render,
 }
 
 
 def render(category: str, rng: random.Random, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """Return a picture of one of `PAINTERS`, drawn anew, as RGB.
+    """Return a new image as RGB.
 
     Equal generators give equal pixels with the same numpy and Pillow. Another release of them
     may rasterise or blur a little differently: some pixels then differ by a few grey levels.
-    Another size shows the same scene, with other grain.
+
+    Parameters
+    ----------
+    category
+        One of `PAINTERS`.
+    rng
+        Decides everything that varies.
+    size
+        Width and height in pixels; another size gives the same scene, with other grain.
     """
     palette = new_palette(rng)
     ground = background(rng, size, palette)
     canvas = Canvas.blank(size)
-    placed = posed(rng, canvas, mirrors=category != "letters")
+    placed = _posed(rng, canvas, mirrors=category != "letters")
     PAINTERS[category](rng, placed, palette)
     return photographed(rng, lit(rng, canvas, ground))
 
 
-def posed(rng: random.Random, canvas: Canvas, *, mirrors: bool) -> Canvas:
-    """Return the canvas as the object stands in it: moved, scaled, turned, slanted, mirrored."""
+def _posed(rng: random.Random, canvas: Canvas, *, mirrors: bool) -> Canvas:
+    """Return the canvas in the coordinates of the object: moved, scaled, turned, slanted."""
     scale = between(rng, 0.6, 0.95)
     room = 1.05 - scale
     centre = between(rng, -room, room), between(rng, -room, room)

@@ -182,7 +182,7 @@ def test_json_is_one_document(finished: Path) -> None:
 
 
 def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
-    """A row per kind and condition, then the held-out test; within 100 columns."""
+    """A row per kind and condition, then the held-out test; within 80 columns."""
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
     table = result.stdout[result.stdout.index("response to held-out stimuli") :].splitlines()
 
@@ -192,8 +192,9 @@ def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Pa
         for kind in ("mlp-neurons", "block")
         for condition in ("sentences", "lists")
     ]
-    assert re.match(r"mlp-neurons: held-out t\([\d.]+\) = .*, d = .*; random units t = ", table[6])
-    assert max(map(len, table[:6])) <= 100
+    assert table[7] == "contrast on held-out stimuli"
+    assert re.match(r"mlp-neurons +t\([\d.]+\) = .*, p . .*, d = .* t = .*, d = ", table[9])
+    assert max(map(len, table[:11])) <= 80
 
 
 def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> None:
@@ -203,6 +204,7 @@ def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_pat
     profile = json.loads(run(*args, "--json", "--overwrite").stdout)["profile"]
 
     assert "response to the localizing stimuli (not held out), units standardized" in plain.stdout
+    assert "contrast on the localizing stimuli (not held out)" in plain.stdout
     assert profile["held_out"]
     assert len(profile["responses"]) == 12
     assert {e["units"] for e in profile["effects"]} == {"selected", "random", "all"}

@@ -83,6 +83,8 @@ def print_effects(
     _print_verdicts(effects, run, verbose)
     if profile:
         print_profile(run)
+    else:
+        click.echo()
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
@@ -111,12 +113,12 @@ def print_profile(run: "RunFolder") -> None:
     )
     rows = [[a.sites, a.condition, _z(a), _z(b)] for a, b in zip(selected, random, strict=True)]
     print_table(["sites", "condition", "selected units", "random units"], rows)
+    click.echo(f"\ncontrast on {stimuli}")
+    tests = []
     for kind in profile.kinds:
         test, chance = (profile.preference(kind, units) for units in _GROUPS)
-        where = "held-out" if profile.held_out else "not held out:"
-        print_paragraph(
-            f"{kind}: {where} {format_test(test)}; random units {format_test(chance, short=True)}"
-        )
+        tests.append([kind, format_test(test), format_test(chance, short=True)])
+    print_table(["sites", "selected units", "random units"], tests)
     click.echo()
 
 
@@ -157,7 +159,7 @@ def _print_block(title: str, block: "Sequence[Effect]") -> None:
     from deeploc.report.text import metric_label
 
     doses = {effect.percent for effect in block}
-    one_dose = f", {min(doses):g} %" if len(doses) == 1 else ""
+    one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
     click.echo(f"{title}{one_dose}")
     by_metric: dict[str, list[Effect]] = {}
     for effect in block:

@@ -46,10 +46,11 @@ if TYPE_CHECKING:
 def command(
     run: Path, prompt: str | None, image: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Continue a prompt, or classify an image, intact, ablated and under a control.
+    """Show a model's output intact, ablated and under a control.
 
-    The three are printed side by side and share one seed. The control ablates as many random units
-    at each site.
+    The output is the continuation of a prompt, or the most probable classes of an image. The three
+    are printed side by side and share one seed; the control ablates as many random units at each
+    site.
     """
     _check(prompt, image)
     from deeploc.analysis.demonstration import Dose

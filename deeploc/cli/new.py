@@ -18,7 +18,7 @@ import click
     help="Write this file, or into this folder, in place of NAME.yaml.",
 )
 def command(name: str, modality: str, output: Path | None) -> None:
-    """Write NAME.yaml, a commented contrast that runs without changes.
+    """Write NAME.yaml, a commented contrast that is ready to run.
 
     NAME may be a path. deeploc.schema.json, with which editors complete and check contrast files,
     is written beside it.
@@ -31,7 +31,7 @@ def command(name: str, modality: str, output: Path | None) -> None:
     quoted = shlex.quote(str(path))
     model = "reference:cnn" if modality == "image" else "reference:lm"
     click.echo(
-        f"{path} is written and runs without changes. Change what it compares, then\n"
+        f"{path} is written and ready to run. Change what it compares, then\n"
         f"  deeploc check {quoted}\n"
         f"  deeploc run {quoted} -m {model}"
     )

@@ -8,7 +8,7 @@ from deeploc.cli import _options
 @click.command("plugins")
 @_options.as_json
 def command(as_json: bool) -> None:
-    """List the installed adapters and tasks, and whether each can be loaded."""
+    """List installed adapters and tasks, and whether each loads."""
     from deeploc import entry_points, plugins
     from deeploc.cli._console import print_json, print_table
     from deeploc.errors import DeeplocError

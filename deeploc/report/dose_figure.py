@@ -75,7 +75,7 @@ def _doses(effects: Sequence[Effect]) -> dict[_Dose, str]:
     named = masks_differ(effects)
     doses = sorted({(effect.percent, effect.mask) for effect in effects})
     return {
-        (percent, mask): f"{percent:g}" + ("\nselected" if named and mask == "selected" else "")
+        (percent, mask): f"{percent:.3g}" + ("\nselected" if named and mask == "selected" else "")
         for percent, mask in doses
     }
 

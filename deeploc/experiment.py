@@ -12,7 +12,7 @@ from deeploc.analysis.select_units import check_sizes
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import ModelOptions
-from deeploc.core.task import Task
+from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
@@ -303,7 +303,7 @@ def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:
     """Refuse what cannot work, as far as it can be known before the first forward pass."""
-    del tasks
+    check_needs(run.adapter, tasks)
     check_counts(run.contrast, run.drawn.localizing)
     try:
         check_sizes(_layout(run), run.contrast.select)

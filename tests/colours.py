@@ -1,4 +1,4 @@
-"""A classifier whose every number can be worked out by hand: it sees the mean colour."""
+"""A classifier whose every number can be worked out by hand: it computes the mean colour."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,13 +34,16 @@ WEIGHTS = np.array(
     ],
     dtype=np.float32,
 )
-"""What red, green and blue (0-1) say for each class."""
+"""Weights of red, green and blue (0-1) for each class."""
 
 CONDITIONS = {"reds": (200, 30, 20), "greens": (30, 190, 40), "blues": (10, 40, 210)}
 
 
 class ColourAdapter:
-    """Three units, the mean red, green and blue of an image; ``asked`` is what was classified."""
+    """Three units, the mean red, green and blue of an image.
+
+    ``calls`` are the stimuli of every classification.
+    """
 
     identity: Mapping[str, Any] = {"adapter": "colours", "model": "colours", "weights": "none"}
     sites = Layout((Site("retina", "block", 3),))
@@ -49,7 +52,7 @@ class ColourAdapter:
         self, weights: np.ndarray = WEIGHTS, classes: Sequence[Sequence[str]] = CLASSES
     ) -> None:
         self.classes = classes
-        self.asked: list[tuple[Stimulus, ...]] = []
+        self.calls: list[tuple[Stimulus, ...]] = []
         self._weights = weights
         self._ablations: list[Ablation] = []
 
@@ -68,7 +71,7 @@ class ColourAdapter:
             self._ablations.pop()
 
     def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        self.asked.append(tuple(stimuli))
+        self.calls.append(tuple(stimuli))
         features = self._colours(stimuli)
         return Answers(features @ self._weights, features)
 
@@ -82,14 +85,14 @@ class ColourAdapter:
 
 
 def paint(path: Path, colour: Sequence[int]) -> Stimulus:
-    """Write a picture of one colour."""
+    """Write an image of one colour and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 3), tuple(colour)).save(path)
     return Stimulus(path.name, path)
 
 
 def paint_all(folder: Path, n: int) -> dict[str, list[Stimulus]]:
-    """Write ``n`` pictures of each of the `CONDITIONS`, no two of them alike."""
+    """Write ``n`` images of each of the `CONDITIONS`, all different."""
     return {
         name: [paint(folder / name / f"{i}.png", (r + i, g + 2 * i, b + i)) for i in range(n)]
         for name, (r, g, b) in CONDITIONS.items()

@@ -1,10 +1,14 @@
-"""The solver of the linear probe, against solutions found in other ways."""
+"""The linear probe, against its documented loss minimised in other ways."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, brentq, minimize
+from scipy.special import softmax
 
 from deeploc.errors import TaskError
 from deeploc.tasks import _probe
@@ -32,8 +36,18 @@ def problem(seed: int, n_classes: int = 3, n_features: int = 2) -> tuple[np.ndar
     return x + 7, labels
 
 
+def weights_of(probe: Probe) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights ``(feature, class)`` and intercepts; scikit-learn has one vector for two."""
+    fitted = probe.model[-1]
+    if len(fitted.classes_) == 2:
+        halves = np.array([-0.5, 0.5])
+        return fitted.coef_.T * halves, fitted.intercept_ * halves
+    return fitted.coef_.T, fitted.intercept_
+
+
 def flat_of(probe: Probe) -> np.ndarray:
-    return np.concatenate([probe.weights.ravel(), probe.intercept])
+    weights, intercept = weights_of(probe)
+    return np.concatenate([weights.ravel(), intercept])
 
 
 @settings(max_examples=10, deadline=None)
@@ -41,7 +55,7 @@ def flat_of(probe: Probe) -> np.ndarray:
 def test_gradient_of_the_documented_loss_is_zero(seed: int) -> None:
     """The loss is convex, so this is the optimum; the slope is taken numerically."""
     x, labels = problem(seed)
-    slope = approx_fprime(flat_of(fit(x, labels, 3)), naive_loss, 1e-6, x, labels, 3)
+    slope = approx_fprime(flat_of(fit(x, labels)), naive_loss, 1e-6, x, labels, 3)
 
     np.testing.assert_allclose(slope, 0, atol=2e-4)
 
@@ -51,31 +65,36 @@ def test_weights_are_those_of_another_solver() -> None:
     x, labels = problem(3, n_classes=2)
     start = np.zeros(6)
     options = {"maxiter": 40_000, "maxfev": 40_000, "xatol": 1e-9, "fatol": 1e-13}
-    found = minimize(naive_loss, start, (x, labels, 2), method="Nelder-Mead", options=options)
-    probe = fit(x, labels, 2)
+    minimum = minimize(naive_loss, start, (x, labels, 2), method="Nelder-Mead", options=options)
+    probe = fit(x, labels)
 
-    np.testing.assert_allclose(found.x[:4], probe.weights.ravel(), atol=1e-4)
+    weights, intercept = weights_of(probe)
+
+    np.testing.assert_allclose(minimum.x[:4], weights.ravel(), atol=1e-4)
     # a constant added to all intercepts changes nothing: only their differences are decided
-    np.testing.assert_allclose(np.diff(found.x[4:]), np.diff(probe.intercept), atol=1e-4)
+    np.testing.assert_allclose(np.diff(minimum.x[4:]), np.diff(intercept), atol=1e-4)
 
 
 def test_symmetric_case_by_hand() -> None:
     """Items at -1 and +1: the weight v solves v = n * sigmoid(-2 v), there is no intercept."""
     x = np.array([[-1.0]] * 5 + [[1.0]] * 5)
-    probe = fit(x, np.repeat([0, 1], 5), 2)
+    probe = fit(x, np.repeat([0, 1], 5))
     expected = brentq(lambda v: v - 10 / (1 + np.exp(2 * v)), 0, 10)
 
-    np.testing.assert_allclose(probe.weights, [[-expected, expected]], rtol=1e-6)
-    np.testing.assert_allclose(probe.intercept, 0, atol=1e-6)
+    weights, intercept = weights_of(probe)
+
+    np.testing.assert_allclose(weights, [[-expected, expected]], rtol=1e-6)
+    np.testing.assert_allclose(intercept, 0, atol=1e-6)
     assert probe.predict(np.array([[-0.2], [0.2]])).tolist() == [0, 1]
 
 
 def test_predictions_are_the_likeliest_classes() -> None:
     """Items are standardised by the mean and sd of the training items, not by their own."""
     x, labels = problem(2)
-    probe = fit(x, labels, 3)
+    probe = fit(x, labels)
     new = x[::3] + 0.5
-    logits = (new - x.mean(axis=0)) / x.std(axis=0) @ probe.weights + probe.intercept
+    weights, intercept = weights_of(probe)
+    logits = (new - x.mean(axis=0)) / x.std(axis=0) @ weights + intercept
 
     assert probe.predict(new).tolist() == logits.argmax(axis=1).tolist()
     assert len(set(probe.predict(new).tolist())) == 3
@@ -88,30 +107,30 @@ def test_units_and_order_do_not_matter(seed: int) -> None:
     x, labels = problem(seed)
     order = np.random.default_rng(seed).permutation(len(x))
     rename = np.array([2, 0, 1])
-    one = fit(x, labels, 3)
-    other = fit((x * [100.0, 0.25] - 3)[order], rename[labels][order], 3)
+    weights, intercept = weights_of(fit(x, labels))
+    other = weights_of(fit((x * [100.0, 0.25] - 3)[order], rename[labels][order]))
 
-    np.testing.assert_allclose(other.weights[:, rename], one.weights, atol=1e-5)
-    np.testing.assert_allclose(other.intercept[rename], one.intercept, atol=1e-5)
+    np.testing.assert_allclose(other[0][:, rename], weights, atol=1e-5)
+    np.testing.assert_allclose(other[1][rename], intercept, atol=1e-5)
 
 
 def test_large_class_does_not_win_by_its_size() -> None:
     """Features that say nothing leave all classes equally probable, 2 items against 30."""
-    probe = fit(np.full((32, 1), 5.0), np.repeat([0, 1], [2, 30]), 2)
+    probe = fit(np.full((32, 1), 5.0), np.repeat([0, 1], [2, 30]))
 
-    np.testing.assert_allclose(probe.intercept, 0, atol=1e-6)
+    np.testing.assert_allclose(weights_of(probe)[1], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("constant", [0.0, 3.3, -1e6])
-def test_constant_feature_has_no_say(constant: float) -> None:
-    """Neither does float32 rounding around a constant, whatever the feature becomes later."""
+def test_constant_feature_gets_no_weight(constant: float) -> None:
+    """Nor does float32 rounding around a constant, whatever value the feature takes later."""
     x, labels = problem(1)
     rounding = np.float32(constant) * (1 + 1e-7 * np.sin(np.arange(len(x))))
     wide = np.column_stack([x, rounding]).astype(np.float32)
-    probe = fit(wide, labels, 3)
+    probe = fit(wide, labels)
     changed = wide + np.array([0, 0, 1e6], dtype=np.float32)
 
-    assert (probe.weights[2] == 0).all()
+    assert (weights_of(probe)[0][2] == 0).all()
     assert (probe.predict(changed) == probe.predict(wide)).all()
 
 
@@ -121,23 +140,55 @@ def test_more_features_than_items() -> None:
     labels = np.arange(30) % 3
     x = rng.normal(size=(3, 200))[labels] + rng.normal(size=(30, 200))
 
-    assert (fit(x, labels, 3).predict(x) == labels).all()
+    assert (fit(x, labels).predict(x) == labels).all()
 
 
 def test_features_that_are_not_finite() -> None:
     """They belong to no class; the probe is not trained on them."""
     x, labels = problem(0)
-    probe = fit(x, labels, 3)
+    probe = fit(x, labels)
     x[1, 0], x[2, 1] = np.nan, -np.inf
-    told = probe.predict(x)
+    predicted = probe.predict(x)
 
-    assert (told == NO_CLASS).nonzero()[0].tolist() == [1, 2]
+    assert (predicted == NO_CLASS).nonzero()[0].tolist() == [1, 2]
     with pytest.raises(TaskError, match="features of 2 of 21 stimuli are not finite"):
-        fit(x, labels, 3)
+        fit(x, labels)
 
 
-def test_optimum_that_is_missed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slope is checked afterwards, whatever the solver says."""
-    monkeypatch.setattr(_probe, "_ACCEPTED", 1e-30)
-    with pytest.raises(TaskError, match=r"not trained to its optimum: its slope is \d"):
-        fit(*problem(0), 3)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_probabilities_of_a_general_optimiser(n_classes: int) -> None:
+    """The documented loss minimised by SciPy's L-BFGS: the same probabilities for new items."""
+    x, labels = problem(5, n_classes)
+    start = np.zeros((x.shape[1] + 1) * n_classes)
+    minimum = minimize(naive_loss, start, (x, labels, n_classes), tol=1e-12)
+    weights, intercept = minimum.x[:-n_classes].reshape(-1, n_classes), minimum.x[-n_classes:]
+    new = x + np.random.default_rng(1).normal(size=x.shape)
+    expected = softmax((new - x.mean(axis=0)) / x.std(axis=0) @ weights + intercept, axis=1)
+
+    np.testing.assert_allclose(fit(x, labels).model.predict_proba(new), expected, atol=1e-5)
+
+
+def test_fit_is_deterministic() -> None:
+    """The same items give the same weights to the last bit."""
+    x, labels = problem(4)
+    one, other = flat_of(fit(x, labels)), flat_of(fit(x, labels))
+
+    assert one.tobytes() == other.tobytes()
+
+
+def test_probe_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning of scikit-learn becomes an error in one line."""
+    monkeypatch.setattr(_probe, "_STEPS", 1)
+    with pytest.raises(TaskError, match=r"^a probe was not trained to its optimum: lbfgs failed"):
+        fit(*problem(0))
+
+
+def test_scikit_learn_is_imported_when_a_probe_is_fitted() -> None:
+    """Neither the command line nor making a probe task imports it: it takes most of a second."""
+    code = (
+        "import sys; import deeploc.cli, deeploc.tasks.category_probe, deeploc.tasks.text_probe; "
+        "print('sklearn' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout.strip() == "False", result.stderr

@@ -5,9 +5,14 @@ import pytest
 
 from deeploc.core.controls import MaskLabel
 from deeploc.core.effects import Effect, effects
-from deeploc.core.results import Cell, Measurement, Score, from_csv, score, to_csv
+from deeploc.core.results import Cell, Measurement, Score, from_csv, scores_of, to_csv
 
 ABLATED = Cell("block", "zero", 1.0, "top")
+
+
+def score(task: str, measurement: Measurement, cell: Cell) -> Score:
+    (row,) = scores_of([(task, measurement)], cell)
+    return row
 
 
 def test_perplexity_is_the_exponential_of_nats_per_token() -> None:

@@ -30,27 +30,27 @@ from deeploc.plugins import load_model
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import choice, text_probe
-from deeploc.tasks._template import Template
+from deeploc.tasks._questions import Template
 from deeploc.testing import ToyAdapter
 
 from .adapters.conftest import model_of, tokenizer_of
 from .test_probe import naive_loss
 
-SAYS = {"glad": -1.0, "sad": -2.0, "cross": -3.0}
+LOGPROBS = {"glad": -1.0, "sad": -2.0, "cross": -3.0}
 """Log-probability (nats) of words in a `Scorer`, whatever the prompt."""
 
 
 class Scorer(ToyAdapter):
-    """A model that likes words as it is told to; ``asked`` is what was scored, call by call."""
+    """A model whose log-probabilities are given; ``calls`` are the requests of every call."""
 
-    def __init__(self, says: Callable[[TextRequest], float] | None = None) -> None:
+    def __init__(self, logprob: Callable[[TextRequest], float] | None = None) -> None:
         super().__init__()
-        self.asked: list[list[TextRequest]] = []
-        self._says = says or (lambda request: SAYS[request.completion.strip()])
+        self.calls: list[list[TextRequest]] = []
+        self._logprob = logprob or (lambda request: LOGPROBS[request.completion.strip()])
 
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        self.asked.append(list(requests))
-        return [TextScore(self._says(r), len(r.completion.split()), True) for r in requests]
+        self.calls.append(list(requests))
+        return [TextScore(self._logprob(r), len(r.completion.split()), True) for r in requests]
 
 
 def stimuli(*texts: str) -> list[Stimulus]:
@@ -90,8 +90,8 @@ def written(context: TaskContext, rows: Sequence[Mapping[str, Any]], name: str =
 
 
 @given(st.dictionaries(st.text("ab {}_.!:", max_size=4), st.text(max_size=8), min_size=1))
-def test_template_puts_in_columns_and_nothing_else(fields: dict[str, str]) -> None:
-    """Any column without braces in its name; what is put in is not read again."""
+def test_template_inserts_columns_and_nothing_else(fields: dict[str, str]) -> None:
+    """Any column without braces in its name; inserted text is not expanded again."""
     columns = [name for name in fields if not {"{", "}"} & set(name)]
     text = "}}{{" + "-".join(f"{{{name}}}" for name in columns) + "{{}}"
     expected = "}{" + "-".join(fields[name] for name in columns) + "{}"
@@ -104,7 +104,7 @@ def test_template_puts_in_columns_and_nothing_else(fields: dict[str, str]) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{text", r"^character 1 is a single '\{'; a column is written \{column\}, a brace that"),
+        ("{text", r"^character 1 is a single '\{'; write \{column\} for a column"),
         ("{text}}", r"^character 7 is a single '\}'"),
         ("{te{xt}", r"^character 1 is a single '\{'"),
         ("The feeling is", r"^'The feeling is' names no column, so that every prompt would be"),
@@ -112,7 +112,7 @@ def test_template_puts_in_columns_and_nothing_else(fields: dict[str, str]) -> No
     ],
 )
 def test_template_that_is_wrong(text: str, message: str) -> None:
-    """A lone brace is told by its place; a prompt without a column asks nothing."""
+    """The message names the place of a single brace; a prompt needs a column."""
     with pytest.raises(ValueError, match=message):
         Template(text)
 
@@ -121,17 +121,17 @@ def test_template_that_is_wrong(text: str, message: str) -> None:
 
 
 def test_choice_over_conditions(context: TaskContext) -> None:
-    """A condition is right where its own word is likeliest; logprob is that of its word."""
+    """A condition is right where its own word is the most probable; logprob is that of its word."""
     options = {"prompt": "{text}\nThe feeling is", "options": WORDS}
-    found = measured(choice.make(options, context), scorer := Scorer())
+    result = measured(choice.make(options, context), scorer := Scorer())
 
-    assert found == {
+    assert result == {
         ("accuracy", "joy"): [1, 1],
         ("logprob", "joy"): [-1, -1],
         ("accuracy", "grief"): [0, 0],
         ("logprob", "grief"): [-2, -2],
     }
-    assert scorer.asked[-1][:2] == [
+    assert scorer.calls[-1][:2] == [
         TextRequest("joy one\nThe feeling is", " glad"),
         TextRequest("joy one\nThe feeling is", " sad"),
     ]
@@ -146,18 +146,18 @@ def test_white_space_goes_with_the_option(context: TaskContext, prompt: str, spa
     scorer = Scorer()
     measured(choice.make({"prompt": prompt, "options": WORDS}, context), scorer)
 
-    assert scorer.asked[-1][:2] == [TextRequest("joy one:", f"{space}{w}") for w in ("glad", "sad")]
+    assert scorer.calls[-1][:2] == [TextRequest("joy one:", f"{space}{w}") for w in ("glad", "sad")]
 
 
 def test_equal_requests_are_scored_once(context: TaskContext) -> None:
-    """Texts that stand in several conditions are asked about once per measurement."""
+    """A text of several conditions is scored once per measurement."""
     same = replace(context, held_out={c: stimuli("x", "x", "y") for c in context.held_out})
     task, scorer = choice.make({"options": WORDS}, same), Scorer()
-    found = values(task.measure(scorer))
+    result = values(task.measure(scorer))
 
-    assert len(scorer.asked) == 1
-    assert len(scorer.asked[0]) == len(set(scorer.asked[0])) == 4
-    assert found["accuracy", "joy"] == [1, 1, 1]
+    assert len(scorer.calls) == 1
+    assert len(scorer.calls[0]) == len(set(scorer.calls[0])) == 4
+    assert result["accuracy", "joy"] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ def test_ties_and_broken_models_are_wrong(
 ) -> None:
     """Right is what is strictly the largest; nan is no probability at all."""
     scorer = Scorer(lambda request: {" glad": glad, " sad": sad}[request.completion])
-    found = measured(choice.make({"options": WORDS}, context), scorer)
+    result = measured(choice.make({"options": WORDS}, context), scorer)
 
-    assert found["accuracy", "joy"] == [accuracy] * 2
-    assert found["logprob", "joy"] == [logprob] * 2
+    assert result["accuracy", "joy"] == [accuracy] * 2
+    assert result["logprob", "joy"] == [logprob] * 2
 
 
-def test_options_of_one_probability_are_told(
+def test_options_of_one_probability_give_a_warning(
     context: TaskContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A tokenizer that knows no option gives all the same; who wonders about 0 % is told."""
+    """A tokenizer that knows no option gives all the same probability: a warning explains 0 %."""
     task = choice.make({"options": WORDS}, context)
     with caplog.at_level(logging.WARNING):
         task.prepare(Scorer())
@@ -209,7 +209,7 @@ def test_option_without_a_token_is_refused(context: TaskContext) -> None:
 
 
 def test_choice_needs_a_model_that_scores(context: TaskContext) -> None:
-    """Told by the name of the ability."""
+    """The message names the ability."""
     with pytest.raises(TaskError, match=r"task 'choice' needs .* ability ScoresText; toy has none"):
         choice.make({"options": WORDS}, context).prepare(ToyAdapter())
 
@@ -232,7 +232,7 @@ def test_choice_needs_a_model_that_scores(context: TaskContext) -> None:
 def test_choice_options_that_are_wrong(
     context: TaskContext, options: dict[str, Any], message: str
 ) -> None:
-    """Told before a model is loaded."""
+    """Refused before a model is loaded."""
     with pytest.raises(TaskError, match=message):
         choice.make(options, context)
 
@@ -241,7 +241,7 @@ def test_choice_options_that_are_wrong(
     ("options", "place", "message"),
     [
         ({"options": {"joy": "glad"}}, "options", "1 to choose from; give at least two"),
-        ({"options": {"joy": "a", "grief": "a"}}, "options", "'a' is there twice; options must d"),
+        ({"options": {"joy": "a", "grief": "a"}}, "options", "'a' is listed twice; options must d"),
         ({"options": {"joy": "a", "grief": " "}}, "options", "' ' is empty, or begins or ends wi"),
         ({"options": {"joy": "a", "grief": " b"}}, "options", "write the words alone, the space"),
         ({"options": {"joy": "a", "grief": 1}}, "options", "Input should be a valid string"),
@@ -265,7 +265,7 @@ def test_choice_options_that_are_wrong(
 def test_choice_options_of_another_form(
     context: TaskContext, options: dict[str, Any], place: str, message: str
 ) -> None:
-    """Pydantic says where, so that the caller can tell file and line."""
+    """Pydantic's error has the place, to which the caller adds file and line."""
     with pytest.raises(ValidationError) as error:
         choice.make(options, context)
 
@@ -275,9 +275,9 @@ def test_choice_options_of_another_form(
 
 def test_choice_is_about_texts(context: TaskContext) -> None:
     """An image has no text to put into a prompt."""
-    shown = {c: [Stimulus("car/1.jpg", Path("car/1.jpg"))] for c in context.held_out}
+    images = {c: [Stimulus("car/1.jpg", Path("car/1.jpg"))] for c in context.held_out}
     with pytest.raises(TaskError, match=r"asks about texts, and car/1\.jpg is an image; leave"):
-        choice.make({"options": WORDS}, replace(context, held_out=shown))
+        choice.make({"options": WORDS}, replace(context, held_out=images))
 
 
 # choice, over items
@@ -291,10 +291,10 @@ def test_choice_over_items(context: TaskContext) -> None:
     ]
     options = {"prompt": "{story} Q: {question}\nA:", "options": ["sad", "glad"]}
     task = choice.make({**options, "belief": written(context, rows)}, context)
-    found = measured(task, scorer := Scorer())
+    result = measured(task, scorer := Scorer())
 
-    assert found == {("accuracy", "belief"): [1, 0], ("logprob", "belief"): [-1, -2]}
-    assert scorer.asked[-1][0] == TextRequest("s1 Q: q1\nA:", " sad")
+    assert result == {("accuracy", "belief"): [1, 0], ("logprob", "belief"): [-1, -2]}
+    assert scorer.calls[-1][0] == TextRequest("s1 Q: q1\nA:", " sad")
 
 
 def test_items_with_options_of_their_own(context: TaskContext) -> None:
@@ -303,10 +303,10 @@ def test_items_with_options_of_their_own(context: TaskContext) -> None:
         {"text": "how?", "answer": "glad", "options": ["glad", "sad", "cross"]},
         {"text": "why?", "answer": "cross", "options": '["cross", "sad"]'},
     ]
-    found = measured(choice.make({"q": written(context, rows)}, context), scorer := Scorer())
+    result = measured(choice.make({"q": written(context, rows)}, context), scorer := Scorer())
 
-    assert found == {("accuracy", "q"): [1, 0], ("logprob", "q"): [-1, -3]}
-    assert len(scorer.asked[-1]) == 5
+    assert result == {("accuracy", "q"): [1, 0], ("logprob", "q"): [-1, -3]}
+    assert len(scorer.calls[-1]) == 5
 
 
 ROW = {"text": "how?", "answer": "glad"}
@@ -336,21 +336,21 @@ ROW = {"text": "how?", "answer": "glad"}
         ),
         ({**ROW, "options": "[" * 5000}, {}, r"^q\.jsonl:1: options are '\[\[\[.*'; they must be"),
         ({**ROW, "options": ["glad"]}, {}, r"^q\.jsonl:1: options: 1 to choose from; give at"),
-        ({**ROW, "options": ["glad", "glad"]}, {}, r"^q\.jsonl:1: options: 'glad' is there twice"),
+        ({**ROW, "options": ["glad", "glad"]}, {}, r"^q\.jsonl:1: options: 'glad' is listed twice"),
         ({**ROW, "options": ["glad", ""]}, {}, r"^q\.jsonl:1: options: '' is empty, or begins"),
     ],
 )
 def test_items_that_are_wrong(
     context: TaskContext, row: dict[str, Any], more: dict[str, Any], message: str
 ) -> None:
-    """Told with file and row."""
+    """The message names file and row."""
     with pytest.raises(TaskError, match=message):
         choice.make({"q": written(context, [row]), **more}, context)
 
 
 @pytest.mark.parametrize("changed", ["prompt", "options", "order", "answer"])
-def test_identity_of_choice_follows_what_is_asked(context: TaskContext, changed: str) -> None:
-    """Whatever decides a number makes another task."""
+def test_identity_of_choice_follows_its_questions(context: TaskContext, changed: str) -> None:
+    """Everything that decides a number changes the identity."""
 
     def identity(*, prompt: str = "{text}?", answer: str = "glad", options: Any = ("a",)) -> Any:
         source = written(context, [{"text": "x", "answer": answer}])
@@ -391,18 +391,18 @@ def test_logprobs_are_those_of_transformers(context: TaskContext, gpt2: HFAdapte
     """Options of one token and of several, after prompts of several lengths, to 1e-5."""
     words = {"joy": "the dog sang", "grief": "a", "anger": "sister"}
     prompt = "{text} is {{what}}\nit means"
-    found = measured(choice.make({"prompt": prompt, "options": words}, context), gpt2)
+    result = measured(choice.make({"prompt": prompt, "options": words}, context), gpt2)
 
     for condition, word in words.items():
         prompts = [f"{condition} {n} is {{what}}\nit means" for n in ("one", "two")]
         table = np.array([[by_hand(gpt2, p, w) for w in words.values()] for p in prompts])
         right = list(words.values()).index(word)
-        np.testing.assert_allclose(found["logprob", condition], table[:, right], atol=1e-5)
-        assert found["accuracy", condition] == (table.argmax(axis=1) == right).tolist()
+        np.testing.assert_allclose(result["logprob", condition], table[:, right], atol=1e-5)
+        assert result["accuracy", condition] == (table.argmax(axis=1) == right).tolist()
 
 
 def test_options_start_at_one_token(context: TaskContext, gpt2: HFAdapter) -> None:
-    """Of `` the`` and `` xenon`` only the first is joined to its space; both pay for it."""
+    """Of `` the`` and `` xenon`` only the first is joined to its space; both spaces are scored."""
     words = {"joy": "the", "grief": "xenon"}
     tokens = {word: gpt2.tokenizer.tokenize(f"so: {word}") for word in words.values()}
     tables = [
@@ -440,17 +440,17 @@ def test_options_of_one_token_share_a_forward_pass(gpt2: HFAdapter) -> None:
 
 
 class Sited(ToyAdapter):
-    """The toy model with other sites; ``asked`` is what was read: stimuli, layout, read-out."""
+    """The toy model with other sites; ``calls`` are what was read: stimuli, layout, read-out."""
 
     def __init__(self, *sites: Site) -> None:
         super().__init__()
         self.sites = Layout(sites or ToyAdapter.sites.sites)
-        self.asked: list[tuple[list[Stimulus], Layout, Readout]] = []
+        self.calls: list[tuple[list[Stimulus], Layout, Readout]] = []
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        self.asked.append((list(stimuli), layout, readout))
+        self.calls.append((list(stimuli), layout, readout))
         block = Layout(ToyAdapter.sites.sites[-1:])
         yield from reversed(list(ToyAdapter().activations(stimuli, block, readout)))
 
@@ -468,7 +468,7 @@ def test_probe_reads_the_last_block(context: TaskContext, kinds: list[str], expe
     adapter = Sited(*(Site(f"s{i}", kind, 26) for i, kind in enumerate(kinds)))
     measured(text_probe.make({}, context), adapter)
 
-    assert {site.name for _, layout, _ in adapter.asked for site in layout.sites} == {expected}
+    assert {site.name for _, layout, _ in adapter.calls for site in layout.sites} == {expected}
 
 
 def test_probe_reads_as_the_contrast_does(context: TaskContext) -> None:
@@ -483,7 +483,10 @@ def test_probe_reads_as_the_contrast_does(context: TaskContext) -> None:
         [*half["joy"], *half["anger"]] for half in (context.localizing, context.held_out)
     )
 
-    assert [(shown, how) for shown, _, how in adapter.asked] == [(training, read), (testing, read)]
+    assert [(read_stimuli, how) for read_stimuli, _, how in adapter.calls] == [
+        (training, read),
+        (testing, read),
+    ]
 
 
 def test_identity_of_the_probe_follows_the_read_out(context: TaskContext) -> None:
@@ -523,7 +526,7 @@ def test_probe_without_halves(context: TaskContext) -> None:
     task = text_probe.make({}, replace(context, held_out=whole, localizing=whole))
     adapter = Sited()
     measured(task, adapter)
-    (training, _, _), (testing, _, _) = adapter.asked
+    (training, _, _), (testing, _, _) = adapter.calls
 
     assert (len(training), len(testing)) == (9, 6)
     assert {s.content for s in training} | {s.content for s in testing} == {
@@ -532,8 +535,8 @@ def test_probe_without_halves(context: TaskContext) -> None:
 
 
 def test_probe_that_cannot_be_made(context: TaskContext) -> None:
-    """The faults of every probe, under this one's name."""
-    with pytest.raises(TaskError, match=r"^task 'text-probe' needs at least two conditions to tel"):
+    """The errors that every probe has, with the name of this one."""
+    with pytest.raises(TaskError, match=r"^task 'text-probe' needs at least two conditions to dis"):
         text_probe.make({"conditions": "joy"}, context)
     with pytest.raises(TaskError, match=r"^task 'text-probe': there is no condition 'jo'; did you"):
         text_probe.make({"conditions": ["jo", "anger"]}, context)
@@ -553,12 +556,12 @@ def states(adapter: HFAdapter, texts: Sequence[Stimulus], silenced: slice) -> np
         kept[..., silenced] = 0
         return (kept,)
 
-    found: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
     blocks = adapter.model.transformer.h
     hooks = [
         blocks[0].mlp.c_proj.register_forward_pre_hook(silence),
         blocks[-1].register_forward_hook(
-            lambda _m, _a, out: found.append((out[0] if isinstance(out, tuple) else out)[0, -1])
+            lambda _m, _a, out: rows.append((out[0] if isinstance(out, tuple) else out)[0, -1])
         ),
     ]
     with torch.no_grad():
@@ -566,11 +569,11 @@ def states(adapter: HFAdapter, texts: Sequence[Stimulus], silenced: slice) -> np
             adapter.model(torch.tensor([adapter.tokenizer(str(text.content))["input_ids"]]))
     for hook in hooks:
         hook.remove()
-    return np.stack([x.numpy() for x in found]).astype(np.float64)
+    return np.stack([x.numpy() for x in rows]).astype(np.float64)
 
 
 def test_probe_against_scipy_on_transformers_states(context: TaskContext, gpt2: HFAdapter) -> None:
-    """Hidden states of transformers, the documented loss minimised by SciPy: the same answers."""
+    """Hidden states of transformers, the documented loss minimised: same predictions."""
     rng = np.random.default_rng(1)
     words = np.array(["the", "dog", "sang", "near", "red", "barn", "letter", "house"])
 
@@ -587,17 +590,17 @@ def test_probe_against_scipy_on_transformers_states(context: TaskContext, gpt2: 
         ablated = values(task.measure(gpt2))
     intact = values(task.measure(gpt2))
 
-    train, test = task._training.groups(), task._testing.groups()
+    train, test = task._probe.training.groups(), task._probe.testing.groups()
     x = states(gpt2, [s for c in "ab" for s in train[c]], slice(0, 0))
     labels = np.repeat([0, 1], 8)
     start = np.zeros((x.shape[1] + 1) * 2)
     weights = minimize(naive_loss, start, (x, labels, 2), tol=1e-9).x
     matrix, intercept = weights[:-2].reshape(-1, 2), weights[-2:]
-    for found, silenced in ((intact, slice(0, 0)), (ablated, slice(0, 40))):
+    for result, silenced in ((intact, slice(0, 0)), (ablated, slice(0, 40))):
         for number, condition in enumerate("ab"):
             z = (states(gpt2, test[condition], silenced) - x.mean(0)) / x.std(0)
-            told = (z @ matrix + intercept).argmax(axis=1)
-            assert found["accuracy", condition] == (told == number).tolist()
+            predicted = (z @ matrix + intercept).argmax(axis=1)
+            assert result["accuracy", condition] == (predicted == number).tolist()
     assert intact != ablated
 
 
@@ -630,14 +633,17 @@ def test_resumed_run_measures_what_changed(
 ) -> None:
     """Another prompt or word is measured anew, the probe's scores stay; the same is not."""
     calls: list[str] = []
-    for task in (choice.Choice, text_probe.ConditionProbe):
-        plain = task.measure
+    for task, method in (
+        (choice.Choice, "measure_scores"),
+        (text_probe.TextProbe, "measure_activations"),
+    ):
+        plain = getattr(task, method)
 
-        def counted(self: Any, adapter: Adapter, plain: Any = plain) -> list[Measurement]:
+        def counted(self: Any, measured: Any, plain: Any = plain) -> list[Measurement]:
             calls.append(self.name)
-            return plain(self, adapter)
+            return plain(self, measured)
 
-        monkeypatch.setattr(task, "measure", counted)
+        monkeypatch.setattr(task, method, counted)
 
     def run(*changes: str) -> tuple[list[str], set[str]]:
         calls.clear()
@@ -656,11 +662,11 @@ def test_resumed_run_measures_what_changed(
     assert len(prompted) == len(first)
 
 
-def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
-    """Whether pydantic finds them or the task."""
+def test_errors_of_tasks_name_file_and_line(both: Path) -> None:
+    """Whether pydantic raises them or the task."""
     contrast, setup = load(both), Setup("reference:lm")
 
-    def fault(*changes: str) -> str:
+    def message_of(*changes: str) -> str:
         contrast: Contrast = load(both, changes)
         with pytest.raises(ContrastError) as error:
             make_tasks(contrast, sampled_stimuli(contrast, setup).halves, limit=setup.limit)
@@ -669,24 +675,24 @@ def test_faults_of_tasks_name_file_and_line(both: Path) -> None:
     assert (
         len(make_tasks(contrast, sampled_stimuli(contrast, setup).halves, limit=setup.limit)) == 2
     )
-    assert fault("evaluate=[perplexty]").startswith(
+    assert message_of("evaluate=[perplexty]").startswith(
         "--set evaluate=[perplexty]: no plugin named 'perplexty' in deeploc.tasks; "
         "did you mean 'perplexity'? installed: "
     )
     both.write_text(both.read_text().replace("lists: dax}", "list: dax}"))
-    assert fault() == (
+    assert message_of() == (
         "words.yaml:13: task 'choice': there is no condition 'list'; did you mean 'lists'? "
         "there are: sentences, lists"
     ).replace("words.yaml", str(both))
     both.write_text(both.read_text().replace("list: dax}", "lists: the}"))
     assert (
-        fault()
-        == f"{both}:15: evaluate.0.choice.options: 'the' is there twice; options must differ"
+        message_of()
+        == f"{both}:15: evaluate.0.choice.options: 'the' is listed twice; options must differ"
     )
 
 
-def test_reference_lm_tells_sentences_from_nonwords() -> None:
-    """Intact it does so all but always; without its blocks' whole output it cannot."""
+def test_reference_lm_separates_sentences_from_nonwords() -> None:
+    """Intact it does so in 98 % of cases; without the output of its last block it cannot."""
     limits = [f"conditions.{name}.limit=60" for name in ("sentences", "nonwords")]
     contrast = load("language", ["evaluate=[text-probe]", *limits])
     setup = Setup("reference:lm")

@@ -27,7 +27,7 @@ from deeploc.core.units import UnitMask
 from deeploc.errors import ContrastError, TaskError
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import accuracy, category_probe, label_stability
-from deeploc.tasks._classes import Names
+from deeploc.tasks._class_names import ClassNames
 from deeploc.testing import ToyAdapter
 
 from .colours import CLASSES, CONDITIONS, WEIGHTS, ColourAdapter, paint, paint_all
@@ -37,15 +37,15 @@ Stimuli = Mapping[str, Sequence[Stimulus]]
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> dict[str, list[Stimulus]]:
-    """Return 6 pictures of each condition; the first 3 localize, the others are held out."""
-    return paint_all(tmp_path / "pictures", 6)
+def images(tmp_path: Path) -> dict[str, list[Stimulus]]:
+    """Return 6 images of each condition; the first 3 localize, the others are held out."""
+    return paint_all(tmp_path / "images", 6)
 
 
 @pytest.fixture
-def context(pictures: Stimuli, tmp_path: Path) -> TaskContext:
-    localizing = {name: group[:3] for name, group in pictures.items()}
-    held_out = {name: group[3:] for name, group in pictures.items()}
+def context(images: Stimuli, tmp_path: Path) -> TaskContext:
+    localizing = {name: group[:3] for name, group in images.items()}
+    held_out = {name: group[3:] for name, group in images.items()}
     return TaskContext(held_out, ["reds"], tmp_path, localizing=localizing)
 
 
@@ -60,7 +60,7 @@ def values(measured: Sequence[Measurement]) -> dict[tuple[str, str], list[float]
     return {(m.metric, m.condition): m.amount.tolist() for m in measured}
 
 
-def ready(task: Task, adapter: Any = None) -> tuple[Task, Any]:
+def prepared(task: Task, adapter: Any = None) -> tuple[Task, Any]:
     adapter = adapter or ColourAdapter()
     task.prepare(adapter)
     return task, adapter
@@ -73,43 +73,43 @@ def held_out_colours(n: int = 6) -> dict[str, np.ndarray]:
 
 
 class Broken(ColourAdapter):
-    """Answers with what it is given, once it is broken."""
+    """Predicts ``value`` for the second stimulus, once it is set."""
 
-    answer: float | None = None
+    value: float | None = None
 
     def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        answers = super().classify(stimuli)
-        if self.answer is not None:
-            answers.logits[1], answers.features[1] = self.answer, self.answer
-        return answers
+        predictions = super().classify(stimuli)
+        if self.value is not None:
+            predictions.logits[1], predictions.features[1] = self.value, self.value
+        return predictions
 
 
 # label-stability
 
 
 def test_intact_model_is_unchanged(context: TaskContext) -> None:
-    """Held against itself a model has 1 and 0, exactly."""
-    task, adapter = ready(label_stability.make({}, context))
-    found = values(task.measure(adapter))
+    """Compared with itself a model has 1 and 0, exactly."""
+    task, adapter = prepared(label_stability.make({}, context))
+    result = values(task.measure(adapter))
 
     for condition in CONDITIONS:
-        assert found["unchanged", condition] == [1.0] * 3
-        assert found["kl", condition] == [0.0] * 3
+        assert result["unchanged", condition] == [1.0] * 3
+        assert result["kl", condition] == [0.0] * 3
 
 
-@pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [0, 1, 2]])
-def test_stability_by_hand(context: TaskContext, gone: list[int]) -> None:
+@pytest.mark.parametrize("silent", [[0], [1], [2], [0, 1], [0, 1, 2]])
+def test_stability_by_hand(context: TaskContext, silent: list[int]) -> None:
     """Predictions and divergence of the colours as painted, with scipy's relative entropy."""
-    task, adapter = ready(label_stability.make({}, context))
-    with adapter.ablated(silenced(*gone)):
-        found = values(task.measure(adapter))
+    task, adapter = prepared(label_stability.make({}, context))
+    with adapter.ablated(silenced(*silent)):
+        result = values(task.measure(adapter))
 
     for condition, colours in held_out_colours().items():
-        intact, ablated = (colours * scale @ WEIGHTS for scale in (1, ~np.isin(range(3), gone)))
+        intact, ablated = (colours * scale @ WEIGHTS for scale in (1, ~np.isin(range(3), silent)))
         same = intact.argmax(axis=1) == ablated.argmax(axis=1)
         kl = entropy(softmax(intact, axis=1), softmax(ablated, axis=1), axis=1)
-        assert found["unchanged", condition] == same.tolist()
-        np.testing.assert_allclose(found["kl", condition], kl, rtol=1e-5, atol=1e-7)
+        assert result["unchanged", condition] == same.tolist()
+        np.testing.assert_allclose(result["kl", condition], kl, rtol=1e-5, atol=1e-7)
 
 
 @given(
@@ -133,22 +133,22 @@ def test_divergence_of_rounding_is_not_negative(rng: np.random.Generator) -> Non
     assert kl.max() < 1e-12
 
 
-@pytest.mark.parametrize("answer", [np.nan, np.inf, -np.inf])
-def test_broken_model_is_changed_and_infinitely_far(context: TaskContext, answer: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_broken_model_is_changed_and_infinitely_far(context: TaskContext, value: float) -> None:
     """No logit is nan in the scores; the other stimuli are not touched."""
-    task, adapter = ready(label_stability.make({}, context), Broken())
-    adapter.answer = answer
-    found = values(task.measure(adapter))
+    task, adapter = prepared(label_stability.make({}, context), Broken())
+    adapter.value = value
+    result = values(task.measure(adapter))
 
-    assert found["unchanged", "reds"] == [1, 0, 1]
-    assert found["kl", "reds"] == [0, np.inf, 0]
-    assert found["unchanged", "greens"] == [1, 1, 1]
+    assert result["unchanged", "reds"] == [1, 0, 1]
+    assert result["kl", "reds"] == [0, np.inf, 0]
+    assert result["unchanged", "greens"] == [1, 1, 1]
 
 
-def test_intact_model_must_answer(context: TaskContext) -> None:
-    """Nothing can be held against answers that are not finite, or the only possible ones."""
+def test_intact_model_must_predict(context: TaskContext) -> None:
+    """Nothing can be compared with predictions that are not finite, or the only possible ones."""
     broken = Broken()
-    broken.answer = np.nan
+    broken.value = np.nan
     with pytest.raises(TaskError, match=r"not finite for 1 of 9 stimuli.*; try --dtype float32$"):
         label_stability.make({}, context).prepare(broken)
     with pytest.raises(TaskError, match="needs a model with at least two classes; colours has one"):
@@ -159,13 +159,13 @@ def test_intact_model_must_answer(context: TaskContext) -> None:
 
 def test_chosen_conditions(context: TaskContext) -> None:
     """Only these are measured; the numbers are the same."""
-    task, adapter = ready(label_stability.make({"conditions": ["blues"]}, context))
-    full, _ = ready(label_stability.make({}, context))
+    task, adapter = prepared(label_stability.make({"conditions": ["blues"]}, context))
+    full, _ = prepared(label_stability.make({}, context))
     with adapter.ablated(silenced(2)):
-        found, whole = values(task.measure(adapter)), values(full.measure(adapter))
+        result, whole = values(task.measure(adapter)), values(full.measure(adapter))
 
-    assert found == {key: value for key, value in whole.items() if key[1] == "blues"}
-    assert adapter.asked[0] == adapter.asked[-1]
+    assert result == {key: value for key, value in whole.items() if key[1] == "blues"}
+    assert adapter.calls[0] == adapter.calls[-1]
 
 
 @pytest.mark.parametrize("module", [label_stability, category_probe])
@@ -177,15 +177,15 @@ def test_options_that_are_wrong(context: TaskContext, module: Any) -> None:
         module.make({"condition": "reds"}, context)
 
 
-def test_empty_half_is_told(context: TaskContext) -> None:
-    """A condition whose pictures are all alike has no second half."""
+def test_empty_half_is_refused(context: TaskContext) -> None:
+    """A condition whose images are all alike has no second half."""
     empty = TaskContext({**context.held_out, "reds": []}, ["reds"], context.base)
     with pytest.raises(TaskError, match="a half of condition 'reds' is empty"):
         label_stability.make({}, empty)
 
 
 def test_measured_before_prepared(context: TaskContext) -> None:
-    """Whoever calls a task by hand is told what is missing."""
+    """The message says what to call first."""
     for module in (label_stability, category_probe):
         with pytest.raises(TaskError, match=r"was not prepared; call prepare\(\) on the intact"):
             module.make({}, context).measure(ColourAdapter())
@@ -197,7 +197,7 @@ def test_measured_before_prepared(context: TaskContext) -> None:
 def test_accuracy_of_conditions(context: TaskContext) -> None:
     """Intact all are right; without red the red things are cranes (class 3), in the top five."""
     options = {"classes": {"reds": "red thing", "greens": ["Green_Thing"], "blues": [2]}}
-    task, adapter = ready(accuracy.make(options, context))
+    task, adapter = prepared(accuracy.make(options, context))
     intact = values(task.measure(adapter))
     with adapter.ablated(silenced(0)):
         ablated = values(task.measure(adapter))
@@ -209,19 +209,19 @@ def test_accuracy_of_conditions(context: TaskContext) -> None:
 
 
 def test_any_of_several_classes_is_right(context: TaskContext) -> None:
-    """Blue pictures are blue things first, cranes second."""
+    """Blue images are blue things first, cranes second."""
     options = {"classes": {"blues": ["night", "blue thing"], "reds": ["night"]}}
-    task, adapter = ready(accuracy.make(options, context))
-    found = values(task.measure(adapter))
+    task, adapter = prepared(accuracy.make(options, context))
+    result = values(task.measure(adapter))
 
-    assert found["top1", "blues"] == [1.0] * 3
-    assert found["top1", "reds"] == found["top5", "reds"] == [0.0] * 3
+    assert result["top1", "blues"] == [1.0] * 3
+    assert result["top1", "reds"] == result["top5", "reds"] == [0.0] * 3
 
 
 def test_top5_needs_more_than_five_classes(context: TaskContext) -> None:
     """Five guesses among five classes are always right: that is not reported."""
     adapter = ColourAdapter(WEIGHTS[:, :5], CLASSES[:5])
-    task, _ = ready(accuracy.make({"classes": {"reds": 0}}, context), adapter)
+    task, _ = prepared(accuracy.make({"classes": {"reds": 0}}, context), adapter)
 
     assert set(values(task.measure(adapter))) == {("top1", "reds")}
 
@@ -238,14 +238,16 @@ def test_rank_is_the_place_after_sorting(logits: np.ndarray, right: list[int]) -
     assert accuracy._ranks(logits, right).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("answer", [np.nan, np.inf, -np.inf])
-def test_answer_that_is_not_finite_is_wrong(context: TaskContext, answer: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_prediction_that_is_not_finite_is_wrong(context: TaskContext, value: float) -> None:
     """Even where every class would be right."""
-    task, adapter = ready(accuracy.make({"classes": {"reds": [0, 1, 2, 3, 4]}}, context), Broken())
-    adapter.answer = answer
-    found = values(task.measure(adapter))
+    task, adapter = prepared(
+        accuracy.make({"classes": {"reds": [0, 1, 2, 3, 4]}}, context), Broken()
+    )
+    adapter.value = value
+    result = values(task.measure(adapter))
 
-    assert found["top1", "reds"] == found["top5", "reds"] == [1, 0, 1]
+    assert result["top1", "reds"] == result["top5", "reds"] == [1, 0, 1]
 
 
 @pytest.fixture
@@ -263,21 +265,21 @@ def val(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("val")
 def test_accuracy_of_folders(context: TaskContext, caplog: pytest.LogCaptureFixture) -> None:
-    """Folders are labels, each also reported alone; what cannot be read is told and left out."""
+    """Folders are labels, each also reported alone; an unreadable image is only a warning."""
     with caplog.at_level(logging.WARNING):
-        made = accuracy.make({"val": {"images": "val/*/*.png"}}, context)
-    task, adapter = ready(made)
+        task = accuracy.make({"val": {"images": "val/*/*.png"}}, context)
+    task, adapter = prepared(task)
     with adapter.ablated(silenced(0)):
-        found = values(task.measure(adapter))
+        result = values(task.measure(adapter))
 
     assert "leaves out val: val/crimson/9.png is empty" in caplog.text
-    assert [stimulus.id for stimulus in adapter.asked[0]] == [
+    assert [stimulus.id for stimulus in adapter.calls[0]] == [
         *(f"val/blue_thing/{i}.png" for i in range(3)),
         *(f"val/crimson/{i}.png" for i in range(3)),
     ]
     # black, which is all that is left of the red ones, has seven equal logits: class 0 is first
-    assert found["top1", "val"] == [1, 1, 1, 1, 1, 1]
-    assert found["top1", "val/blue_thing"] == found["top1", "val/crimson"] == [1, 1, 1]
+    assert result["top1", "val"] == [1, 1, 1, 1, 1, 1]
+    assert result["top1", "val/blue_thing"] == result["top1", "val/crimson"] == [1, 1, 1]
     with adapter.ablated(silenced(2)):
         assert values(task.measure(adapter))["top1", "val"] == [0, 0, 0, 1, 1, 1]
 
@@ -290,23 +292,23 @@ def test_strict_accuracy_stops_at_a_broken_image(context: TaskContext) -> None:
 
 
 def test_accuracy_of_a_table(context: TaskContext, val: Path) -> None:
-    """Paths are those below the table's folder, wherever the contrast is; limit is heeded."""
+    """Paths are those below the table's folder, wherever the contrast is; the limit applies."""
     source = {"file": "tables/labels.csv", "column": "photo"}
-    task, adapter = ready(accuracy.make({"mine": source}, context))
-    found = values(task.measure(adapter))
+    task, adapter = prepared(accuracy.make({"mine": source}, context))
+    result = values(task.measure(adapter))
     one = TaskContext(context.held_out, context.positive, val, limit=1)
 
-    assert found["top1", "mine"] == [1, 0]
-    assert found["top1", "mine/blue thing"] == [0]
-    assert found["top5", "mine/blue thing"] == [0]
-    assert len(values(ready(accuracy.make({"mine": source}, one))[0].measure(adapter))) == 2
+    assert result["top1", "mine"] == [1, 0]
+    assert result["top1", "mine/blue thing"] == [0]
+    assert result["top5", "mine/blue thing"] == [0]
+    assert len(values(prepared(accuracy.make({"mine": source}, one))[0].measure(adapter))) == 2
 
 
 @pytest.mark.usefixtures("val")
 def test_conditions_and_sources_together(context: TaskContext) -> None:
     """Both are measured; one name for two things is refused."""
     source = {"images": "val/crimson"}
-    task, adapter = ready(accuracy.make({"classes": {"reds": "0"}, "val": source}, context))
+    task, adapter = prepared(accuracy.make({"classes": {"reds": "0"}, "val": source}, context))
 
     assert {c for _, c in values(task.measure(adapter))} == {"reds", "val"}
     with pytest.raises(TaskError, match="has 'reds' twice; call the source something else"):
@@ -326,14 +328,14 @@ def test_conditions_and_sources_together(context: TaskContext) -> None:
 def test_accuracy_options_that_are_wrong(
     context: TaskContext, options: dict[str, Any], message: str
 ) -> None:
-    """Told before a model is loaded."""
+    """Refused before a model is loaded."""
     with pytest.raises(TaskError, match=message):
         accuracy.make(options, context)
 
 
 @pytest.mark.parametrize("classes", [{}, {"reds": []}, {"reds": {"a": 1}}, ["reds"]])
 def test_classes_of_another_form(context: TaskContext, classes: Any) -> None:
-    """Pydantic says where."""
+    """Pydantic's error has the place."""
     with pytest.raises(ValidationError) as error:
         accuracy.make({"classes": classes}, context)
 
@@ -354,9 +356,9 @@ def test_unknown_label_names_the_first_stimulus(context: TaskContext) -> None:
 
 
 def test_model_without_names_goes_by_numbers(context: TaskContext) -> None:
-    """Classes nobody named still have numbers."""
+    """Classes without names still have numbers."""
     adapter = ColourAdapter(classes=())
-    task, _ = ready(accuracy.make({"classes": {"reds": "0"}}, context), adapter)
+    task, _ = prepared(accuracy.make({"classes": {"reds": "0"}}, context), adapter)
 
     assert values(task.measure(adapter))["top1", "reds"] == [1, 1, 1]
     for label in ("7", "red thing"):
@@ -380,26 +382,28 @@ def test_model_without_names_goes_by_numbers(context: TaskContext) -> None:
 )
 def test_labels_that_mean_one_class(label: str, number: int) -> None:
     """Case and underscores do not matter; a first name comes before a later one."""
-    assert Names(CLASSES, 7).number(label, "here") == number
+    assert ClassNames(CLASSES, 7).number(label, "x.csv:2") == number
 
 
 def test_label_that_means_two_classes() -> None:
-    """ImageNet has two cranes; a number says which."""
-    with pytest.raises(TaskError, match=r"^here: 'Crane' is the name of the classes 3 and 4; give"):
-        Names(CLASSES, 7).number("Crane", "here")
+    """ImageNet has two cranes; a number decides."""
+    with pytest.raises(
+        TaskError, match=r"^x\.csv:2: 'Crane' is the name of the classes 3 and 4; give"
+    ):
+        ClassNames(CLASSES, 7).number("Crane", "x.csv:2")
 
 
 def test_name_comes_before_number() -> None:
     """A class may be called 7."""
-    assert Names([["9"], ["7"], ["8"]], 3).number("7", "") == 1
+    assert ClassNames([["9"], ["7"], ["8"]], 3).number("7", "") == 1
 
 
 # category-probe
 
 
 def test_probe_by_hand(context: TaskContext) -> None:
-    """Colours apart are told apart; when all are silenced every picture looks the same."""
-    task, adapter = ready(category_probe.make({}, context))
+    """Different colours are separated; when all are silenced every image is the same."""
+    task, adapter = prepared(category_probe.make({}, context))
     intact = values(task.measure(adapter))
     with adapter.ablated(silenced(0, 1, 2)):
         black = values(task.measure(adapter))
@@ -413,8 +417,8 @@ def test_probe_by_hand(context: TaskContext) -> None:
 
 
 def test_probe_is_trained_once_on_what_localized(context: TaskContext) -> None:
-    """The localizing half is shown once, intact; later only the held-out half."""
-    task, adapter = ready(category_probe.make({}, context))
+    """The localizing half is classified once, intact; later only the held-out half."""
+    task, adapter = prepared(category_probe.make({}, context))
     with adapter.ablated(silenced(1)):
         task.measure(adapter)
 
@@ -422,37 +426,37 @@ def test_probe_is_trained_once_on_what_localized(context: TaskContext) -> None:
         tuple(stimulus for group in half.values() for stimulus in group)
         for half in (context.localizing, context.held_out)
     )
-    assert adapter.asked == [localizing, held_out]
+    assert adapter.calls == [localizing, held_out]
 
 
-def test_probe_without_halves_is_not_tested_on_its_training(pictures: Stimuli) -> None:
+def test_probe_without_halves_is_not_tested_on_its_training(images: Stimuli) -> None:
     """With ``split: none`` a seeded half of each condition trains, the other tests."""
-    five = {name: group[:5] for name, group in pictures.items()}
+    five = {name: group[:5] for name, group in images.items()}
     whole = TaskContext(five, ["reds"], Path(), seed=4, localizing=five)
     task = category_probe.make({}, whole)
     again = category_probe.make({}, whole)
     other = category_probe.make({}, TaskContext(five, [], Path(), 5, localizing=five))
-    training, testing = task._training.groups(), task._testing.groups()
+    training, testing = task._probe.training.groups(), task._probe.testing.groups()
 
     for name, group in five.items():
         assert (len(training[name]), len(testing[name])) == (3, 2)
         assert {*training[name]} | {*testing[name]} == {*group}
-    assert task._training.stimuli == task._testing.stimuli
+    assert task._probe.training.stimuli == task._probe.testing.stimuli
     assert task.identity == again.identity != other.identity
-    assert values(ready(task)[0].measure(ColourAdapter()))["accuracy", "blues"] == [1.0] * 2
+    assert values(prepared(task)[0].measure(ColourAdapter()))["accuracy", "blues"] == [1.0] * 2
 
 
 def test_probe_with_broken_features_is_wrong(context: TaskContext) -> None:
-    """A stimulus whose features are not finite is named wrong."""
-    task, adapter = ready(category_probe.make({}, context), Broken())
-    adapter.answer = np.nan
+    """A stimulus whose features are not finite is predicted wrong."""
+    task, adapter = prepared(category_probe.make({}, context), Broken())
+    adapter.value = np.nan
 
     assert values(task.measure(adapter))["accuracy", "reds"] == [1, 0, 1]
 
 
 def test_probe_needs_two_conditions_and_stimuli_to_learn_from(context: TaskContext) -> None:
-    """One condition cannot be told apart from anything; nothing can be learned from nothing."""
-    with pytest.raises(TaskError, match=r"at least two conditions to tell apart; it has reds$"):
+    """A probe needs two conditions, and stimuli to be trained on."""
+    with pytest.raises(TaskError, match=r"at least two conditions to distinguish; it has reds$"):
         category_probe.make({"conditions": "reds"}, context)
     with pytest.raises(TaskError, match="no condition 'reds'; there are: none"):
         category_probe.make({}, TaskContext(context.held_out, [], context.base))
@@ -461,7 +465,7 @@ def test_probe_needs_two_conditions_and_stimuli_to_learn_from(context: TaskConte
 # all of them
 
 
-def made(context: TaskContext) -> list[Task]:
+def all_tasks(context: TaskContext) -> list[Task]:
     options = {"classes": {name: i for i, name in enumerate(CONDITIONS)}}
     return [
         label_stability.make({}, context),
@@ -471,21 +475,21 @@ def made(context: TaskContext) -> list[Task]:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_identity_follows_what_pictures_show(
+def test_identity_follows_the_content_of_images(
     context: TaskContext, tmp_path: Path, number: int
 ) -> None:
     """Other bytes are another task; another place, name or time is not."""
-    before = made(context)[number].identity
+    before = all_tasks(context)[number].identity
     moved = {n: [Stimulus("elsewhere", tmp_path / f"{n}{i}") for i in range(3)] for n in CONDITIONS}
     for name, group in moved.items():
         for old, new in zip(context.held_out[name], group, strict=True):
             Path(new.content).write_bytes(Path(old.content).read_bytes())
     same = TaskContext(moved, ["reds"], tmp_path, localizing=context.localizing)
-    assert made(same)[number].identity == before
+    assert all_tasks(same)[number].identity == before
 
     paint(Path(moved["blues"][2].content).with_suffix(".png"), (1, 2, 3))
     Path(moved["blues"][2].content).with_suffix(".png").replace(moved["blues"][2].content)
-    assert made(same)[number].identity != before
+    assert all_tasks(same)[number].identity != before
 
 
 def test_identity_of_accuracy_follows_the_labels(context: TaskContext) -> None:
@@ -496,24 +500,24 @@ def test_identity_of_accuracy_follows_the_labels(context: TaskContext) -> None:
 
 
 def test_identity_of_the_probe_follows_its_training(context: TaskContext) -> None:
-    """What localizes decides the probe, though it is not tested on it; the others do not care."""
-    before = [task.identity for task in made(context)]
+    """The localizing half decides the probe, which is not tested on it; other tasks ignore it."""
+    before = [task.identity for task in all_tasks(context)]
     paint(Path(context.localizing["reds"][0].content), (1, 2, 3))
-    after = [task.identity for task in made(context)]
+    after = [task.identity for task in all_tasks(context)]
 
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False]
 
 
-def test_every_cell_is_shown_the_same(context: TaskContext) -> None:
-    """All tasks ask for the same stimuli in the same order: an adapter can answer once."""
-    adapter, tasks = ColourAdapter(), made(context)
+def test_every_task_classifies_the_same_stimuli(context: TaskContext) -> None:
+    """All tasks classify the same stimuli in the same order: one forward pass serves them."""
+    adapter, tasks = ColourAdapter(), all_tasks(context)
     for task in tasks:
         task.prepare(adapter)
-    adapter.asked.clear()
+    adapter.calls.clear()
     for task in tasks:
         task.measure(adapter)
 
-    assert len(set(adapter.asked)) == 1
+    assert len(set(adapter.calls)) == 1
 
 
 def test_evaluation_with_controls(context: TaskContext) -> None:
@@ -522,10 +526,10 @@ def test_evaluation_with_controls(context: TaskContext) -> None:
     stat_map = stat_map_of(np.array([9.0, 1.0, 0.0]), ColourAdapter.sites)
     top = UnitMask(ColourAdapter.sites, np.array([True, False, False]))
     todo = plan(stat_map, top, Ablate.model_validate({"controls": {"random": 20}}), seed=0)
-    tasks = made(context)
+    tasks = all_tasks(context)
     scores = evaluate(adapter, tasks, todo.cells)
-    found = effects(scores, {task.name: task.metrics for task in tasks})
-    verdicts = {(e.task, e.metric, e.condition): e.verdict for e in found}
+    changes = effects(scores, {task.name: task.metrics for task in tasks})
+    verdicts = {(e.task, e.metric, e.condition): e.verdict for e in changes}
 
     for task, metric in (
         ("label-stability", "unchanged"),

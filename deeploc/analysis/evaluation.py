@@ -1,12 +1,12 @@
 """Tasks on the intact, the ablated and the control model: what it can no longer do."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter
-from deeploc.core.results import INTACT, Cell, Measurement, Score, score
+from deeploc.core.measuring import Recall, measure_all, nothing_known, prepare_all
+from deeploc.core.results import INTACT, Cell, Measurement, Score, scores_of
 from deeploc.core.task import Task
 
 OnScores = Callable[[list[Score]], None]
@@ -21,6 +21,7 @@ def evaluate(
     seed: int = 0,
     task_keys: Mapping[str, str] | None = None,
     known: Sequence[Score] = (),
+    recall: Recall = nothing_known,
     on_scores: OnScores = lambda _: None,
 ) -> list[Score]:
     """Return the scores of every task in every cell, cell by cell.
@@ -40,6 +41,8 @@ def evaluate(
     known
         Scores that are already measured: where task, ``task_key`` and the key of the ablation are
         those of a cell, they are returned in place of a new measurement.
+    recall
+        Activations of the intact model that need not be read again.
     on_scores
         Called after each cell with its scores, so that a caller can save them.
 
@@ -48,7 +51,7 @@ def evaluate(
     TaskError
         If the model lacks an ability that a task needs.
     """
-    session = _Session(adapter, tasks, seed, task_keys or {}, _by_measurement(known))
+    session = _Session(adapter, tasks, seed, task_keys or {}, _by_measurement(known), recall)
     scores: list[Score] = []
     for cell in cells:
         rows = session.scores(cell, cells[cell])
@@ -66,38 +69,35 @@ class _Session:
     seed: int
     task_keys: Mapping[str, str]
     known: Mapping[tuple[str, str, str], Sequence[Score]]
+    recall: Recall
     prepared: set[str] = field(default_factory=set)
 
     def scores(self, cell: Cell, ablation: Ablation | None) -> list[Score]:
+        """Return the scores of a cell in the order of the tasks, known or measured now."""
         key = INTACT if ablation is None else ablation.key
         reused = {task.name: self._known(task, key) for task in self.tasks}
         missing = [task for task in self.tasks if not reused[task.name]]
-        measured = self._measure(missing, ablation) if missing else {}
+        measured = self._measure(missing, ablation) if missing else []
+        new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
         rows: list[Score] = []
         for task in self.tasks:
-            keys = {"key": key, "task_key": self._task_key(task)}
             rows += [renamed(row, cell) for row in reused[task.name]]
-            rows += [
-                score(task.name, measurement, cell, self.seed, **keys)
-                for measurement in measured.get(task.name, ())
-            ]
+            rows += [row for row in new if row.task == task.name]
         return rows
 
     def _measure(
         self, tasks: Sequence[Task], ablation: Ablation | None
-    ) -> dict[str, list[Measurement]]:
-        for task in tasks:
-            if task.name not in self.prepared:
-                task.prepare(self.adapter)
-                self.prepared.add(task.name)
-        with self.adapter.ablated(ablation) if ablation else nullcontext():
-            return {task.name: task.measure(self.adapter) for task in tasks}
+    ) -> list[tuple[str, Measurement]]:
+        unprepared = [task for task in tasks if task.name not in self.prepared]
+        prepare_all(self.adapter, unprepared, self.recall)
+        self.prepared |= {task.name for task in unprepared}
+        if ablation is None:
+            return measure_all(self.adapter, tasks, self.recall)
+        with self.adapter.ablated(ablation):
+            return measure_all(self.adapter, tasks)
 
     def _known(self, task: Task, key: str) -> Sequence[Score]:
-        return self.known.get((task.name, self._task_key(task), key), ())
-
-    def _task_key(self, task: Task) -> str:
-        return self.task_keys.get(task.name, "")
+        return self.known.get((task.name, self.task_keys.get(task.name, ""), key), ())
 
 
 def renamed(row: Score, cell: Cell) -> Score:

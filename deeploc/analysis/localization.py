@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deeploc.analysis.reading import (
+    ActivationSource,
     ByCondition,
     ConditionMoments,
-    ReadsActivations,
     SignedMean,
     read_into,
 )
@@ -28,7 +28,7 @@ def localize(
     stimuli: Mapping[str, Sequence[Stimulus]] | None = None,
     *,
     seed: int = 0,
-    readings: ReadsActivations | None = None,
+    readings: ActivationSource | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> StatMap:
     """Return how strongly every unit prefers one side of ``contrast`` over the other.

@@ -8,9 +8,9 @@ from jaxtyping import Float, Float64, Int
 
 from deeploc.analysis.localization import compare, layout_of
 from deeploc.analysis.reading import (
+    ActivationSource,
     ByCondition,
     ConditionMoments,
-    ReadsActivations,
     Rows,
     Values,
     read_into,
@@ -41,7 +41,7 @@ def profile(
     *,
     counts: Mapping[str, int],
     seed: int = 0,
-    readings: ReadsActivations | None = None,
+    readings: ActivationSource | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Profile:
     """Return how the selected units of each kind of site respond to every condition.

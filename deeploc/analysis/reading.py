@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from deeploc.core.adapter import Adapter, Batch
 from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector
+from deeploc.core.task import Reading
 from deeploc.core.units import Layout
 from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
@@ -25,7 +26,7 @@ KEPT_BYTES = 256 * 2**20
 
 
 @runtime_checkable
-class ReadsActivations(Protocol):
+class ActivationSource(Protocol):
     """Anything that activations are read from: an adapter, or `Readings` of one."""
 
     def activations(
@@ -141,7 +142,7 @@ class SignedMean:
 
 def read_into(
     accumulators: Sequence[Accumulator],
-    source: ReadsActivations,
+    source: ActivationSource,
     stimuli: Sequence[Stimulus],
     layout: Layout,
     readout: Readout,
@@ -251,6 +252,22 @@ class Readings:
             yield from self.activations(asked, layout, readout)
         else:
             yield from self._adapter.activations(asked, layout, readout)
+
+    def recall(self, reading: Reading) -> Values | None:
+        """Return the activations of stimuli that belong to one of the groups, else None.
+
+        Parameters
+        ----------
+        reading
+            Stimuli, sites and read-out; rows are in the order of the stimuli.
+        """
+        asked = tuple(reading.stimuli)
+        if not any(_within(asked, group) for group in self._groups):
+            return None
+        values = np.full((len(asked), reading.layout.n_units), np.nan)
+        for batch in self.activations(asked, reading.layout, reading.readout):
+            values[batch.indices] = batch.values
+        return values
 
     def _fits(self, n_stimuli: int, layout: Layout) -> bool:
         return n_stimuli * layout.n_units * np.dtype(np.float32).itemsize <= self._free

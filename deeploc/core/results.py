@@ -2,22 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from deeploc.core.bootstrap import intervals
 from deeploc.core.controls import MaskLabel
 
 Better = Literal["higher", "lower"]
 
 INTACT = "none"
 """What the columns of scores.csv say of the intact model."""
-
-N_BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
@@ -110,74 +109,52 @@ class Score:
     mask_index: int | None = None
 
 
-def score(
-    task: str,
-    measurement: Measurement,
+def scores_of(
+    measurements: Sequence[tuple[str, Measurement]],
     cell: Cell,
     seed: int = 0,
     *,
     key: str = INTACT,
-    task_key: str = "",
-) -> Score:
-    """Return the value of a measurement with its bootstrap interval over items.
-
-    Source: percentile bootstrap, Efron & Tibshirani (1993), ch. 13; 1,000 resamples of the
-    items, the same ones for every score of equal n so that intervals are comparable.
+    task_keys: Mapping[str, str] | None = None,
+) -> list[Score]:
+    """Return the values of measurements with their bootstrap intervals over items.
 
     Parameters
     ----------
-    task
-        The name of the task.
-    measurement
-        What it returned.
+    measurements
+        Name of the task and what it measured, of one cell.
     cell
         What was ablated, by name.
     seed
-        Of the resamples.
-    key, task_key
-        What was ablated and what was measured, as hashes.
+        Of the resamples, see `deeploc.core.bootstrap.intervals`.
+    key
+        What was ablated, as a hash.
+    task_keys
+        Task -> hash of what decides its numbers.
     """
-    m = measurement
-    sampled = _resamples(len(m.amount), seed)
-    value = _value(m, np.ones((1, len(m.amount)), dtype=np.int64)).item()
-    # an observed resample, not one interpolated: between inf and a number there is nothing
-    low, high = np.percentile(_value(m, sampled), [2.5, 97.5], method="nearest").tolist()
-    return Score(
-        task,
-        m.metric,
-        m.condition,
-        cell.mode,
-        cell.percent,
-        cell.mask,
-        value,
-        len(m.amount),
-        low,
-        high,
-        cell.sites,
-        key,
-        task_key,
-        cell.control_of,
-        cell.label.kind,
-        cell.label.index,
-    )
-
-
-def _value(
-    m: Measurement, counts: Int[np.ndarray, "resample item"]
-) -> Float[np.ndarray, " resample"]:
-    finite = np.isfinite(m.amount)
-    total = counts @ np.where(finite, m.amount, 0.0)
-    # 0 * inf is nan: an item that was not drawn must not count, one that was makes it infinite
-    total = np.where(counts[:, ~finite].any(axis=1), m.amount[~finite].sum(), total)
-    with np.errstate(over="ignore"):
-        ratio: Float[np.ndarray, " resample"] = total / (counts @ m.weight)
-        return np.exp(ratio) if m.exponential else ratio
-
-
-@lru_cache(maxsize=16)
-def _resamples(n: int, seed: int) -> Int[np.ndarray, "resample item"]:
-    rng = np.random.default_rng([seed, n])
-    return rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP)
+    bounds = intervals([measurement for _, measurement in measurements], seed)
+    keys = task_keys or {}
+    return [
+        Score(
+            task,
+            measurement.metric,
+            measurement.condition,
+            cell.mode,
+            cell.percent,
+            cell.mask,
+            interval.value,
+            len(measurement.amount),
+            interval.low,
+            interval.high,
+            cell.sites,
+            key,
+            keys.get(task, ""),
+            cell.control_of,
+            cell.label.kind,
+            cell.label.index,
+        )
+        for (task, measurement), interval in zip(measurements, bounds, strict=True)
+    ]
 
 
 _COLUMNS = [field.name for field in fields(Score)]
@@ -194,9 +171,9 @@ _PARSERS: Mapping[str, Any] = {
 def to_csv(scores: Iterable[Score]) -> str:
     """Return scores.csv: one row per score, floats written so that they read back unchanged."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in scores)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(map(attrgetter(*_COLUMNS), scores))
     return text.getvalue()
 
 

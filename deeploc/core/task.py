@@ -1,13 +1,27 @@
-"""What a task is: something the model is asked to do, measured item by item."""
+"""Protocols of a task: something the model is asked to do, measured item by item.
+
+A task is a `Task`. What else it may be, each a small protocol of its own:
+
+* `NeedsAbilities`, `ChecksModel`: the task refuses a model before any forward pass;
+* `RequestsScores`: it is measured on scores of texts that are known beforehand;
+* `ReadsActivations`: it is prepared and measured on activations.
+
+`deeploc.core.measuring` serves the last two, so that texts are scored in one call for all tasks
+and activations that are known already are not read again.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from deeploc.core.adapter import Adapter
+import numpy as np
+from jaxtyping import Float
+
+from deeploc.core.adapter import Adapter, TextRequest, TextScore
 from deeploc.core.readout import Readout
 from deeploc.core.results import Better, Measurement
+from deeploc.core.units import Layout
 from deeploc.errors import TaskError
 from deeploc.stimuli import Stimulus
 
@@ -16,15 +30,27 @@ Ability = TypeVar("Ability")
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a task may build its items from.
+    """What a task may make its items of.
 
-    ``held_out`` maps each condition of the contrast to the stimuli that did not localize and
-    ``localizing`` to those that did, for tasks that learn something before they measure (with
-    ``split: none`` both are all of them). ``positive`` names the conditions the contrast prefers,
-    ``read`` is how it reads a model, for tasks that read it too.
-    Relative paths in the options are relative to ``base``; ``limit`` bounds the items
-    per condition (``None``: all), drawn with ``seed``; with ``strict`` an image that cannot be read
-    is an error, else it is left out.
+    Parameters
+    ----------
+    held_out
+        Condition of the contrast -> the stimuli that did not localize.
+    positive
+        The conditions that the contrast prefers.
+    base
+        The folder that relative paths in the options start at.
+    seed
+        Seed of every random choice of items.
+    limit
+        The most items a condition, sampled with ``seed``; ``None``: all.
+    localizing
+        Condition -> the stimuli that localized, for tasks that learn before they measure (with
+        ``split: none`` both halves are all stimuli).
+    read
+        How the contrast reads a model, for tasks that read it too.
+    strict
+        Whether an image that cannot be read is an error; else it is left out.
     """
 
     held_out: Mapping[str, Sequence[Stimulus]]
@@ -42,7 +68,7 @@ class Task(Protocol):
     """One thing a model is asked to do.
 
     Made by the entry point's ``make(options, context)``, where ``options`` is what the contrast
-    file says below the task's name.
+    file has below the task's name.
     """
 
     @property
@@ -61,12 +87,12 @@ class Task(Protocol):
         ...
 
     def prepare(self, adapter: Adapter) -> None:
-        """Learn from the intact model what ``measure`` needs (reference outputs, a probe).
+        """Learn from the intact model what ``measure`` needs (reference predictions, a probe).
 
         Raises
         ------
         TaskError
-            If the adapter lacks the ability that the task needs.
+            If the task cannot be measured on this model.
         """
         ...
 
@@ -75,17 +101,147 @@ class Task(Protocol):
         ...
 
 
-def require(adapter: Adapter, ability: type[Ability], task: str) -> Ability:
-    """Return the adapter as one that has ``ability``.
+@runtime_checkable
+class NeedsAbilities(Protocol):
+    """A task that only some models can be measured on; a task without ``needs`` takes them all."""
+
+    @property
+    def needs(self) -> tuple[type, ...]:
+        """Protocols of `deeploc.core.adapter` that the adapter must satisfy, e.g. `ScoresText`."""
+        ...
+
+
+@runtime_checkable
+class ChecksModel(Protocol):
+    """A task that can detect without a forward pass that it cannot be measured on a model."""
+
+    def check(self, adapter: Adapter) -> None:
+        """Refuse a model that has all abilities in ``needs`` and still does not fit.
+
+        Raises
+        ------
+        TaskError
+            If the model does not fit, e.g. lacks a class that the items are labelled with.
+        """
+        ...
+
+
+@runtime_checkable
+class RequestsScores(Protocol):
+    """A task whose measurements follow from the scores of texts that do not change."""
+
+    @property
+    def requests(self) -> Sequence[TextRequest]:
+        """Every text to be scored; a text may be there more than once."""
+        ...
+
+    def measure_scores(self, scores: Mapping[TextRequest, TextScore]) -> list[Measurement]:
+        """Return the measurements, given the score of every request (and perhaps of others)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Activations that a task asks for: of these stimuli, at these sites, read this way.
+
+    Parameters
+    ----------
+    stimuli
+        The stimuli, in the order of the rows of the activations.
+    layout
+        The units, in the order of the columns: a choice from the sites of the adapter.
+    readout
+        How positions become one number; its ``sites`` and ``response`` do not matter, since
+        activations are those of ``layout``, signed.
+    """
+
+    stimuli: tuple[Stimulus, ...]
+    layout: Layout
+    readout: Readout
+
+
+@runtime_checkable
+class ReadsActivations(Protocol):
+    """A task that is prepared on one reading of the intact model and measured on another."""
+
+    def training(self, adapter: Adapter) -> Reading:
+        """Return what the task is prepared on; needs no forward pass."""
+        ...
+
+    def testing(self, adapter: Adapter) -> Reading:
+        """Return what the task is measured on; needs no forward pass."""
+        ...
+
+    def learn(self, activations: Float[np.ndarray, "stimulus unit"]) -> None:
+        """Prepare the task on the activations of ``training``, read from the intact model."""
+        ...
+
+    def measure_activations(
+        self, activations: Float[np.ndarray, "stimulus unit"]
+    ) -> list[Measurement]:
+        """Return the measurements, given the activations of ``testing``."""
+        ...
+
+
+def check_needs(adapter: Adapter, tasks: Sequence[Task]) -> None:
+    """Refuse tasks that cannot be measured on a model, before any forward pass.
+
+    Parameters
+    ----------
+    adapter
+        The model.
+    tasks
+        Tasks that are `NeedsAbilities` or `ChecksModel` are checked; others pass.
 
     Raises
     ------
     TaskError
-        If it lacks it.
+        If the adapter lacks an ability that tasks need (names the model, every such task and the
+        ability), or a task's own check fails.
+    """
+    lacking = [
+        (task.name, ability.__name__)
+        for task in tasks
+        if isinstance(task, NeedsAbilities)
+        for ability in task.needs
+        if not isinstance(adapter, ability)
+    ]
+    if lacking:
+        raise TaskError(_lacks(adapter, lacking))
+    for task in tasks:
+        if isinstance(task, ChecksModel):
+            task.check(adapter)
+
+
+def require(adapter: Adapter, ability: type[Ability], task: str) -> Ability:
+    """Return the adapter, known to have an ability.
+
+    Parameters
+    ----------
+    adapter
+        The model.
+    ability
+        A protocol of `deeploc.core.adapter`, e.g. `ScoresText`.
+    task
+        Name of the task that needs it, for messages.
+
+    Raises
+    ------
+    TaskError
+        If the adapter lacks the ability.
     """
     if not isinstance(adapter, ability):
-        raise TaskError(
-            f"task {task!r} needs a model with the ability {ability.__name__}; "
-            f"{adapter.identity.get('model', 'this model')} has none; leave the task out"
-        )
+        raise TaskError(_lacks(adapter, [(task, ability.__name__)]))
     return adapter
+
+
+def _lacks(adapter: Adapter, lacking: Sequence[tuple[str, str]]) -> str:
+    model = adapter.identity.get("model", "this model")
+    if len(lacking) == 1:
+        ((task, ability),) = lacking
+        return (
+            f"task {task!r} needs a model with the ability {ability}; {model} has none; "
+            "leave the task out"
+        )
+    needs = ", ".join(f"{task!r} ({ability})" for task, ability in lacking)
+    return f"tasks need abilities that {model} lacks: {needs}; leave these tasks out"

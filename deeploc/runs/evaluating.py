@@ -75,6 +75,7 @@ class EvaluateStage:
                     seed=run.setup.seed,
                     task_keys=keys,
                     known=table.known,
+                    recall=run.readings.recall,
                     on_scores=on_scores,
                 )
         except BaseException:

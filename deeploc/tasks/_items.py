@@ -1,4 +1,4 @@
-"""How the shipped tasks read their items: a mapping of condition name to source."""
+"""Items of tasks, read from a mapping of condition name to source."""
 
 import hashlib
 import json
@@ -11,17 +11,28 @@ from pydantic import TypeAdapter
 from deeploc.core.task import TaskContext
 from deeploc.errors import TaskError
 from deeploc.stimuli import Record, Source, Stimulus, readable, records, sample
-from deeploc.stimuli.image_files import shown
+from deeploc.stimuli.image_files import shown as image_of
 
 _log = logging.getLogger(__name__)
 
 _SOURCES = TypeAdapter(dict[str, Source])
 
 
-def items(
+def read_items(
     task: str, options: Mapping[str, Any], columns: Sequence[str], context: TaskContext
 ) -> dict[str, list[Record]]:
     """Return the records of every condition in ``options``, each with all of ``columns``.
+
+    Parameters
+    ----------
+    task
+        Name of the task, for messages.
+    options
+        Condition -> source of its items, as the contrast file gives it.
+    columns
+        Names of the columns that every record must have, with a value that is not empty.
+    context
+        Gives the folder of relative paths, the seed and the largest number of items a condition.
 
     Raises
     ------
@@ -30,7 +41,7 @@ def items(
     ContrastError
         If a source cannot be read.
     pydantic.ValidationError
-        If a source is not described as it must be; told with file and line by the caller.
+        If the description of a source is not valid; the caller adds file and line.
     """
     if not options:
         raise TaskError(
@@ -38,17 +49,27 @@ def items(
             f"`{task}: {{NAME: {{file: ITEMS.jsonl}}}}` or with --task {task}=ITEMS.jsonl"
         )
     sources = _SOURCES.validate_python(options)
-    return {name: _drawn(task, name, sources[name], columns, context) for name in sources}
+    return {name: _sampled(task, name, sources[name], columns, context) for name in sources}
 
 
-def labelled(
+def read_labelled_images(
     task: str, options: Mapping[str, Any], context: TaskContext
 ) -> dict[str, list[tuple[Stimulus, str]]]:
     """Return the images of every condition in ``options``, each with its label.
 
     Sources are image files, labelled by their folder, or tables with a column ``label`` and one
-    for the image, a path below the table's folder: ``image``, or what ``column`` says. Images
-    that cannot be read are left out and told in a warning, or an error if the context is strict.
+    for the image, a path below the table's folder: ``image``, or the source's ``column``. An
+    image that cannot be read is left out with a warning; it is an error if the context is strict.
+
+    Parameters
+    ----------
+    task
+        Name of the task, for messages.
+    options
+        Condition -> source of its images, as the contrast file gives it.
+    context
+        Gives the folder of relative paths, the seed, the largest number of images a condition,
+        and whether an unreadable image is an error.
 
     Raises
     ------
@@ -57,13 +78,13 @@ def labelled(
     ContrastError
         If a source cannot be read.
     pydantic.ValidationError
-        If a source is not described as it must be; told with file and line by the caller.
+        If the description of a source is not valid; the caller adds file and line.
     """
-    found = {}
+    labelled = {}
     for name, source in _SOURCES.validate_python(options).items():
         columns = [*(source.column or ("image",)), "label"]
-        rows = _drawn(task, name, source, columns, context)
-        stimuli = [shown(row, columns[0]) for row in rows]
+        rows = _sampled(task, name, source, columns, context)
+        stimuli = [image_of(row, columns[0]) for row in rows]
         kept, left_out = readable(name, stimuli, strict=context.strict)
         if not kept:
             raise TaskError(
@@ -73,25 +94,25 @@ def labelled(
         for image in left_out:
             _log.warning("task %r leaves out %s", task, image)
         labels = {stimulus.id: r.fields["label"] for stimulus, r in zip(stimuli, rows, strict=True)}
-        found[name] = [(stimulus, labels[stimulus.id]) for stimulus in kept]
-    return found
+        labelled[name] = [(stimulus, labels[stimulus.id]) for stimulus in kept]
+    return labelled
 
 
-def fingerprint(rows: Mapping[str, Sequence[Any]]) -> str:
-    """Return the sha256 of the items as they will be measured."""
-    text = json.dumps({name: list(map(repr, group)) for name, group in rows.items()})
+def items_hash(items: Mapping[str, Sequence[Any]]) -> str:
+    """Return the sha256 of ``items``: condition -> its items, identified by their ``repr``."""
+    text = json.dumps({name: list(map(repr, group)) for name, group in items.items()})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _drawn(
+def _sampled(
     task: str, condition: str, source: Source, columns: Sequence[str], context: TaskContext
 ) -> list[Record]:
     rows = records(source, base=context.base, seed=context.seed, name=condition)
-    _check(task, rows, columns)
+    _check_columns(task, rows, columns)
     return sample(rows, context.limit, context.seed, condition)
 
 
-def _check(task: str, rows: Sequence[Record], columns: Sequence[str]) -> None:
+def _check_columns(task: str, rows: Sequence[Record], columns: Sequence[str]) -> None:
     for row in rows:
         if missing := [column for column in columns if not row.fields.get(column)]:
             raise TaskError(

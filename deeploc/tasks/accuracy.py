@@ -1,4 +1,4 @@
-"""Accuracy: whether a classifier names stimuli as their labels say."""
+"""Accuracy: whether a classifier predicts the labels of stimuli."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -14,9 +14,9 @@ from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
 
-from ._classes import Names
-from ._items import fingerprint, labelled
-from ._shown import Shown, prepared
+from ._class_names import ClassNames
+from ._items import items_hash, read_labelled_images
+from ._stimulus_set import StimulusSet, prepared
 
 NAME = "accuracy"
 
@@ -41,19 +41,36 @@ class Accuracy:
     Where several classes are right, the most probable of them counts; of equally probable classes
     the one with the lower number comes first. top5 is left out for models of five classes or
     fewer, which always have it. A condition whose stimuli have different labels is also reported
-    per label, as ``CONDITION/LABEL``. A stimulus without a finite answer is wrong.
+    per label, as ``CONDITION/LABEL``. A stimulus without a finite prediction is wrong.
+
+    Parameters
+    ----------
+    sets
+        Stimuli that are presented together, with the labels of every condition.
     """
 
     name = NAME
     metrics: Mapping[str, Better] = {"top1": "higher", "top5": "higher"}
+    needs: tuple[type, ...] = (Classifies,)
 
-    def __init__(self, sets: Sequence[tuple[Shown, Groups]]) -> None:
+    def __init__(self, sets: Sequence[tuple[StimulusSet, Groups]]) -> None:
         self._sets = sets
         self._right: Mapping[Labels, list[int]] | None = None
-        self.identity = {"items": [_identity(shown, groups) for shown, groups in sets]}
+        self.identity = {"items": [_identity(presented, groups) for presented, groups in sets]}
+
+    def check(self, adapter: Adapter) -> None:
+        """Match every label to a class, where the model names its classes.
+
+        Raises
+        ------
+        TaskError
+            If a label means no class of the model, or several.
+        """
+        if classes := require(adapter, Classifies, NAME).classes:
+            self._classes(ClassNames(classes, len(classes)))
 
     def prepare(self, adapter: Adapter) -> None:
-        """Find the class that each label means.
+        """Match every label to a class; a model that names none shows how many it has.
 
         Raises
         ------
@@ -61,30 +78,32 @@ class Accuracy:
             If a label means no class of the model, or several.
         """
         classes = require(adapter, Classifies, NAME).classes
-        n_classes = len(classes) or self._sets[0][0].answers(adapter, NAME).logits.shape[1]
-        names = Names(classes, n_classes)
-        self._right = {
-            labels: sorted({names.number(label, place) for label in labels})
-            for shown, groups in self._sets
-            for labels, place in _places(shown, groups)
-        }
+        n_classes = len(classes) or self._sets[0][0].classified(adapter, NAME).logits.shape[1]
+        self._right = self._classes(ClassNames(classes, n_classes))
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return top1 and top5 per condition, and per label within it."""
         right = prepared(self._right, NAME)
         measurements = []
-        for shown, groups in self._sets:
-            logits = shown.answers(adapter, NAME).logits
+        for presented, groups in self._sets:
+            logits = presented.classified(adapter, NAME).logits
             for condition, by_label in groups.items():
-                ranks = np.empty(len(shown.rows[condition]), dtype=np.int64)
+                ranks = np.empty(len(presented.rows[condition]), dtype=np.int64)
                 parts = {condition: ranks}
                 for labels, rows in by_label.items():
-                    ranks[rows] = _ranks(logits[shown.rows[condition][rows]], right[labels])
+                    ranks[rows] = _ranks(logits[presented.rows[condition][rows]], right[labels])
                     if len(by_label) > 1:
                         parts[f"{condition}/{labels[0]}"] = ranks[rows]
                 for name, chosen in parts.items():
                     measurements += _hits(name, chosen, logits.shape[1])
         return measurements
+
+    def _classes(self, names: ClassNames) -> dict[Labels, list[int]]:
+        return {
+            labels: sorted({names.number(label, place) for label in labels})
+            for presented, groups in self._sets
+            for labels, place in _places(presented, groups)
+        }
 
 
 def _as_labels(value: Any) -> Any:
@@ -93,18 +112,33 @@ def _as_labels(value: Any) -> Any:
 
 
 class _Classes(StrictModel):
-    """Condition of the contrast -> the class, or classes, of the model that its stimuli show."""
+    """Options of the task over the conditions of the contrast."""
 
     classes: Mapping[Text, Annotated[Labels, Field(min_length=1), BeforeValidator(_as_labels)]] = (
         Field(min_length=1)
     )
+    """Condition of the contrast -> the class, or classes, of the model that its stimuli show."""
 
 
 def make(options: Mapping[str, Any], context: TaskContext) -> Accuracy:
     """Return the task over the held-out half, over labelled sources, or over both.
 
-    ``classes`` in ``options`` maps conditions of the contrast to their class; any other key is a
-    condition with the source of its stimuli and labels.
+    Parameters
+    ----------
+    options
+        ``classes`` maps conditions of the contrast to their class; any other key is a condition
+        with the source of its stimuli and labels.
+    context
+        Gives the held-out half and how sources are read.
+
+    Raises
+    ------
+    TaskError
+        If there is no label, a condition does not exist, or one name is given twice.
+    ContrastError
+        If a source cannot be read.
+    pydantic.ValidationError
+        If the options are not valid; the caller adds file and line.
     """
     if not options:
         raise TaskError(
@@ -112,42 +146,43 @@ def make(options: Mapping[str, Any], context: TaskContext) -> Accuracy:
             f"`{NAME}: {{classes: {{CONDITION: CLASS}}}}`, or labelled images, "
             f"`{NAME}: {{NAME: {{images: 'FOLDER/*/*.jpg'}}}}` or --task {NAME}=LABELS.csv"
         )
-    rest = {name: source for name, source in options.items() if name != "classes"}
-    sets: list[tuple[Shown, Groups]] = []
+    sources = {name: source for name, source in options.items() if name != "classes"}
+    sets: list[tuple[StimulusSet, Groups]] = []
     if "classes" in options:
         classes = _Classes.model_validate({"classes": options["classes"]}).classes
-        shown = Shown.of(context.held_out).only(NAME, list(classes))
-        sets.append((shown, {c: {classes[c]: np.arange(len(shown.rows[c]))} for c in classes}))
-        if twice := [name for name in rest if name in classes]:
+        presented = StimulusSet.of(context.held_out).only(NAME, list(classes))
+        groups = {c: {classes[c]: np.arange(len(presented.rows[c]))} for c in classes}
+        sets.append((presented, groups))
+        if twice := [name for name in sources if name in classes]:
             raise TaskError(f"task {NAME!r} has {twice[0]!r} twice; call the source something else")
-    if rest:
-        sets.append(_of_sources(rest, context))
+    if sources:
+        sets.append(_of_sources(sources, context))
     return Accuracy(sets)
 
 
-def _of_sources(options: Mapping[str, Any], context: TaskContext) -> tuple[Shown, Groups]:
-    found = labelled(NAME, options, context)
-    shown = Shown.of({name: [stimulus for stimulus, _ in pairs] for name, pairs in found.items()})
+def _of_sources(options: Mapping[str, Any], context: TaskContext) -> tuple[StimulusSet, Groups]:
+    images = read_labelled_images(NAME, options, context)
+    stimuli = {name: [stimulus for stimulus, _ in pairs] for name, pairs in images.items()}
     groups: dict[str, dict[Labels, Rows]] = {}
-    for name, pairs in found.items():
-        said = np.array([label for _, label in pairs])
-        groups[name] = {(str(one),): np.flatnonzero(said == one) for one in np.unique(said)}
-    return shown, groups
+    for name, pairs in images.items():
+        column = np.array([label for _, label in pairs])
+        groups[name] = {(str(one),): np.flatnonzero(column == one) for one in np.unique(column)}
+    return StimulusSet.of(stimuli), groups
 
 
-def _identity(shown: Shown, groups: Groups) -> dict[str, Any]:
-    said = {
+def _identity(presented: StimulusSet, groups: Groups) -> dict[str, Any]:
+    labels = {
         name: [(labels, rows.tolist()) for labels, rows in by_label.items()]
         for name, by_label in groups.items()
     }
-    return {"shown": shown.identity(), "labels": fingerprint(said)}
+    return {"stimuli": presented.identity(), "labels": items_hash(labels)}
 
 
-def _places(shown: Shown, groups: Groups) -> Iterator[tuple[Labels, str]]:
+def _places(presented: StimulusSet, groups: Groups) -> Iterator[tuple[Labels, str]]:
     """Yield all labels with the place of the first stimulus that has them."""
     for condition, by_label in groups.items():
         for labels, rows in by_label.items():
-            stimulus = shown.stimuli[shown.rows[condition][rows[0]]]
+            stimulus = presented.stimuli[presented.rows[condition][rows[0]]]
             yield labels, f"task {NAME!r}, {condition} ({stimulus.id})"
 
 

@@ -1,30 +1,64 @@
-"""Category probe: whether what the model passes to its classifier still tells conditions apart."""
+"""Category probe: whether the input of a model's classifier still separates conditions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from deeploc.core.adapter import Adapter, Classifies
-from deeploc.core.task import TaskContext, require
-from deeploc.stimuli import Stimulus
+from deeploc.core.results import Measurement
+from deeploc.core.task import TaskContext
 
-from ._conditions import ConditionProbe, halves
+from ._probe import ConditionProbe, probe_halves
 
 NAME = "category-probe"
 
 
-def make(options: Mapping[str, Any], context: TaskContext) -> ConditionProbe:
-    """Return the probe over all conditions of the contrast, or over ``conditions`` in ``options``.
+class CategoryProbe:
+    """``accuracy`` (0-1) of a linear probe that predicts the condition of a stimulus.
 
-    All of a half is shown whichever conditions count, so that an adapter that remembers its
-    answers shares them with the other tasks of classifiers.
+    Its features are the input of the model's last layer; `ConditionProbe` says how it is trained
+    and tested.
+
+    Parameters
+    ----------
+    probe
+        The probe, with the stimuli of both halves.
     """
-    return ConditionProbe(NAME, _features, *halves(NAME, options, context))
+
+    name = NAME
+    metrics = ConditionProbe.metrics
+    needs: tuple[type, ...] = (Classifies,)
+
+    def __init__(self, probe: ConditionProbe) -> None:
+        self.identity = probe.identity
+        self._probe = probe
+
+    def prepare(self, adapter: Adapter) -> None:
+        """Train the probe on the intact model."""
+        self._probe.learn(self._probe.training.classified(adapter, NAME).features)
+
+    def measure(self, adapter: Adapter) -> list[Measurement]:
+        """Return the accuracy per condition."""
+        return self._probe.accuracy(self._probe.testing.classified(adapter, NAME).features)
 
 
-def _features(
-    adapter: Adapter, stimuli: Sequence[Stimulus]
-) -> Float[np.ndarray, "stimulus feature"]:
-    return require(adapter, Classifies, NAME).classify(stimuli).features
+def make(options: Mapping[str, Any], context: TaskContext) -> CategoryProbe:
+    """Return the task over both halves of the contrast.
+
+    All stimuli of a half are presented whichever conditions are distinguished, so that an adapter
+    that keeps its last predictions shares them with the other tasks of classifiers.
+
+    Parameters
+    ----------
+    options
+        ``conditions`` are those to distinguish; default: all.
+    context
+        Gives both halves.
+
+    Raises
+    ------
+    TaskError
+        If there are fewer than two conditions, or one has no stimulus in a half.
+    pydantic.ValidationError
+        If the options are not valid; the caller adds file and line.
+    """
+    return CategoryProbe(ConditionProbe(NAME, *probe_halves(NAME, options, context)))

@@ -1,17 +1,18 @@
-"""Minimal pairs: whether the model finds the grammatical sentence of a pair more probable."""
+"""Minimal pairs: whether the model gives the grammatical sentence a higher probability."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from deeploc.core.adapter import Adapter, ScoresText, TextRequest
+from deeploc.core.adapter import Adapter, ScoresText, TextRequest, TextScore
+from deeploc.core.measuring import score_once
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.stimuli import Record
 
-from ._items import fingerprint, items
+from ._items import items_hash, read_items
 
 NAME = "minimal-pairs"
 
@@ -23,14 +24,24 @@ class MinimalPairs:
     ``UID`` (a suite, as in BLiMP) are also reported per suite, as ``CONDITION/UID``.
 
     Source: Warstadt et al. (2020), BLiMP, TACL 8, 377-392.
+
+    Parameters
+    ----------
+    pairs
+        Condition -> its items, with the columns ``sentence_good`` and ``sentence_bad``.
     """
 
     name = NAME
     metrics: Mapping[str, Better] = {"accuracy": "higher", "margin": "higher"}
+    needs: tuple[type, ...] = (ScoresText,)
 
     def __init__(self, pairs: Mapping[str, Sequence[Record]]) -> None:
         self._pairs = pairs
-        self.identity = {"items": fingerprint(pairs)}
+        self._requests = {condition: _sentences(group) for condition, group in pairs.items()}
+        self.requests = tuple(
+            sentence for sides in self._requests.values() for side in sides for sentence in side
+        )
+        self.identity = {"items": items_hash(pairs)}
 
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""
@@ -38,13 +49,16 @@ class MinimalPairs:
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return accuracy and margin per condition, and per suite within it."""
-        scorer = require(adapter, ScoresText, NAME)
+        return self.measure_scores(score_once(adapter, self.requests, NAME))
+
+    def measure_scores(self, scores: Mapping[TextRequest, TextScore]) -> list[Measurement]:
+        """Return accuracy and margin per condition and suite, given the score of every sentence."""
         measurements = []
-        for condition, pairs in self._pairs.items():
-            good, bad = _logprobs(scorer, pairs)
+        for condition, sides in self._requests.items():
+            good, bad = (np.array([scores[text].logprob for text in side]) for side in sides)
             with np.errstate(invalid="ignore"):  # a broken model may give both no probability
                 margin = np.nan_to_num(good - bad, nan=0.0, posinf=np.inf, neginf=-np.inf)
-            for name, chosen in _groups(condition, pairs).items():
+            for name, chosen in _groups(condition, self._pairs[condition]).items():
                 right = (good > bad)[chosen].astype(np.float64)
                 each = np.ones(len(right))
                 measurements += [
@@ -55,14 +69,34 @@ class MinimalPairs:
 
 
 def make(options: Mapping[str, Any], context: TaskContext) -> MinimalPairs:
-    """Return the task over ``options`` (condition -> source of pairs)."""
-    return MinimalPairs(items(NAME, options, ["sentence_good", "sentence_bad"], context))
+    """Return the task over sources of pairs.
+
+    Parameters
+    ----------
+    options
+        Condition -> source of its items, with the columns ``sentence_good`` and ``sentence_bad``.
+    context
+        Says how sources are read.
+
+    Raises
+    ------
+    TaskError
+        If there are no items, or one lacks a column.
+    ContrastError
+        If a source cannot be read.
+    pydantic.ValidationError
+        If the description of a source is not valid; the caller adds file and line.
+    """
+    return MinimalPairs(read_items(NAME, options, ["sentence_good", "sentence_bad"], context))
 
 
-def _logprobs(scorer: ScoresText, pairs: Sequence[Record]) -> Float[np.ndarray, "2 item"]:
-    both = [pair.fields[side] for side in ("sentence_good", "sentence_bad") for pair in pairs]
-    scores = scorer.score([TextRequest("", text) for text in both])
-    return np.array([score.logprob for score in scores]).reshape(2, -1)
+def _sentences(pairs: Sequence[Record]) -> tuple[list[TextRequest], list[TextRequest]]:
+    """Return the good and the bad sentence of every pair."""
+    good, bad = (
+        [TextRequest("", pair.fields[side]) for pair in pairs]
+        for side in ("sentence_good", "sentence_bad")
+    )
+    return good, bad
 
 
 def _groups(condition: str, pairs: Sequence[Record]) -> dict[str, Bool[np.ndarray, " item"]]:

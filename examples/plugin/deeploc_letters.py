@@ -1,4 +1,4 @@
-"""A model of one's own, two stacked blocks over one-hot letters, and a task for it."""
+"""A small model, two stacked blocks over one-hot letters, and a task for it."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -46,6 +46,9 @@ class Loudness:
 
     name = "vowels"
     metrics: Mapping[str, Any] = {"activity": "higher"}
+    needs: tuple[
+        type, ...
+    ] = ()  # every adapter can be read; a task that scores text: (ScoresText,)
 
     def __init__(self, context: TaskContext) -> None:
         self._held_out = context.held_out

@@ -1,4 +1,4 @@
-"""Labels of people, classes of models: which class of a model a word means."""
+"""Labels in contrast files and tables, matched to the classes of a model."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -6,16 +6,24 @@ from difflib import get_close_matches
 from deeploc.errors import TaskError
 
 
-class Names:
-    """The names of a model's classes; without any, classes go by their number.
+class ClassNames:
+    """The names of a model's classes; without names, classes are addressed by number.
 
-    A label means the class of that name, whatever its case, underscores being spaces. A class
-    whose first name it is comes before one that has it further down (ImageNet's 657 is "missile",
-    its 744 "projectile, missile"); a number that is no name is that of a class, counted from 0.
+    A label means the class of that name; case is ignored and underscores count as spaces. A class
+    whose first name is the label is preferred to one that has it as a later name (ImageNet's 657
+    is "missile", its 744 "projectile, missile"); a number that is not a name is the number of a
+    class, counted from 0.
+
+    Parameters
+    ----------
+    classes
+        The names of every class, in class order; empty where the model names none.
+    n_classes
+        Number of classes.
 
     Examples
     --------
-    >>> names = Names([["missile"], ["tabby cat", "n02123045"], ["projectile", "missile"]], 3)
+    >>> names = ClassNames([["missile"], ["tabby cat", "n02123045"], ["projectile", "missile"]], 3)
     >>> [names.number(label, "") for label in ("Missile", "tabby_cat", "N02123045", "2")]
     [0, 1, 1, 2]
     """
@@ -32,19 +40,26 @@ class Names:
                 self._first.setdefault(name, []).append(number)
 
     def number(self, label: str, place: str) -> int:
-        """Return the number of the class that ``label`` means; messages name its ``place``.
+        """Return the number of the class that a label means, counted from 0.
+
+        Parameters
+        ----------
+        label
+            A name or a number of a class.
+        place
+            Where the label stands, for messages.
 
         Raises
         ------
         TaskError
-            If no class is meant, or several are.
+            If the label means no class, or several.
         """
         name = _plain(label)
-        meant = self._first.get(name) or self._any.get(name) or self._numbered(name)
-        if len(meant) == 1:
-            return meant[0]
-        if meant:
-            several = " and ".join(map(str, meant))
+        matches = self._first.get(name) or self._any.get(name) or self._numbered(name)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            several = " and ".join(map(str, matches))
             raise TaskError(
                 f"{place}: {label!r} is the name of the classes {several}; "
                 "give the number, or another of its names"

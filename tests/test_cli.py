@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from deeploc.cli import main
 from deeploc.cli._console import print_effects
+from deeploc.core.effects import ALPHA
 from deeploc.runs.folder import RunFolder
 
 from .test_report import seal
@@ -31,8 +33,8 @@ def scores_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
 
 
-def said(result: Result) -> str:
-    """Return the one line a failed command printed; anything else is a fault of ours."""
+def error_of(result: Result) -> str:
+    """Return the one line that a failed command printed; anything else is a bug."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), result.exception
     *_, line = result.stderr.rstrip("\n").split("\n")
@@ -50,17 +52,17 @@ def finished(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", main.list_commands(CONTEXT))
 def test_every_command_has_help(command: str) -> None:
-    """No command ships without a sentence saying what it does, and none of its options either."""
+    """Every command has a description, and so has each of its options."""
     from click import Option
 
-    found = main.get_command(CONTEXT, command)
+    loaded = main.get_command(CONTEXT, command)
 
-    assert found.help
-    assert all(option.help for option in found.params if isinstance(option, Option))
+    assert loaded.help
+    assert all(option.help for option in loaded.params if isinstance(option, Option))
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`deeploc --help` pays for click only."""
+    """`deeploc --help` imports click only."""
     code = (
         "import sys; from click.testing import CliRunner; from deeploc.cli import main\n"
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
@@ -143,7 +145,7 @@ def test_other_inputs_are_refused_unless_overwritten(
     sentences.write_text(sentences.read_text().replace("the", "a"))
     args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    assert said(run(*args)) == (
+    assert error_of(run(*args)) == (
         f"{finished} holds a run with other inputs: stimuli (sentences); choose another folder "
         "with -o, or replace that run with --overwrite"
     )
@@ -170,17 +172,17 @@ def test_evaluate_adds_doses(finished: Path) -> None:
 
 
 def test_json_is_one_document(finished: Path) -> None:
-    """What a script reads is on stdout alone."""
-    told = json.loads(run("evaluate", finished, "--json", "-q", "-v").stdout)
-    effects = told["effects"]
+    """stdout is one JSON document."""
+    document = json.loads(run("evaluate", finished, "--json", "-q", "-v").stdout)
+    effects = document["effects"]
 
     assert {e["task"] for e in effects} == {"perplexity", "minimal-pairs"}
     assert all(0 < e["p"] <= 1 for e in effects)
-    assert len(told["profile"]["responses"]) == 12
+    assert len(document["profile"]["responses"]) == 12
 
 
 def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
-    """A row per kind and condition, then the held-out test; within 100 columns."""
+    """A row per kind and condition, then the held-out test; within 80 columns."""
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
     table = result.stdout[result.stdout.index("response to held-out stimuli") :].splitlines()
 
@@ -190,48 +192,95 @@ def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Pa
         for kind in ("mlp-neurons", "block")
         for condition in ("sentences", "lists")
     ]
-    assert re.match(r"mlp-neurons: held-out t\([\d.]+\) = .*, d = .*; random units t = ", table[6])
-    assert max(map(len, table[:6])) <= 100
+    assert table[7] == "contrast on held-out stimuli"
+    assert re.match(r"mlp-neurons +t\([\d.]+\) = .*, p . .*, d = .* t = .*, d = ", table[9])
+    assert max(map(len, table[:11])) <= 80
 
 
 def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> None:
-    """Without a split it is said that nothing was held out; --json has every number."""
+    """Without a split it is marked as not held out; --json has every number."""
     args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", tmp_path / "r", "-q")
     plain = run(*args, "--set", "split=none")
     profile = json.loads(run(*args, "--json", "--overwrite").stdout)["profile"]
 
-    assert "response to the localizing stimuli (not held out), each" in plain.stdout
+    assert "response to the localizing stimuli (not held out), units standardized" in plain.stdout
+    assert "contrast on the localizing stimuli (not held out)" in plain.stdout
     assert profile["held_out"]
     assert len(profile["responses"]) == 12
     assert {e["units"] for e in profile["effects"]} == {"selected", "random", "all"}
 
 
-def test_verbose_tells_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task of many conditions has those that are not preferred pooled, unless asked for."""
-    manifest = json.loads((finished / "manifest.json").read_text())
+def write_perplexity(run: Path, conditions: Iterable[str], masks: Iterable[str]) -> None:
+    """Replace the scores of a run: 1 intact, 2 with a mask ablated, 1.5 under its one control."""
+    manifest = json.loads((run / "manifest.json").read_text())
     task_key = manifest["evaluate"]["tasks"]["perplexity"]["key"]
+    cells = [("none", "none", "", 1.0)]
+    for mask in masks:
+        cells += [(mask, mask, "", 2.0), ("random-0", "random", mask, 1.5)]
     rows = [
         f"perplexity,perplexity,{c},zero,10.0,{mask},{value},6,1.0,1.0,block,k,{task_key},{of},{kind},"
-        for c in ("sentences", "x", "y", "z")
-        for mask, kind, of, value in (
-            ("none", "none", "", 1.0),
-            ("top", "top", "", 2.0),
-            ("random-0", "random", "top", 1.5),
-        )
+        for c in conditions
+        for mask, kind, of, value in cells
     ]
-    path = finished / "scores.csv"
+    path = run / "scores.csv"
     head = path.read_text().splitlines()[0]
     path.write_text("\n".join([head, *rows]) + "\n")
-    seal(finished)
+    seal(run)
+
+
+@pytest.mark.parametrize(
+    ("masks", "titles"),
+    [
+        (["top"], ["block, zero ablation, 10 %"]),
+        (["selected"], ["block, zero ablation, 10 %"]),
+        (
+            ["selected", "top"],
+            [
+                "block, zero ablation, selected units, 10 %",
+                "block, zero ablation, top units, 10 %",
+            ],
+        ),
+    ],
+)
+def test_the_selection_and_a_dose_have_separate_tables(
+    finished: Path, capsys: pytest.CaptureFixture[str], masks: list[str], titles: list[str]
+) -> None:
+    """Titles name the mask only where a run has both; every line fits 80 columns."""
+    write_perplexity(finished, ["sentences"], masks)
+    print_effects(RunFolder(finished), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line for line in lines if "ablation" in line] == titles
+    assert [line.split() for line in lines if line.startswith("  sentences")] == [
+        ["sentences", "1.00", "2.00", "1.50", "[1.50,", "1.50]", "0.500", "too", "few", "controls"]
+    ] * len(masks)
+    assert max(len(line) for line in lines if str(finished) not in line) <= 80
+
+
+def test_the_number_of_controls_for_a_verdict_is_printed(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one control p cannot fall to the level; the line names the smallest number that can."""
+    write_perplexity(finished, ["sentences"], ["top"])
+    print_effects(RunFolder(finished), as_json=False)
+    text = " ".join(capsys.readouterr().out.split())
+    needed = next(n for n in range(1, 100) if 1 / (1 + n) <= ALPHA)
+
+    assert f"only with at least {needed} matched random controls (--controls)" in text
+
+
+def test_verbose_lists_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task of many conditions has those that are not preferred pooled, unless asked for."""
+    write_perplexity(finished, ("sentences", "x", "y", "z"), ["top"])
     print_effects(RunFolder(finished), as_json=False)
     short = capsys.readouterr().out
     print_effects(RunFolder(finished), as_json=False, verbose=True)
     full = capsys.readouterr().out
 
-    assert re.search(r"perplexity +3 others", short)
-    assert "N others: the mean over that many other conditions" in short
-    assert not re.search("perplexity +x ", short)
-    assert re.search("perplexity +x ", full)
+    assert re.search(r"^perplexity\n  sentences .*\n  3 others ", short, re.MULTILINE)
+    assert "N others: mean over the other N conditions; -v lists every condition" in short
+    assert not re.search("^  x ", short, re.MULTILINE)
+    assert re.search("^  x ", full, re.MULTILINE)
     assert "others" not in full
 
 
@@ -283,7 +332,7 @@ def test_sites_lists_what_can_be_ablated(tiny_lm: Path) -> None:
     assert ["mlp-neurons", "transformer.h.1.mlp.c_proj:input", "64", "(token,", "64)"] in rows
 
 
-def test_check_shows_what_a_file_holds(contrast_file: Path) -> None:
+def test_check_lists_the_stimuli_of_a_file(contrast_file: Path) -> None:
     """Counts of both halves and a sample."""
     result = run("check", contrast_file)
 
@@ -327,7 +376,7 @@ def test_bad_contrast_is_one_line_and_leaves_nothing(
     target = contrast_file.parent / "out"
     bad = edited(contrast_file, old, new)
 
-    assert message in said(run("run", bad, "-m", f"hf:{tiny_lm}", "-o", target, "-q"))
+    assert message in error_of(run("run", bad, "-m", f"hf:{tiny_lm}", "-o", target, "-q"))
     assert not target.exists()
 
 
@@ -339,13 +388,13 @@ def test_bad_model_is_one_line_and_leaves_nothing(contrast_file: Path, tiny_lm: 
     for name in ("config.json", "model.safetensors"):
         (bare / name).write_bytes((tiny_lm / name).read_bytes())
 
-    def fault(model: str) -> str:
-        return said(run("run", contrast_file, "-m", model, "-o", target, "-q"))
+    def error(model: str) -> str:
+        return error_of(run("run", contrast_file, "-m", model, "-o", target, "-q"))
 
-    assert "write ADAPTER:NAME" in fault("gpt2")
-    assert "no plugin named 'hff' in deeploc.adapters; did you mean 'hf'?" in fault("hff:gpt2")
-    assert "nowhere" in fault(f"hf:{bare.parent / 'nowhere'}")
-    assert "tokenizer" in fault(f"hf:{bare}")
+    assert "write ADAPTER:NAME" in error("gpt2")
+    assert "no plugin named 'hff' in deeploc.adapters; did you mean 'hf'?" in error("hff:gpt2")
+    assert "nowhere" in error(f"hf:{bare.parent / 'nowhere'}")
+    assert "tokenizer" in error(f"hf:{bare}")
     assert not target.exists()
 
 
@@ -355,7 +404,7 @@ def test_mask_for_another_model_is_refused(contrast_file: Path, tiny_lm: Path) -
     target = contrast_file.parent / "out"
     args = ("--contrast", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target, "-q")
 
-    assert "(5, 16)" in said(run("import", contrast_file.parent / "other.npy", *args))
+    assert "(5, 16)" in error_of(run("import", contrast_file.parent / "other.npy", *args))
     assert not target.exists()
 
 
@@ -365,29 +414,31 @@ def test_run_of_other_weights_is_refused(finished: Path) -> None:
     manifest["localize"]["inputs"]["model"]["weights"] = "0" * 64
     (finished / "manifest.json").write_text(json.dumps(manifest))
 
-    assert "model (weights) changed" in said(run("evaluate", finished, "-q"))
+    assert "model (weights) changed" in error_of(run("evaluate", finished, "-q"))
 
 
-def test_unwritable_output_is_told_before_the_work(contrast_file: Path, tiny_lm: Path) -> None:
+def test_unwritable_output_is_reported_before_the_work(contrast_file: Path, tiny_lm: Path) -> None:
     """A path below a file cannot be a folder."""
     target = contrast_file / "run"
 
-    assert "cannot write" in said(run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target))
+    assert "cannot write" in error_of(
+        run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target)
+    )
 
 
 def test_folder_of_other_files_is_left_alone(contrast_file: Path, tiny_lm: Path) -> None:
-    """A run is never written among somebody's files."""
+    """A run is never written into a folder with other files."""
     target = contrast_file.parent
 
-    assert "holds other files" in said(
+    assert "holds other files" in error_of(
         run("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", target)
     )
 
 
-def test_interrupted_run_says_so_and_goes_on(tiny_lm: Path, contrast_file: Path) -> None:
+def test_interrupted_run_is_one_line_and_continues(tiny_lm: Path, contrast_file: Path) -> None:
     """Ctrl-C gives one line and exit code 1; the same command finishes with the same scores."""
     target, whole = contrast_file.parent / "cut", contrast_file.parent / "whole"
-    # in processes of their own: checked types make hundreds of controls ten times slower here
+    # in separate processes: checked types make hundreds of controls ten times slower in this one
     args = [sys.executable, "-m", "deeploc", "run", str(contrast_file), "-m", f"hf:{tiny_lm}"]
     args += ["--controls", "400", "-o"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

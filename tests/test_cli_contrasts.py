@@ -23,14 +23,14 @@ def run(*arguments: str) -> Result:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with an empty cache."""
     monkeypatch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    return tmp_path / "empty"
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
-def test_a_new_contrast_is_valid_as_it_is(modality: str, elsewhere: Path) -> None:
-    """It names the schema on its first line, which lies beside it, and passes check."""
+def test_a_new_contrast_is_valid_unchanged(modality: str, elsewhere: Path) -> None:
+    """Its first line names the schema beside it, and it passes check."""
     made = run("new", "my-contrast", "--modality", modality)
     path = elsewhere / "my-contrast.yaml"
     first = path.read_text(encoding="utf-8").splitlines()[0]
@@ -47,7 +47,7 @@ def test_a_new_contrast_is_valid_as_it_is(modality: str, elsewhere: Path) -> Non
 
 
 @pytest.mark.parametrize(("modality", "model"), [("text", "lm"), ("image", "cnn")])
-def test_a_new_contrast_runs_as_it_is(modality: str, model: str) -> None:
+def test_a_new_contrast_runs_unchanged(modality: str, model: str) -> None:
     """From nothing to a verdict in two commands, without a network."""
     run("new", "first.yaml", "--modality", modality)
     options = ["--controls", "1", "--percent", "5", "--sites", "block", "--limit", "6", "-q"]
@@ -58,7 +58,7 @@ def test_a_new_contrast_runs_as_it_is(modality: str, model: str) -> None:
 
 
 def test_a_new_contrast_replaces_nothing(elsewhere: Path) -> None:
-    """What a person has written stays; an old schema is renewed."""
+    """A file that exists stays; an old schema is replaced."""
     (elsewhere / "mine.yaml").write_text("kept")
     (elsewhere / "deeploc.schema.json").write_text("old")
     refused = run("new", "mine")
@@ -82,7 +82,7 @@ def test_a_new_contrast_replaces_nothing(elsewhere: Path) -> None:
         ("mine.txt", "'mine.txt' is not a name; use letters, digits, '_' and '-', e.g. 'mine-txt'"),
     ],
 )
-def test_faults_of_a_new_name_are_told(name: str, message: str, elsewhere: Path) -> None:
+def test_an_invalid_new_name_is_one_line(name: str, message: str, elsewhere: Path) -> None:
     """One line, and nothing is left behind."""
     result = run("new", name)
 
@@ -123,7 +123,7 @@ def test_a_file_that_could_not_be_run_is_not_written(elsewhere: Path) -> None:
 
 
 def test_a_schema_that_is_no_text_is_replaced(elsewhere: Path) -> None:
-    """Whatever lies there under that name is deeploc's own file."""
+    """Any file of that name is taken for deeploc's schema."""
     (elsewhere / "deeploc.schema.json").write_bytes(b"\xff")
 
     assert run("new", "mine").exit_code == 0
@@ -156,21 +156,21 @@ def test_the_list_has_a_line_each_that_fits() -> None:
     }.items()
 
 
-def test_a_contrast_is_shown_with_counts_and_samples() -> None:
-    """Where its stimuli are at hand."""
-    shown = run("contrasts", "multiple-demand-paper").output
-    told = json.loads(run("contrasts", "multiple-demand-paper", "--json").output)
-    hard = told["stimuli"]["hard"]
+def test_a_contrast_is_described_with_counts_and_samples() -> None:
+    """Where its stimuli can be read."""
+    printed = run("contrasts", "multiple-demand-paper").output
+    document = json.loads(run("contrasts", "multiple-demand-paper", "--json").output)
+    hard = document["stimuli"]["hard"]
 
-    assert f"hard: {hard['n']} from {hard['origin']}\n" in shown
+    assert f"hard: {hard['n']} from {hard['origin']}\n" in printed
     assert hard["kind"] == "builtin"
-    assert "licence: " in shown
+    assert "licence: " in printed
     assert len(hard["samples"]) == 3
-    assert all(f"    {' '.join(text.split())}"[:90] in shown for text in hard["samples"])
+    assert all(f"    {' '.join(text.split())}"[:90] in printed for text in hard["samples"])
 
 
-def test_nothing_is_fetched_to_show_a_contrast() -> None:
-    """What is not here is named, with where it comes from and how to do without a network."""
+def test_nothing_is_downloaded_to_describe_a_contrast() -> None:
+    """What is not on this machine is named, with its origin and a way without a network."""
     result = run("contrasts", "language-paper")
 
     assert result.exit_code == 0
@@ -179,20 +179,20 @@ def test_nothing_is_fetched_to_show_a_contrast() -> None:
     )
     assert "27a188e1cdc/, where stim14 is S not on" in " ".join(result.output.split())
     assert "    not on this machine yet\n" in result.output
-    assert "`deeploc check language-paper` fetches what" in result.output
-    assert "DEEPLOC_OFFLINE" not in result.output  # nobody has set it
+    assert "`deeploc check language-paper` downloads what" in result.output
+    assert "DEEPLOC_OFFLINE" not in result.output  # it was not set by the user
     assert "DEEPLOC_OFFLINE" not in os.environ
 
 
-def test_what_is_not_here_is_told_in_json_too() -> None:
-    """With the kind of source, and that fetching would help."""
-    told = json.loads(run("contrasts", "faces", "--json").output)["stimuli"]["faces"]
+def test_missing_stimuli_are_marked_in_json() -> None:
+    """With the kind of source, and that they can be downloaded."""
+    faces = json.loads(run("contrasts", "faces", "--json").output)["stimuli"]["faces"]
 
-    assert (told["kind"], told["n"], told["fetchable"]) == ("download", None, True)
-    assert told["missing"] == "not on this machine yet"
+    assert (faces["kind"], faces["n"], faces["fetchable"]) == ("download", None, True)
+    assert faces["missing"] == "not on this machine yet"
 
 
-def test_every_condition_that_cannot_be_read_says_why(elsewhere: Path) -> None:
+def test_an_unreadable_condition_states_why(elsewhere: Path) -> None:
     """And the others are counted; the only column of a table is its text."""
     (elsewhere / "a.csv").write_text("sentence\nhello there\ngood bye\n")
     (elsewhere / "c.csv").write_text("x,y\n1\n")
@@ -206,28 +206,28 @@ def test_every_condition_that_cannot_be_read_says_why(elsewhere: Path) -> None:
     assert "a: 2 from file a.csv\n    hello there\n    good bye\n" in result.output
     assert "b: file b.csv\n    no file matches 'b.csv'" in result.output
     assert "but the header has 2 columns" in " ".join(result.output.split())
-    assert "fetches" not in result.output
+    assert "downloads what" not in result.output
 
 
 def test_a_folder_is_counted(elsewhere: Path) -> None:
-    """--stimuli shows what a folder holds for each condition."""
+    """--stimuli counts the stimuli of each condition in a folder."""
     header = ",".join(f"stim{i}" for i in range(2, 15))
     rows: Sequence[str] = [",".join([f"w{n}"] * 12 + ["SN"[n % 2]]) for n in range(5)]
     for number in range(10):
         name = f"langloc_fmri_run{1 + number // 5}_stim_set{1 + number % 5}.csv"
         (elsewhere / name).write_text("\n".join([header, *rows]) + "\n")
-    told: dict[str, Any] = json.loads(
+    document: dict[str, Any] = json.loads(
         run("contrasts", "language-paper", "--stimuli", ".", "--json").output
     )
 
-    assert {c: held["n"] for c, held in told["stimuli"].items()} == {
+    assert {name: fields["n"] for name, fields in document["stimuli"].items()} == {
         "sentences": 30,
         "nonwords": 20,
     }
 
 
-def test_own_files_are_shown_too() -> None:
-    """By the path of a contrast file."""
+def test_a_contrast_file_is_described_by_its_path() -> None:
+    """Not only shipped contrasts are described."""
     run("new", "mine")
 
     assert "questions: 6 from the contrast file itself" in run("contrasts", "mine.yaml").output
@@ -241,19 +241,21 @@ def test_the_whole_file_is_printed_as_yaml() -> None:
 
 
 def test_options_of_one_contrast_need_one() -> None:
-    """A usage error says so."""
+    """Without it there is a usage error."""
     result = run("contrasts", "--yaml")
 
     assert result.exit_code == 2
-    assert "--stimuli and --yaml go with the NAME of a contrast" in result.output
+    assert "--stimuli and --yaml need the NAME of a contrast" in result.output
 
 
-def test_help_names_every_command_by_what_it_is_for() -> None:
-    """In sections, and the examples keep their lines."""
+def test_help_lists_every_command_by_section() -> None:
+    """The examples keep their lines."""
     lines = run("--help").output.splitlines()
     at = {line.split()[0]: number for number, line in enumerate(lines) if line.startswith("  ")}
 
     assert lines.index("Contrasts:") < at["new"] < at["schema"] < lines.index("Models and plugins:")
     assert {"run", "check", "contrasts", "plugins", "export", "import"} <= set(at)
-    assert any(line.split() == ["deeploc", "contrasts", "what", "is", "shipped"] for line in lines)
+    assert any(
+        line.split() == ["deeploc", "contrasts", "the", "shipped", "contrasts"] for line in lines
+    )
     assert "\\b" not in "\n".join(lines)

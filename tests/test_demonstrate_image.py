@@ -46,7 +46,7 @@ def run(*args: object) -> Result:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run, its contrast and pictures beside it; no test changes it."""
+    """Return a run, its contrast and images beside it; no test changes it."""
     folder = tmp_path_factory.mktemp("redness")
     paint_all(folder, 8)
     (folder / "redness.yaml").write_text(CONTRAST)
@@ -67,34 +67,36 @@ def expected(colour: tuple[int, int, int], gone: int | None) -> list[dict[str, o
     ]
 
 
-def test_image_is_named_intact_ablated_and_under_a_control(finished: Path, tmp_path: Path) -> None:
+def test_image_is_classified_intact_ablated_and_under_a_control(
+    finished: Path, tmp_path: Path
+) -> None:
     """Five labels with their probabilities each time; the control silences another colour."""
     paint(tmp_path / "some.png", (250, 100, 20))
     result = run("ablate", finished, "--image", tmp_path / "some.png", "--json")
-    told = json.loads(result.stdout)
+    document = json.loads(result.stdout)
 
-    assert list(told["guesses"]) == [
+    assert list(document["guesses"]) == [
         "intact",
         "ablated: 1 units of block, zero",
         "control: random",
     ]
-    intact, ablated, control = told["guesses"].values()
-    assert told["image"] == str(tmp_path / "some.png")
+    intact, ablated, control = document["guesses"].values()
+    assert document["image"] == str(tmp_path / "some.png")
     assert intact == expected((250, 100, 20), None)
     assert ablated == expected((250, 100, 20), 0)
     assert control in [expected((250, 100, 20), other) for other in (1, 2)]
 
 
-def test_the_seed_draws_the_control(finished: Path, tmp_path: Path) -> None:
+def test_the_seed_samples_the_control(finished: Path, tmp_path: Path) -> None:
     """Some of ten seeds silence green, others blue; the rest stays the same."""
     path = paint(tmp_path / "some.png", (250, 100, 20)).content
     opened = open_run(finished)
-    found = [
+    probabilities = [
         guesses(opened, Stimulus("", path), Dose(), seed=s)["control: random"][0].probability
         for s in range(10)
     ]
 
-    assert len(set(found)) == 2
+    assert len(set(probabilities)) == 2
 
 
 def test_guesses_are_printed_side_by_side(
@@ -114,7 +116,7 @@ def test_guesses_are_printed_side_by_side(
     assert max(map(len, lines)) <= 90
 
 
-def test_long_labels_are_cut_and_no_answer_is_said(
+def test_long_labels_are_cut_and_missing_classes_are_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No line is longer than its column."""
@@ -124,7 +126,7 @@ def test_long_labels_are_cut_and_no_answer_is_said(
     assert capsys.readouterr().out.splitlines() == [
         "intact              ablated: x",
         "──────────────────  ──────────────────",
-        " 50.0%  three-toe…  no answer: the",
+        " 50.0%  three-toe…  no class: the",
         "100.0%  3           logits are not",
         "                    finite",
     ]
@@ -135,13 +137,16 @@ def test_long_labels_are_cut_and_no_answer_is_said(
     [
         ([], "give exactly one of --prompt TEXT and --image FILE"),
         (["--prompt", "a", "--image", "{}"], "give exactly one of --prompt TEXT and --image FILE"),
-        (["--image", "{}", "--max-tokens", "40"], "--max-tokens is for --prompt; an image is"),
-        (["--image", "{}", "--temperature", "0"], "--temperature is for --prompt; an image is"),
+        (["--image", "{}", "--max-tokens", "40"], "--max-tokens is for --prompt; an image is only"),
+        (
+            ["--image", "{}", "--temperature", "0"],
+            "--temperature is for --prompt; an image is only",
+        ),
         (["--image", "{}/no.png"], "does not exist"),
     ],
 )
 def test_usage_is_checked_first(args: list[str], message: str, tmp_path: Path) -> None:
-    """Before the run is even opened: there is none here."""
+    """Before the run is opened: the folder contains none."""
     paint(tmp_path / "a.png", (1, 2, 3))
     result = run("ablate", tmp_path, *(arg.format(tmp_path / "a.png") for arg in args))
 
@@ -169,8 +174,8 @@ def test_mode_that_does_not_exist_is_one_line(finished: Path, tmp_path: Path) ->
     assert result.stderr.startswith("Error: no ablation mode 'zeros'; there are 'zero', 'mean'")
 
 
-def test_classifier_has_no_words(finished: Path) -> None:
-    """What the model lacks, and what it is for."""
+def test_classifier_generates_no_text(finished: Path) -> None:
+    """The error names the missing ability."""
     opened = open_run(finished)
     with pytest.raises(TaskError, match="colours cannot continue a prompt: it lacks the ability"):
         continuations(opened, "the", Dose(), max_tokens=1, temperature=0, seed=0)
@@ -181,7 +186,7 @@ def rows_of(folder: Path) -> list[str]:
 
 
 def test_run_with_every_task(finished: Path) -> None:
-    """Scores of all three, intact and ablated, and a report that tells of them."""
+    """Scores of all three, intact and ablated, and a report of them."""
     rows = [row.split(",") for row in rows_of(finished)]
     intact = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "none"}
     top = {tuple(row[:3]): float(row[6]) for row in rows if row[5] == "selected"}
@@ -192,8 +197,8 @@ def test_run_with_every_task(finished: Path) -> None:
     assert "label-stability unchanged (reds)" in (finished / "report.html").read_text()
 
 
-def test_scores_of_other_pictures_are_not_reused(finished: Path, tmp_path: Path) -> None:
-    """A held-out image that shows something else is measured anew; otherwise nothing is."""
+def test_scores_of_other_images_are_not_reused(finished: Path, tmp_path: Path) -> None:
+    """A held-out image with other pixels is measured again; otherwise nothing is."""
     own = tmp_path / "own"
     shutil.copytree(finished.parent, own)
     manifest = (own / "run" / "manifest.json").read_text()

@@ -1,4 +1,4 @@
-"""The docs cannot say what the code does not do."""
+"""The docs agree with the code."""
 
 import re
 from pathlib import Path
@@ -19,19 +19,19 @@ COMMANDS = {name: main.get_command(CONTEXT, name) for name in main.list_commands
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_readme(command: str) -> None:
-    """A command that is not told of does not exist for its users."""
+    """Users learn of a command from the README."""
     assert f"deeploc {command}" in README
 
 
 @pytest.mark.parametrize("name", contrast.available())
 def test_every_shipped_contrast_is_in_the_readme(name: str) -> None:
-    """So does a contrast."""
+    """Users learn of a contrast from the README."""
     assert f"`{name}`" in README
 
 
 @pytest.mark.parametrize("name", entry_points.available("deeploc.tasks"))
 def test_every_task_is_in_the_readme(name: str) -> None:
-    """And a task."""
+    """Users learn of a task from the README."""
     assert name in README
 
 
@@ -65,7 +65,7 @@ def test_example_contrasts_are_valid(path: Path) -> None:
 
 
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The snippet ends by printing what the ablated model says."""
+    """The example ends by printing what the ablated model generates."""
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(example, {})
 
@@ -73,7 +73,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_every_module_is_in_the_architecture() -> None:
-    """The map of the layers names what there is."""
+    """The page names every module and room."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     modules = {p.stem for p in (ROOT / "deeploc").glob("[a-z]*.py")}
     folders = {f"{p.name}/" for p in (ROOT / "deeploc").iterdir() if (p / "__init__.py").exists()}

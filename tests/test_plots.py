@@ -1,4 +1,4 @@
-"""Figures: what they show of hand-made maps and effects."""
+"""Figures of hand-made maps, profiles and effects."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS, Profile, Response
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
-from deeploc.report import figures as plots
-from deeploc.report.profile_figure import profile_figure
-from deeploc.report.text import row_of
+from deeploc.report.dose_figure import dose_figure, value_range
+from deeploc.report.figures import chance_band, depth_figure, profile_figure, t_figure
+from deeploc.report.outcomes import outcome_of
 
 LAYOUT = Layout((*(Site(f"h.{i}", "block", 50) for i in range(3)), Site("h.0.mlp", "mlp", 20)))
 EFFECT = Effect(
@@ -39,9 +39,9 @@ def texts(svg: str) -> list[str]:
     return [element.text or "" for element in root.iter("text")]
 
 
-def test_the_chance_band_is_that_of_drawing_without_replacement():
+def test_the_chance_band_is_that_of_sampling_without_replacement():
     """The band equals quantiles of counts enumerated with binomial coefficients."""
-    band = plots.chance_band(mask_of(*range(30), 160), "block")
+    band = chance_band(mask_of(*range(30), 160), "block")
     share = [comb(50, i) * comb(100, 30 - i) / comb(150, 30) for i in range(31)]
     low, high = (int(np.argmax(np.cumsum(share) >= at)) for at in (0.025, 0.975))
 
@@ -49,55 +49,67 @@ def test_the_chance_band_is_that_of_drawing_without_replacement():
     assert [bound.tolist() for bound in band] == [[low] * 3, [high] * 3]
 
 
-def test_the_depth_figure_tells_its_peak():
+def test_the_depth_figure_names_its_peak():
     """The description counts the units of its kind only and names the site with most of them."""
-    svg = plots.depth_figure(mask_of(0, 60, 61, 62, 151), "block")
+    svg = depth_figure(mask_of(0, 60, 61, 62, 151), "block")
 
-    assert "4 units are selected; h.1 holds the most, 3</desc>" in svg
+    assert "4 units are selected; h.1 contains the most, 3</desc>" in svg
 
 
-def test_an_empty_selection_can_be_drawn():
+def test_an_empty_selection_can_be_plotted():
     """A kind without a selected unit has its figures too."""
     empty = mask_of()
 
-    assert "0 units are selected" in plots.depth_figure(empty, "mlp")
-    assert "none is selected" in plots.t_figure(stat_map(np.zeros(170)), empty, "mlp")
+    assert "0 units are selected" in depth_figure(empty, "mlp")
+    assert "none is selected" in t_figure(stat_map(np.zeros(170)), empty, "mlp")
 
 
 def test_the_threshold_is_the_lowest_selected_t():
     """The t figure names the lowest t among the selected units of its kind."""
     t = np.linspace(-3, 3, LAYOUT.n_units)
-    svg = plots.t_figure(stat_map(t), mask_of(140, 149, 169), "block")
+    svg = t_figure(stat_map(t), mask_of(140, 149, 169), "block")
 
     assert f"lowest selected t = {t[140]:.3g}" in texts(svg)
 
 
-def test_units_without_a_finite_t_are_not_drawn():
+def test_units_without_a_finite_t_are_not_plotted():
     """A unit whose t is nan or infinite is left out of the histogram."""
     t = np.linspace(-3, 3, LAYOUT.n_units)
     t[[3, 4]] = np.nan, inf
 
-    assert "<desc" in (svg := plots.t_figure(stat_map(t), mask_of(140), "block"))
+    assert "<desc" in (svg := t_figure(stat_map(t), mask_of(140), "block"))
     assert "148 units" in svg
 
 
 def test_the_dose_figure_has_a_column_per_mode_and_a_name_per_row():
     """Modes are titles, outcomes are labels, doses are ticks."""
     effects = [replace(EFFECT, mode=m, percent=p) for m in ("zero", "mean") for p in (5.0, 1.0)]
-    shown = texts(plots.dose_figure(effects, "block", [row_of(EFFECT)]))
+    labels = texts(dose_figure(effects, "block", [outcome_of(EFFECT)]))
 
-    assert {"block, zero", "block, mean", "perplexity (sentences)", "lower is better"} <= {*shown}
-    assert [text for text in shown if text in ("1", "5")] == ["1", "5"] * 2
+    assert {"block, zero", "block, mean", "perplexity (sentences)", "lower is better"} <= {*labels}
+    assert [text for text in labels if text in ("1", "5")] == ["1", "5"] * 2
+
+
+def test_the_selection_and_a_dose_have_separate_ticks_and_markers():
+    """Both masks at 5 %: two ticks, two entries of the legend; one mask needs neither."""
+    selected = replace(EFFECT, mask="selected", ablated=30.0)
+    both = texts(dose_figure([EFFECT, selected], "block", [outcome_of(EFFECT)]))
+    one = texts(dose_figure([selected], "block", [outcome_of(EFFECT)]))
+
+    assert [text for text in both if text in ("5", "selected")] == ["5", "selected", "5"]
+    assert {"selected units", "top units"} <= {*both}
+    assert "top units" not in one
+    assert "selected" not in one
 
 
 def test_further_controls_of_one_sort_share_a_marker():
     """Several global random masks are one entry of the legend."""
     others = (("random-global-0", 18.0), ("random-global-1", 18.1), ("bottom", 17.0))
-    shown = texts(plots.dose_figure([replace(EFFECT, others=others)], "block", [row_of(EFFECT)]))
+    labels = texts(dose_figure([replace(EFFECT, others=others)], "block", [outcome_of(EFFECT)]))
 
-    assert shown.count("random-global") == 1
-    assert "bottom" in shown
-    assert not [text for text in shown if re.search(r"global-\d", text)]
+    assert labels.count("random-global") == 1
+    assert "bottom" in labels
+    assert not [text for text in labels if re.search(r"global-\d", text)]
 
 
 @pytest.mark.parametrize(("value", "sign"), [(inf, "∞"), (float("nan"), "not a number")])
@@ -105,23 +117,23 @@ def test_a_value_that_is_not_finite_is_named(value: float, sign: str):
     """It stands at the end of the axis with its name, and the axis stays finite."""
     effect = replace(EFFECT, ablated=value)
 
-    assert sign in texts(plots.dose_figure([effect], "block", [row_of(EFFECT)]))
+    assert sign in texts(dose_figure([effect], "block", [outcome_of(EFFECT)]))
 
 
-def test_a_wide_range_is_drawn_in_logarithms():
+def test_a_wide_range_has_a_logarithmic_scale():
     """Plain numbers, not TeX, name the ticks."""
     wide = replace(EFFECT, ablated=26300.0)
-    shown = texts(plots.dose_figure([wide], "block", [row_of(EFFECT)]))
+    labels = texts(dose_figure([wide], "block", [outcome_of(EFFECT)]))
 
-    assert {"100", "1000", "10000"} <= {*shown}
-    assert not [text for text in shown if "math" in text]
+    assert {"100", "1000", "10000"} <= {*labels}
+    assert not [text for text in labels if "math" in text]
 
 
-def test_the_range_holds_every_finite_value():
+def test_the_range_includes_every_finite_value():
     """Intact, ablated, controls and further controls count; infinity does not."""
     effect = replace(EFFECT, controls=(12.0, inf), others=(("bottom", 40.0),))
 
-    assert plots.value_range([effect]) == (12.0, 40.0)
+    assert value_range([effect]) == (12.0, 40.0)
 
 
 def profile_of(**z: float) -> Profile:
@@ -152,7 +164,7 @@ def test_the_profile_has_a_row_per_condition():
 
 @pytest.mark.parametrize("z", [{"faces": nan, "cars": 1.0}, {"faces": nan, "cars": nan}])
 def test_a_response_that_is_no_number_is_left_out(z: dict[str, float]):
-    """The condition keeps its row; the description says why it is empty."""
+    """The condition keeps its row; the description states why it is empty."""
     svg = profile_figure(profile_of(**z), "block", Comparison(("faces",), ("cars",)))
 
     assert "faces" in texts(svg)
@@ -167,7 +179,7 @@ def test_a_long_name_leaves_room_for_the_points():
 
 
 def test_importing_plots_does_not_import_matplotlib():
-    """A command that draws nothing does not pay for matplotlib."""
+    """A command that makes no figure does not import matplotlib."""
     code = "import sys, deeploc.report.html; sys.exit('matplotlib' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

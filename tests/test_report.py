@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from deeploc.atomic import write, write_json, write_parts
+from deeploc.core.effects import ALPHA
 from deeploc.core.responses import Response
 from deeploc.core.responses import to_csv as profile_csv
 from deeploc.core.results import Score, from_csv, to_csv
@@ -76,9 +78,9 @@ MANIFEST: dict[str, Any] = {
 
 SUMMARY = (
     "Ablating the top 5 % of mlp-neurons (6 of 120 units, mode zero) raised perplexity "
-    "(sentences) from 17.7 to 26.3 (none of 20 random controls did as much, p = 0.048). "
+    "(sentences) from 17.7 to 26.3 (none of 20 random controls did as much damage, p = 0.048). "
     "Continuation exact-match (copying) went from 0.980 to 0.970 (7 of 20 random controls did "
-    "as much, p = 0.38)."
+    "as much damage, p = 0.38)."
 )
 
 
@@ -191,8 +193,8 @@ def text(html: str) -> str:
     return Page(html).text
 
 
-def test_the_summary_says_what_was_found(text: str):
-    """Verdicts, values, dose, number of units and controls stand in the first paragraph."""
+def test_the_summary_states_the_result(text: str):
+    """Verdicts, values, dose, number of units and controls are in the first paragraph."""
     assert SUMMARY in text
 
 
@@ -206,6 +208,32 @@ def test_every_outcome_is_in_a_table(text: str):
     assert "0.980 0.960 to 0.980 bottom 0.123 +0.0100 0.38 as random" in text
 
 
+def test_the_own_selection_and_a_dose_are_labelled_apart(run: Path):
+    """Both in one run: two tables, and the summary is on the selection."""
+    names = {"top": "selected", "random-0": "random-0"}
+    own = [replace(row, mask=names.get(row.mask, row.mask), percent=5.8333, key="own",
+                   control_of=names.get(row.control_of, ""))
+           for row in scores() if row.mask == "top" or row.control_of]  # fmt: skip
+    (run / "scores.csv").write_text(to_csv([*scores(), *own]), encoding="utf-8")
+    seal(run)
+    page = Page(render(run))
+    regions = [dict(attributes).get("aria-label") for _, attributes in page.tags]
+
+    assert "mlp-neurons, zero, top 5 % · 6 of 120 units" in page.text
+    assert "mlp-neurons, zero, selected units · 6 of 120 units" in page.text
+    assert (
+        "Ablating the selected units of mlp-neurons (6 of 120 units, mode zero) raised" in page.text
+    )
+    assert "mlp-neurons, zero, selected units" in regions
+
+
+def test_the_number_of_controls_for_a_verdict_follows_the_level(text: str):
+    """The legend names the smallest number of controls with which p can be significant."""
+    needed = next(n for n in range(1, 100) if 1 / (1 + n) <= ALPHA)
+
+    assert f"p can fall to {ALPHA} only with at least {needed} matched random controls" in text
+
+
 def test_infinity_is_written_as_a_sign(text: str):
     """An infinite value is neither lost nor written as a word."""
     assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ 0.048 specific" in text
@@ -216,7 +244,7 @@ def test_the_same_run_gives_the_same_bytes(html: str, run: Path):
     assert render(run) == html
 
 
-def test_a_run_without_scores_tells_of_the_localization_only(run: Path):
+def test_a_run_without_scores_reports_the_localization_only(run: Path):
     """After `deeploc localize` there is a report that claims no effect."""
     (run / "scores.csv").unlink()
     edit(run, lambda manifest: manifest.pop("evaluate"))
@@ -229,10 +257,10 @@ def test_a_run_without_scores_tells_of_the_localization_only(run: Path):
 
 @pytest.mark.parametrize("file", ["statmap.safetensors", "mask.safetensors", "units.csv",
                                   "scores.csv"])  # fmt: skip
-@pytest.mark.parametrize("fault", ["changed", "missing"])
-def test_a_file_that_is_not_as_recorded_is_refused(run: Path, file: str, fault: str):
-    """Numbers of another run, or changed by hand, are never shown."""
-    if fault == "missing":
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_file_that_is_not_as_recorded_is_refused(run: Path, file: str, damage: str):
+    """Numbers of another run, or changed by hand, are never reported."""
+    if damage == "missing":
         (run / file).unlink()
     else:
         (run / file).write_bytes((run / file).read_bytes() + b"\n")
@@ -256,7 +284,7 @@ def test_a_page_is_well_formed_and_its_ids_unique(run: Path, evaluated: bool):
 def test_a_page_loads_nothing_and_runs_nothing(html: str):
     """No script, no frame, no attribute that points outside the page."""
     tags = {tag for tag, _ in Page(html).tags}
-    attributes = [item for _, found in Page(html).tags for item in found.items()]
+    attributes = [item for _, values in Page(html).tags for item in values.items()]
     points = ("src", "href", "xlink:href", "action", "data")
     links = [value for name, value in attributes if name in points or name.startswith("on")]
 
@@ -267,8 +295,8 @@ def test_a_page_loads_nothing_and_runs_nothing(html: str):
     assert "url(http" not in html
 
 
-def test_hostile_words_are_shown_not_run(run: Path):
-    """Titles, stimuli, notices and names of conditions are text, whatever they hold."""
+def test_hostile_words_are_escaped(run: Path):
+    """Titles, stimuli, notices and names of conditions stay text."""
     evil = "<script>alert('1')</script>\"><img src=x onerror=y> $\\frac{ {{ 7 * 7 }}"
     rows = [Score(**{**{f: getattr(r, f) for f in r.__slots__}, "condition": evil})
             for r in scores()]  # fmt: skip
@@ -288,11 +316,11 @@ def test_hostile_words_are_shown_not_run(run: Path):
     assert page.text.count(evil) > 8
 
 
-def test_methods_are_told_from_the_manifest(text: str):
-    """The paragraph says how units were read, selected, ablated and judged."""
-    assert "Stimuli were 240 sentences and 240 nonwords. One half of each condition" in text
+def test_methods_follow_the_manifest(text: str):
+    """The paragraph states how units were read, selected, ablated and compared."""
+    assert "Stimuli were 240 sentences and 240 nonwords. A random half of each condition" in text
     assert "signed activation was read at the last token that ends a word at every site" in text
-    assert "Selected were the top 5 % of units by t, for each kind of site on its own" in text
+    assert "The selection was the top 5 % of units by t, for each kind of site separately" in text
     assert "by setting them to 0, at doses of the top 5 % of the units of a kind." in text
     assert "20 matched random controls" in text
     assert "the smallest possible p is 0.048" in text
@@ -313,10 +341,10 @@ def test_images_that_were_left_out_are_named(run: Path):
     ("pool", "read", "edited"),
     [
         ("mean", "was read averaged over positions at every site", "at every position of every"),
-        ("none", "each a unit of its own, at every site", "each at its own position of every"),
+        ("none", "each a separate unit, at every site", "each at its position of every"),
     ],
 )
-def test_methods_speak_of_positions_for_images(run: Path, pool: str, read: str, edited: str):
+def test_methods_name_positions_for_images(run: Path, pool: str, read: str, edited: str):
     """An image has positions, not tokens; with pool none a unit is one of them."""
 
     def change(manifest: dict[str, Any]) -> None:
@@ -333,27 +361,30 @@ def test_methods_speak_of_positions_for_images(run: Path, pool: str, read: str, 
     assert f"Units were ablated {edited} forward pass" in text
 
 
-def test_an_unsplit_contrast_is_said_to_be_circular(run: Path):
-    """The reader learns that the same stimuli localized and are there to evaluate on."""
+def test_an_unsplit_contrast_is_reported_as_circular(run: Path):
+    """The report states that the same stimuli localize and evaluate."""
     edit(run, lambda manifest: manifest["contrast"].update(split="none"))
 
     assert "not independent of the selection" in Page(render(run)).text
 
 
-def test_checks_tell_counts_notices_and_samples(text: str):
-    """Constant units, notices and the first stimuli are shown; long ones are cut."""
-    assert "No unit had a non-finite activation. 2 units did not vary at all (t = 0)." in text
+def test_checks_list_counts_notices_and_samples(text: str):
+    """Constant units, notices and the first stimuli are listed; long ones are cut."""
+    assert (
+        "No unit had a non-finite activation. 2 units were constant over the stimuli (t = 0)."
+        in text
+    )
     assert "0.1 % of 20 block units is no unit: not ablated" in text
     assert "the dog sleeps . " + "x" * 300 + "…" in text
 
 
-def test_the_first_units_are_listed_by_falling_t(text: str):
+def test_the_first_units_are_listed_by_decreasing_t(text: str):
     """The table is the head of units.csv, numbers shortened."""
     assert "site index t d q mean.sentences mean.nonwords h.1 9 4.00 4.00 4.00 4.00" in text
 
 
-def test_scores_of_a_task_that_is_no_more_are_left_out(run: Path):
-    """Only the tasks of the manifest are told."""
+def test_scores_of_a_removed_task_are_left_out(run: Path):
+    """Only the tasks of the manifest are reported."""
     edit(run, lambda manifest: manifest["evaluate"]["tasks"].pop("continuation"))
 
     assert "copying" not in Page(render(run)).text
@@ -375,22 +406,22 @@ def with_profile(run: Path, held_out: bool = True) -> Path:
     return seal(run)
 
 
-def test_the_profile_is_drawn_told_and_tabled(run: Path):
+def test_the_profile_is_plotted_described_and_tabled(run: Path):
     """A figure, a sentence with the held-out test, and every number."""
     page = Page(render(with_profile(run)))
 
     assert "the selected block units respond most to sentences (z = 1.50, 95 % CI" in page.text
     assert "The contrast holds there: t(200.0) = 9.00, p < 0.001, d = 3.00" in page.text
-    assert "on the half of each condition that did not localize" in page.text
+    assert "on the held-out half of each condition" in page.text
     assert "sentences 120 15.0 13.5 to 16.5 1.50 1.40 to 1.60" in page.text
     assert "Response profile: block" in page.text
 
 
-def test_a_profile_that_is_not_held_out_says_so(run: Path):
-    """Without a split the caption and the sentence say that it is circular."""
+def test_a_profile_that_is_not_held_out_is_marked(run: Path):
+    """Without a split the caption and the sentence state that it is circular."""
     text = Page(render(with_profile(run, held_out=False))).text
 
-    assert "nothing was held out, so the selected units are ahead by construction" in text
+    assert "nothing was held out, so the selected units prefer them by construction" in text
     assert "holds there" not in text
 
 
@@ -410,7 +441,7 @@ def test_a_comparison_of_no_condition_is_named(run: Path):
 
 
 def test_broken_scores_are_named(run: Path):
-    """A scores.csv that is none is an error that says what to do."""
+    """A damaged scores.csv is an error that states what to do."""
     (run / "scores.csv").write_text("task,value\nperplexity,often\n", encoding="utf-8")
     edit(run, lambda manifest: manifest["evaluate"].update(complete=False, files={}))
 
@@ -419,7 +450,7 @@ def test_broken_scores_are_named(run: Path):
 
 
 def test_broken_units_are_named(run: Path):
-    """A units.csv with a word for a number is an error that says what to do."""
+    """A units.csv with a word for a number is an error that states what to do."""
     (run / "units.csv").write_text("site,index,t\nh.0,1,high\n", encoding="utf-8")
     seal(run)
 

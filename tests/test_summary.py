@@ -1,4 +1,4 @@
-"""Effects in words."""
+"""Effects and profiles as text, and which effects are reported."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,16 +8,14 @@ import pytest
 
 from deeploc.core.effects import Effect
 from deeploc.core.responses import Preference, Profile, Response
-from deeploc.report.text import (
-    MAX_TOLD,
+from deeploc.report.outcomes import (
+    MAX_OUTCOMES,
     at_one_dose,
-    condensed,
+    first_outcomes,
     main_effects,
-    number,
-    shown_rows,
-    summarize,
-    tell_profile,
+    pool_conditions,
 )
+from deeploc.report.text import describe_effects, describe_profile, format_number
 
 PERPLEXITY = Effect(
     "perplexity", "perplexity", "sentences", "block", "zero", 5.0, "lower", 17.7, 26.3, (17.8,) * 20
@@ -28,64 +26,66 @@ COPYING = Effect(
 )  # fmt: skip
 
 
-def test_damage_that_no_control_reaches_is_told_first():
+def test_damage_that_no_control_reaches_comes_first():
     """The sentence names direction, values, controls and p; what is as random follows."""
-    text = summarize([COPYING, PERPLEXITY], "the top 5 % of block (51 of 1,024 units, mode zero)")
+    text = describe_effects(
+        [COPYING, PERPLEXITY], "the top 5 % of block (51 of 1,024 units, mode zero)"
+    )
 
     assert text == (
         "Ablating the top 5 % of block (51 of 1,024 units, mode zero) raised perplexity "
-        "(sentences) from 17.7 to 26.3 (none of 20 random controls did as much, p = 0.048). "
+        "(sentences) from 17.7 to 26.3 (none of 20 random controls did as much damage, p = 0.048). "
         "Continuation exact-match (copying) went from 0.980 to 0.970 (7 of 20 random controls "
-        "did as much, p = 0.38)."
+        "did as much damage, p = 0.38)."
     )
 
 
-def test_two_specific_damages_stand_in_one_sentence():
+def test_two_specific_effects_share_a_sentence():
     """A metric that should be high is lowered."""
     lowered = replace(COPYING, ablated=0.5)
 
     assert "; it lowered continuation exact-match (copying) from 0.980 to 0.500 (none of" in (
-        summarize([PERPLEXITY, lowered], "them")
+        describe_effects([PERPLEXITY, lowered], "them")
     )
 
 
 def test_damage_as_random_is_not_called_specific():
-    """Without specific damage the summary says so in its first words."""
-    assert summarize([COPYING], "them").startswith(
+    """Without specific damage the summary states so in its first words."""
+    assert describe_effects([COPYING], "them").startswith(
         "Ablating them did no damage beyond that of matched random units. Continuation"
     )
 
 
 def test_too_few_controls_are_not_a_verdict():
     """With three controls p cannot fall to 0.05, and the summary does not judge."""
-    text = summarize([replace(PERPLEXITY, controls=(17.8,) * 3)], "them")
+    text = describe_effects([replace(PERPLEXITY, controls=(17.8,) * 3)], "them")
 
     assert text == (
         "Ablating them did damage that cannot be judged. Perplexity (sentences) went from 17.7 "
-        "to 26.3; 3 random controls are too few to judge."
+        "to 26.3; too few random controls to judge (3 of at least 19)."
     )
 
 
-def test_an_improvement_is_no_harm():
-    """A metric that got better did not suffer."""
-    assert summarize([replace(PERPLEXITY, ablated=17.0)], "them") == (
-        "Ablating them harmed nothing that was measured. "
-        "Perplexity (sentences) did not suffer (17.7 → 17.0)."
+def test_an_improvement_is_unharmed():
+    """A metric that got better is not reported as damage."""
+    assert describe_effects([replace(PERPLEXITY, ablated=17.0)], "them") == (
+        "Ablating them harmed no measured outcome. "
+        "Perplexity (sentences) was unharmed (17.7 → 17.0)."
     )
 
 
-def test_an_infinite_value_is_told():
+def test_an_infinite_value_is_reported():
     """A model that gives a word no probability has infinite perplexity."""
-    assert "from 17.7 to ∞" in summarize([replace(PERPLEXITY, ablated=float("inf"))], "them")
+    assert "from 17.7 to ∞" in describe_effects([replace(PERPLEXITY, ablated=float("inf"))], "them")
 
 
-def test_outcomes_beyond_the_most_told_are_counted():
-    """The rest is counted, never dropped; specific ones are told first."""
+def test_outcomes_beyond_the_maximum_are_counted():
+    """The rest is counted, never dropped; specific ones come first."""
     many = [replace(COPYING, condition=f"c{i}") for i in range(8)] + [PERPLEXITY]
-    text = summarize(many, "them")
+    text = describe_effects(many, "them")
 
     assert "raised perplexity" in text
-    assert text.count("exact-match") == MAX_TOLD - 1
+    assert text.count("exact-match") == MAX_OUTCOMES - 1
     assert text.endswith("3 more outcomes are in the table, 0 of them specific.")
 
 
@@ -107,20 +107,29 @@ def test_first_metrics_and_whole_conditions_are_the_main_effects():
 
 
 @pytest.mark.parametrize(("wanted", "dose"), [(1.0, 1.0), (2.0, 5.0), (None, 5.0)])
-def test_one_dose_is_told_by_a_rule_that_ignores_the_outcome(wanted: float | None, dose: float):
+def test_one_dose_is_reported_by_a_rule_that_ignores_the_outcome(wanted: float | None, dose: float):
     """The dose of the contrast's selection if it was ablated, else the largest."""
     weak = replace(PERPLEXITY, percent=1.0, ablated=17.7)
 
     assert [e.percent for e in at_one_dose([weak, PERPLEXITY], wanted)] == [dose]
 
 
-def test_every_task_is_drawn_before_any_second_condition():
+@pytest.mark.parametrize("wanted", [1.0, 2.5, None])
+def test_the_own_selection_is_reported_before_any_dose(wanted: float | None):
+    """Where it was ablated, it is what the contrast is about."""
+    selected = replace(PERPLEXITY, percent=2.5, mask="selected")
+    doses = [replace(PERPLEXITY, percent=percent) for percent in (1.0, 2.5, 5.0)]
+
+    assert at_one_dose([*doses, selected], wanted) == [selected]
+
+
+def test_every_task_is_plotted_before_any_second_condition():
     """Of many conditions of one task the last make room for another task."""
     many = [replace(COPYING, condition=f"c{i}") for i in range(10)]
-    rows = shown_rows([*many, PERPLEXITY])
+    outcomes = first_outcomes([*many, PERPLEXITY])
 
-    assert len(rows) == MAX_TOLD
-    assert rows[-1] == ("perplexity", "perplexity", "sentences")
+    assert len(outcomes) == MAX_OUTCOMES
+    assert outcomes[-1] == ("perplexity", "perplexity", "sentences")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,7 @@ def test_every_task_is_drawn_before_any_second_condition():
 )  # fmt: skip
 def test_numbers_have_three_digits(value: float, text: str):
     """Three significant digits, thousands separated, infinity as a sign."""
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def probed(condition: str, ablated: float, controls: tuple[float, ...], **more: object) -> Effect:
@@ -147,7 +156,7 @@ SIX = [
 
 def test_conditions_that_are_not_preferred_are_pooled():
     """Every value is the mean over them, controls one by one; p is that of the means."""
-    faces, pooled = condensed(SIX, ["faces"])
+    faces, pooled = pool_conditions(SIX, ["faces"])
 
     assert faces == SIX[0]
     assert (pooled.condition, pooled.intact, pooled.ablated) == ("3 others", 1.0, 0.8)
@@ -162,7 +171,16 @@ def test_equal_means_tie_however_they_round():
     others = [probed(f"c{i}", a, (b,) * 20) for i, (a, b) in enumerate(parts)]
     assert 0.1 + 0.2 + 0.6 != 0.3 + 0.3 + 0.3
 
-    assert condensed([SIX[0], *others], ["faces"])[1].p == 1.0
+    assert pool_conditions([SIX[0], *others], ["faces"])[1].p == 1.0
+
+
+def test_the_selection_and_a_dose_are_not_pooled_together():
+    """The contrast's own selection and as many top units are two ablations."""
+    selected = [replace(effect, mask="selected", ablated=0.0) for effect in SIX]
+
+    assert [(e.mask, e.ablated) for e in pool_conditions([*SIX, *selected], ["faces"])] == [
+        ("top", 0.2), ("top", 0.8), ("selected", 0.0), ("selected", 0.0)
+    ]  # fmt: skip
 
 
 def test_each_dose_is_pooled_on_its_own():
@@ -170,17 +188,17 @@ def test_each_dose_is_pooled_on_its_own():
     others = (("bottom", 0.5), ("random-global-0", 0.7))
     low = [replace(effect, others=others) for effect in SIX]
     high = [replace(effect, percent=10.0, ablated=0.0, others=others) for effect in SIX]
-    told = condensed([*low, *high], ["faces"])
+    pooled = pool_conditions([*low, *high], ["faces"])
 
-    assert [(e.condition, e.percent) for e in told] == [
+    assert [(e.condition, e.percent) for e in pooled] == [
         ("faces", 5.0), ("3 others", 5.0), ("faces", 10.0), ("3 others", 10.0)
     ]  # fmt: skip
-    assert [e.ablated for e in told if e.condition == "3 others"] == [0.8, 0.0]
-    assert told[1].others == others
+    assert [e.ablated for e in pooled if e.condition == "3 others"] == [0.8, 0.0]
+    assert pooled[1].others == others
 
 
 @pytest.mark.parametrize(
-    ("found", "preferred"),
+    ("effects", "preferred"),
     [
         (SIX[:3], ["faces"]),
         (SIX, ["arithmetic"]),
@@ -189,9 +207,9 @@ def test_each_dose_is_pooled_on_its_own():
     ],
     ids=["few", "none preferred", "one other", "unequal controls"],
 )
-def test_what_cannot_be_shortened_is_told_in_full(found: list[Effect], preferred: list[str]):
+def test_what_cannot_be_pooled_is_listed_in_full(effects: list[Effect], preferred: list[str]):
     """Three conditions or fewer, tasks of other conditions, a single other one."""
-    assert condensed(found, preferred) == found
+    assert pool_conditions(effects, preferred) == effects
 
 
 @pytest.mark.parametrize(("values", "mean"), [((inf, 1.0, 1.0), inf), ((inf, -inf, 0.0), nan)])
@@ -199,7 +217,9 @@ def test_a_mean_may_be_infinite(values: tuple[float, ...], mean: float):
     """Perplexity without bound does not end the verdict."""
     others = [probed(f"c{i}", value, ()) for i, value in enumerate(values)]
 
-    assert condensed([SIX[0], *others], ["faces"])[1].ablated == pytest.approx(mean, nan_ok=True)
+    assert pool_conditions([SIX[0], *others], ["faces"])[1].ablated == pytest.approx(
+        mean, nan_ok=True
+    )
 
 
 def profile(z: Mapping[str, float], t: float, p: float = 1e-9, held_out: bool = True) -> Profile:
@@ -211,10 +231,10 @@ def profile(z: Mapping[str, float], t: float, p: float = 1e-9, held_out: bool = 
     return Profile(held_out, rows, tests)
 
 
-def test_a_preference_that_lasts_is_told_with_its_test():
+def test_a_confirmed_preference_is_reported_with_its_test():
     """Most, least, t, p and d of the selected units and of random ones."""
-    assert tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0), "block", ["faces"]) == (
-        "On stimuli that did not localize, the selected block units respond most to faces "
+    assert describe_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0), "block", ["faces"]) == (
+        "On held-out stimuli the selected block units respond most to faces "
         "(z = 2.00, 95 % CI 1.90 to 2.10) and least to cars (z = \N{MINUS SIGN}1.00). The "
         "contrast holds there: t(9.5) = 12.0, p < 0.001, d = 2.00; as many random units at the "
         "same sites: t = 0.250, d = 0.100."
@@ -222,39 +242,39 @@ def test_a_preference_that_lasts_is_told_with_its_test():
 
 
 @pytest.mark.parametrize(("t", "p"), [(1.0, 0.3), (-9.0, 1e-6)])
-def test_a_preference_that_does_not_last_is_told(t: float, p: float):
+def test_a_preference_that_is_not_confirmed_is_reported(t: float, p: float):
     """Chance and the other direction are both no confirmation."""
-    text = tell_profile(profile({"faces": 0.1, "cars": 0.2}, t, p), "block", ["faces"])
+    text = describe_profile(profile({"faces": 0.1, "cars": 0.2}, t, p), "block", ["faces"])
 
     assert "respond most to cars, which is not on the preferred side, (z" in text
     assert "The contrast does not hold there: t(9.5) =" in text
 
 
 def test_what_was_not_held_out_confirms_nothing():
-    """Without a split the sentence says that it is no confirmation."""
-    text = tell_profile(profile({"faces": 2.0, "cars": -1.0}, 12.0, held_out=False), "block", [])
+    """Without a split the sentence states that it is no confirmation."""
+    text = describe_profile(
+        profile({"faces": 2.0, "cars": -1.0}, 12.0, held_out=False), "block", []
+    )
 
-    assert text.startswith("On the localizing stimuli, ")
-    assert "Nothing was held out, so that this confirms nothing: t(9.5)" in text
+    assert text.startswith("On the localizing stimuli the ")
+    assert "No stimuli were held out, so this is no independent confirmation: t(9.5)" in text
     assert "holds" not in text
 
 
-def test_what_is_not_finite_is_not_told_as_a_number():
+def test_what_is_not_finite_is_not_reported_as_a_number():
     """A condition without z is passed over, a test without t named as such."""
-    some = tell_profile(profile({"faces": nan, "cars": 0.5}, nan, nan), "block", ["faces"])
-    none = tell_profile(profile({"faces": nan}, nan, nan), "block", ["faces"])
+    some = describe_profile(profile({"faces": nan, "cars": 0.5}, nan, nan), "block", ["faces"])
+    none = describe_profile(profile({"faces": nan}, nan, nan), "block", ["faces"])
 
     assert "most to cars" in some
     assert some.endswith("The contrast cannot be tested there.")
-    assert none == (
-        "On stimuli that did not localize, there is no response of selected block units to tell."
-    )
+    assert none == "On held-out stimuli the selected block units have no finite response."
 
 
-def test_one_stimulus_has_no_interval_to_tell():
-    """Its z is told, and that nothing can be tested."""
+def test_one_stimulus_has_no_interval():
+    """Its z is reported, and that nothing can be tested."""
     whole = profile({"faces": 2.0, "cars": -1.0}, nan, nan)
     rows = [replace(row, z_low=nan, z_high=nan) for row in whole.responses]
-    text = tell_profile(replace(whole, responses=rows), "block", ["faces"])
+    text = describe_profile(replace(whole, responses=rows), "block", ["faces"])
 
     assert "to faces (z = 2.00) and least" in text

@@ -1,4 +1,4 @@
-"""SVG elements: reproducible, accessible, at home in a page."""
+"""SVG elements: reproducible, accessible, self-contained."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -10,7 +10,7 @@ import pytest
 from deeploc.report.svg import inline_svg
 
 
-def draw(figure: Any) -> None:
+def plot(figure: Any) -> None:
     ax = figure.subplots()
     ax.plot([0, 1, 2], [1, 3, 2], marker="o", clip_on=True)
     ax.set_title("t & d")
@@ -21,26 +21,26 @@ def parsed(svg: str) -> ET.Element:
     return ET.fromstring(svg.replace("xlink:", ""))
 
 
-def test_the_same_drawing_gives_the_same_bytes_whatever_the_users_settings():
+def test_the_same_plot_gives_the_same_bytes_whatever_the_users_settings():
     """A user's matplotlibrc does not change a figure."""
-    plain = inline_svg(draw, 2, "a", "b")
+    plain = inline_svg(plot, 2, "a", "b")
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        changed = inline_svg(draw, 2, "a", "b")
+        changed = inline_svg(plot, 2, "a", "b")
 
     assert plain == changed
 
 
 def test_settings_are_restored():
-    """Drawing leaves matplotlib's settings as they were."""
+    """Plotting leaves matplotlib's settings as they were."""
     before = dict(matplotlib.rcParams)
-    inline_svg(draw, 2, "a", "b")
+    inline_svg(plot, 2, "a", "b")
 
     assert dict(matplotlib.rcParams) == before
 
 
 def test_an_element_has_a_name_and_a_description():
     """Title and description are escaped and are what the element is labelled by."""
-    root = parsed(inline_svg(draw, 2, "<b> & co", '"</desc>"'))
+    root = parsed(inline_svg(plot, 2, "<b> & co", '"</desc>"'))
     title, desc = root[0], root[1]
 
     assert root.get("role") == "img"
@@ -50,7 +50,7 @@ def test_an_element_has_a_name_and_a_description():
 
 def test_figures_of_one_page_share_no_id_and_refer_only_to_their_own():
     """Ids are prefixed by the title, references follow."""
-    one, two = (inline_svg(draw, 2, title, "") for title in ("one", "two"))
+    one, two = (inline_svg(plot, 2, title, "") for title in ("one", "two"))
     ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (one, two)]
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', one))
 
@@ -61,15 +61,15 @@ def test_figures_of_one_page_share_no_id_and_refer_only_to_their_own():
 
 def test_an_element_names_no_address_and_no_font():
     """Nothing in an element could be fetched, and its font is the page's."""
-    svg = inline_svg(draw, 2, "one", "")
+    svg = inline_svg(plot, 2, "one", "")
 
     assert "http" not in svg
     assert "DejaVu" not in svg
 
 
 @pytest.mark.parametrize("name", ["语言", "$\\frac{", "<script>", "_hidden", "🙂"])
-def test_any_name_can_be_drawn(name: str):
-    """Names that are TeX, markup or in a script that matplotlib's font lacks are drawn as text."""
+def test_any_name_can_be_written(name: str):
+    """Names that are TeX, markup or in a script that matplotlib's font lacks stay text."""
     svg = inline_svg(lambda figure: figure.subplots().set_title(name), 2, name, name)
 
     assert name in [element.text for element in parsed(svg).iter("text")]

@@ -1,4 +1,4 @@
-"""What a contrast holds, as far as it can be told without a network."""
+"""Summaries of the conditions of a contrast, made without a network."""
 
 import os
 from collections.abc import Iterator
@@ -12,16 +12,31 @@ from deeploc.stimuli import Record, Source, records
 from deeploc.stimuli.reading import source_in_folder
 
 N_SAMPLES = 3
+"""Most sample stimuli of a condition."""
 
 _NOT_FETCHED = "not on this machine yet"
 
 
 @dataclass(frozen=True)
-class Holding:
-    """A condition: how many stimuli its source has, some of them, where they come from.
+class ConditionSummary:
+    """How many stimuli the source of a condition has, some of them, and where they come from.
 
-    ``kind`` is that of its source. ``n`` is None, and ``missing`` says why, where they cannot be
-    read; ``fetchable`` if that is only because they have not been fetched yet.
+    Parameters
+    ----------
+    condition
+        The name of the condition.
+    kind
+        The kind of its source, e.g. ``file`` or ``download``.
+    origin
+        The source in words.
+    n
+        The number of stimuli; None where they cannot be read.
+    samples
+        The first of them, at most `N_SAMPLES`.
+    missing
+        Why they cannot be read; None where they can.
+    fetchable
+        Whether they only have to be downloaded first.
     """
 
     condition: str
@@ -34,22 +49,29 @@ class Holding:
 
 
 def needs(contrast: Contrast) -> str:
-    """Return what its stimuli take beside deeploc: nothing, or files, a download, the hub."""
+    """Return what its stimuli need: ``nothing``, or ``files``, ``download`` and ``hub``."""
     kinds = {source.kind for source in contrast.conditions.values()}
     words = {"download": "download", "hub": "hub", "file": "files", "images": "files"}
     return ", ".join(sorted({words[kind] for kind in kinds if kind in words})) or "nothing"
 
 
-def holdings(contrast: Contrast, folder: Path | None = None) -> list[Holding]:
-    """Return what every condition holds, read from ``folder`` if one is given; nothing is fetched.
+def summarize_conditions(contrast: Contrast, folder: Path | None = None) -> list[ConditionSummary]:
+    """Return a summary of every condition; nothing is downloaded.
 
-    Counts are those of the sources, with ``where`` and ``limit``; images are not opened.
+    Counts are those of the sources, after ``where`` and ``limit``; images are not opened.
+
+    Parameters
+    ----------
+    contrast
+        Its conditions.
+    folder
+        Where the stimuli are read from; None for the sources that the contrast declares.
     """
     with _offline():
-        return [_holding(contrast, name, folder) for name in contrast.conditions]
+        return [_summary(contrast, name, folder) for name in contrast.conditions]
 
 
-def _holding(contrast: Contrast, name: str, folder: Path | None) -> Holding:
+def _summary(contrast: Contrast, name: str, folder: Path | None) -> ConditionSummary:
     source = contrast.conditions[name]
     origin = f"folder {folder}" if folder else _origin(source)
     try:
@@ -57,10 +79,10 @@ def _holding(contrast: Contrast, name: str, folder: Path | None) -> Holding:
         rows = records(source, base=contrast.base, folder=folder, name=name)
     except ContrastError as error:
         if source.kind in ("download", "hub") and "offline mode" in str(error):
-            return Holding(name, source.kind, origin, missing=_NOT_FETCHED, fetchable=True)
-        return Holding(name, source.kind, origin, missing=str(error))
+            return ConditionSummary(name, source.kind, origin, missing=_NOT_FETCHED, fetchable=True)
+        return ConditionSummary(name, source.kind, origin, missing=str(error))
     texts = tuple(_sample(row, read) for row in rows[:N_SAMPLES])
-    return Holding(name, source.kind, origin, len(rows), texts)
+    return ConditionSummary(name, source.kind, origin, len(rows), texts)
 
 
 def _origin(source: Source) -> str:
@@ -76,8 +98,8 @@ def _place(source: Source) -> str:
         return f"download {', '.join(source.download.files)} of {source.download.url}"
     if source.texts is not None:
         return "the contrast file itself"
-    said = getattr(source, source.kind)
-    return f"{source.kind} {said if isinstance(said, str) else ', '.join(said)}"
+    value = getattr(source, source.kind)
+    return f"{source.kind} {value if isinstance(value, str) else ', '.join(value)}"
 
 
 def _sample(row: Record, source: Source) -> str:

@@ -1,4 +1,4 @@
-"""What a model says intact, ablated and under a control: for reading, not for measuring."""
+"""Demonstrations: the output of a model intact, ablated and under a control, for reading."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,25 +7,34 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from scipy.special import softmax
 
-from deeploc.core import selection as select
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Answers, Classifies, Generates, Sampling
 from deeploc.core.controls import random_like
+from deeploc.core.selection import top_percent
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import MaskError, TaskError
 from deeploc.stimuli import Stimulus
 
 Ability = TypeVar("Ability")
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 N_GUESSES = 5
+"""How many classes are returned for an image."""
 
 
 @dataclass(frozen=True)
 class Dose:
-    """What to ablate: ``percent`` (0-100) of the sites of one kind, or the run's own selection.
+    """What to ablate.
 
-    Without ``kind`` it is the first kind of site that the run has.
+    Parameters
+    ----------
+    mode
+        ``zero``, ``mean`` or ``scale:G``.
+    percent
+        How many per cent (0-100) of the units of a kind, from the top of the ranking; None for the
+        selected units.
+    kind
+        The kind of site; None for the first one of the run.
     """
 
     mode: str = "zero"
@@ -34,8 +43,8 @@ class Dose:
 
 
 @runtime_checkable
-class Subject(Protocol):
-    """A loaded model with the statistics of its units and those that were selected."""
+class LocalizedModel(Protocol):
+    """A loaded model with the statistics of its units and the selected units."""
 
     @property
     def adapter(self) -> Adapter:
@@ -55,82 +64,122 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A class by its name (its number, where it has none) and its probability (0-1)."""
+    """One class for an image.
+
+    Parameters
+    ----------
+    label
+        The name of the class; its number where it has no name.
+    probability
+        The softmax of its logit, 0-1.
+    """
 
     label: str
     probability: float
 
 
 def continuations(
-    subject: Subject, prompt: str, dose: Dose, *, max_tokens: int, temperature: float, seed: int
+    run: LocalizedModel, prompt: str, dose: Dose, *, max_tokens: int, temperature: float, seed: int
 ) -> dict[str, str]:
-    """Return how the model continues ``prompt``: intact, ablated, under a matched random control.
+    """Return continuations of a prompt: intact, ablated and under a matched random control.
 
-    The three are sampled with the same ``seed``, which also draws the control.
+    Parameters
+    ----------
+    run
+        The model.
+    prompt
+        The text to continue.
+    dose
+        The units to ablate, and how.
+    max_tokens
+        Maximum length of a continuation.
+    temperature
+        Of sampling; 0 always takes the most probable token.
+    seed
+        Of sampling, the same for all three, and of the control.
+
+    Returns
+    -------
+    dict
+        Name of the state of the model -> continuation.
 
     Raises
     ------
     TaskError
-        If the model cannot generate text, or there is no such mode.
+        If the model cannot generate text, or the mode is unknown.
     MaskError
-        If the run has no such kind of site or the dose holds no unit.
+        If the run has no such kind of site, or the dose contains no unit.
     """
-    model = _able(subject, Generates, "continue a prompt")
+    model = _require(run, Generates, "continue a prompt")
     sampling = Sampling(max_tokens, temperature, seed)
-    return _under_each(subject, dose, seed, lambda: model.generate(prompt, sampling))
+    return _under_each(run, dose, seed, lambda: model.generate(prompt, sampling))
 
 
 def guesses(
-    subject: Subject, stimulus: Stimulus, dose: Dose, *, seed: int
+    run: LocalizedModel, stimulus: Stimulus, dose: Dose, *, seed: int
 ) -> dict[str, list[Guess]]:
-    """Return what the model takes ``stimulus`` for: intact, ablated, under a matched control.
+    """Return the most probable classes of an image: intact, ablated, under a matched control.
 
-    Each time the `N_GUESSES` most probable classes, the likeliest first; none where the logits
-    of a broken model are not finite. ``seed`` draws the control.
+    Parameters
+    ----------
+    run
+        The model.
+    stimulus
+        The image.
+    dose
+        The units to ablate, and how.
+    seed
+        Of the control.
+
+    Returns
+    -------
+    dict
+        Name of the state of the model -> `N_GUESSES` classes by decreasing probability; empty
+        where the logits are not finite.
 
     Raises
     ------
     TaskError
-        If the model does not classify, or there is no such mode.
+        If the model cannot classify, or the mode is unknown.
     MaskError
-        If the run has no such kind of site or the dose holds no unit.
+        If the run has no such kind of site, or the dose contains no unit.
     """
-    model = _able(subject, Classifies, "name what it is shown")
-    return _under_each(subject, dose, seed, lambda: _likeliest(model.classify([stimulus]), model))
+    model = _require(run, Classifies, "classify an image")
+    return _under_each(run, dose, seed, lambda: _most_probable(model.classify([stimulus]), model))
 
 
-def _able(subject: Subject, ability: type[Ability], doing: str) -> Ability:
-    if not isinstance(subject.adapter, ability):
-        model = subject.adapter.identity.get("model", "this model")
+def _require(run: LocalizedModel, ability: type[Ability], doing: str) -> Ability:
+    if not isinstance(run.adapter, ability):
+        model = run.adapter.identity.get("model", "this model")
         raise TaskError(
-            f"{model} cannot {doing}: it lacks the ability {ability.__name__}; prompts are for "
-            "language models, other stimuli for classifiers"
+            f"{model} cannot {doing}: it lacks the ability {ability.__name__}; use --prompt with "
+            "a language model, --image with a classifier"
         )
-    return subject.adapter
+    return run.adapter
 
 
 def _under_each(
-    subject: Subject, dose: Dose, seed: int, ask: Callable[[], Answer]
-) -> dict[str, Answer]:
-    """Return what ``ask`` gives intact, ablated and under a control, each by its name."""
-    mask, label = _mask(subject, dose)
+    run: LocalizedModel, dose: Dose, seed: int, compute: Callable[[], Output]
+) -> dict[str, Output]:
+    """Return what ``compute`` returns intact, ablated and under a control, by the state's name."""
+    mask, label = _mask(run, dose)
     control = random_like(mask, (seed, 0))
     try:
         ablations = {
-            f"ablated: {label}": Ablation.of(dose.mode, mask, subject.stat_map),
-            "control: random": Ablation.of(dose.mode, control, subject.stat_map),
+            f"ablated: {label}": Ablation.of(dose.mode, mask, run.stat_map),
+            "control: random": Ablation.of(dose.mode, control, run.stat_map),
         }
     except ValueError as error:
         raise TaskError(str(error)) from None
-    answers = {"intact": ask()}
+    outputs = {"intact": compute()}
     for name, ablation in ablations.items():
-        with subject.adapter.ablated(ablation):
-            answers[name] = ask()
-    return answers
+        with run.adapter.ablated(ablation):
+            outputs[name] = compute()
+    return outputs
 
 
-def _likeliest(answers: Answers, model: Classifies) -> list[Guess]:
-    (logits,) = answers.logits.astype(np.float64)
+def _most_probable(output: Answers, model: Classifies) -> list[Guess]:
+    (logits,) = output.logits.astype(np.float64)
     if not np.isfinite(logits).all():
         return []
     probabilities = softmax(logits)
@@ -142,16 +191,17 @@ def _name(classes: Sequence[Sequence[str]], number: int) -> str:
     return classes[number][0] if classes and classes[number] else str(number)
 
 
-def _mask(subject: Subject, dose: Dose) -> tuple[UnitMask, str]:
-    kind = dose.kind or subject.mask.layout.kinds[0]
-    if kind not in subject.mask.layout.kinds:
-        kinds = ", ".join(subject.mask.layout.kinds)
-        raise MaskError(f"this run has no sites of kind {kind!r}; it has {kinds}")
-    among = subject.mask.layout.of_kind(kind)
+def _mask(run: LocalizedModel, dose: Dose) -> tuple[UnitMask, str]:
+    """Return the units to ablate, and a description of them."""
+    kinds = run.mask.layout.kinds
+    kind = dose.kind or kinds[0]
+    if kind not in kinds:
+        raise MaskError(f"this run has no sites of kind {kind!r}; it has {', '.join(kinds)}")
     if dose.percent is None:
-        mask = subject.mask.of_kind(kind)
+        mask = run.mask.of_kind(kind)
     else:
-        mask = select.top_percent(subject.stat_map, dose.percent, among)
+        among = run.mask.layout.of_kind(kind)
+        mask = top_percent(run.stat_map, dose.percent, among)
     if not len(mask):
         raise MaskError(f"no unit of {kind} to ablate at this dose; give a larger --percent")
     return mask, f"{len(mask)} units of {kind}, {dose.mode}"

@@ -23,25 +23,25 @@ _COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 
 
 class Deeploc(click.Group):
-    """Loads commands by name, and shows deeploc's own errors as one line.
+    """Loads commands by name, and prints a `DeeplocError` as one line.
 
-    Anything that is no ``DeeplocError`` is a bug and keeps its traceback.
+    Any other exception is a bug and keeps its traceback.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the commands in the order a user meets them."""
+        """Return the commands in the order of ``--help``."""
         return list(_COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by what they are for, one line each."""
+        """Write the commands by section, one line each."""
         longest = max(map(len, _COMMANDS))
-        room = formatter.width - 6 - longest
+        width = formatter.width - 6 - longest
         for title, names in _SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(
                     [
-                        (name.ljust(longest), command.get_short_help_str(room))
+                        (name.ljust(longest), command.get_short_help_str(width))
                         for name, command in commands
                         if command is not None
                     ]
@@ -63,7 +63,7 @@ class Deeploc(click.Group):
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             raise click.ClickException(
-                "interrupted; what was finished is kept: the same command goes on from there"
+                "interrupted; finished results are kept: the same command continues from them"
             ) from None
 
 
@@ -77,6 +77,6 @@ def main() -> None:
 
     \b
       deeploc run language -m reference:lm     everything, offline, in a minute
-      deeploc contrasts                        what is shipped
+      deeploc contrasts                        the shipped contrasts
       deeploc sites hf:gpt2                    where a model can be read and ablated
-    """  # noqa: D301 (click wants the character, not its name)
+    """  # noqa: D301 (click needs the character itself)

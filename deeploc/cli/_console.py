@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from deeploc.core.responses import Response, Units
     from deeploc.runs.folder import RunFolder
 
-_SHOWN: "tuple[Units, Units]" = ("selected", "random")
+_GROUPS: "tuple[Units, Units]" = ("selected", "random")
+"""The groups of units whose responses are printed."""
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout; what JSON cannot say (inf, nan) becomes a string."""
+    """Print one JSON document on stdout; inf and nan, which JSON lacks, become strings."""
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
@@ -33,14 +34,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:
-    """Print a table; the last ``numbers`` columns are aligned to the right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    first = len(head) - numbers
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: int = 0) -> None:
+    """Print a table.
+
+    Parameters
+    ----------
+    head
+        The headings of the columns.
+    rows
+        A text per column. A row of one text is a subheading, and does not widen its column.
+    n_numeric
+        How many columns, counted from the last, are aligned to the right.
+    """
+    full = [row for row in (head, *rows) if len(row) == len(head)]
+    widths = [max(len(row[i]) for row in full) for i in range(len(head))]
+    first = len(head) - n_numeric
     for row in (head, *rows):
         cells = [
             cell.rjust(width) if i >= first else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
         click.echo("  ".join(cells).rstrip())
 
@@ -48,9 +60,18 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
 def print_effects(
     run: "RunFolder", as_json: bool, *, verbose: bool = False, profile: bool = False
 ) -> None:
-    """Print what an evaluation came to, for a person or as JSON.
+    """Print the results of an evaluation.
 
-    ``verbose``: a row for every condition; ``profile``: the response profile below the verdict.
+    Parameters
+    ----------
+    run
+        The run folder.
+    as_json
+        Whether one JSON document is printed in place of tables.
+    verbose
+        Whether the tables have a row for every condition.
+    profile
+        Whether the response profile is printed below the verdicts.
     """
     effects = run.read_effects()
     if as_json:
@@ -59,9 +80,11 @@ def print_effects(
         rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
         print_json({"run": str(run.path), "effects": rows, "profile": profile_json(run)})
         return
-    _print_verdict(effects, run, verbose)
+    _print_verdicts(effects, run, verbose)
     if profile:
         print_profile(run)
+    else:
+        click.echo()
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
@@ -70,32 +93,32 @@ def profile_json(run: "RunFolder") -> dict[str, Any] | None:
     """Return the response profile of a run as one JSON value, None where it has none."""
     from dataclasses import asdict
 
-    found = run.read_profile()
-    if found is None:
+    profile = run.read_profile()
+    if profile is None:
         return None
-    return {**found.to_json(), "responses": [asdict(row) for row in found.responses]}
+    return {**profile.to_json(), "responses": [asdict(row) for row in profile.responses]}
 
 
 def print_profile(run: "RunFolder") -> None:
-    """Print the z of every condition, selected and random units, and the contrast tested on it."""
-    from deeploc.report.text import tell_test
+    """Print the mean z of selected and random units per condition, and the test of the contrast."""
+    from deeploc.report.text import format_test
 
     profile = run.read_profile()
     if profile is None:
         return
     stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
-    click.echo(f"\nresponse to {stimuli}, each unit in its own SDs: mean z [95 % CI]")
-    groups = zip(
-        *([row for kind in profile.kinds for row in profile.of(kind, units)] for units in _SHOWN),
-        strict=True,
+    click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+    selected, random = (
+        [row for kind in profile.kinds for row in profile.of(kind, units)] for units in _GROUPS
     )
-    rows = [[a.sites, a.condition, *map(_z, (a, b))] for a, b in groups]
+    rows = [[a.sites, a.condition, _z(a), _z(b)] for a, b in zip(selected, random, strict=True)]
     print_table(["sites", "condition", "selected units", "random units"], rows)
+    click.echo(f"\ncontrast on {stimuli}")
+    tests = []
     for kind in profile.kinds:
-        ours, random = (profile.preference(kind, units) for units in _SHOWN)
-        where = "held-out" if profile.held_out else "not held out:"
-        chance = tell_test(random, short=True)
-        click.echo(f"{kind}: {where} {tell_test(ours)}; random units {chance}")
+        test, chance = (profile.preference(kind, units) for units in _GROUPS)
+        tests.append([kind, format_test(test), format_test(chance, short=True)])
+    print_table(["sites", "selected units", "random units"], tests)
     click.echo()
 
 
@@ -104,43 +127,63 @@ def _z(row: "Response") -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _print_verdict(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
-    """Print a table per kind of site and mode: the main metric of each task at every dose."""
-    from deeploc.report.text import condensed, main_effects
+def _print_verdicts(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
+    """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
+    from deeploc.core.effects import ALPHA, MIN_CONTROLS
+    from deeploc.report.outcomes import main_effects, masks_differ, pool_conditions
 
     main = main_effects(effects, run.better())
-    told = main if verbose else condensed(main, run.read_comparison().positive)
-    blocks: dict[tuple[str, str], list[Effect]] = {}
-    for effect in told:
-        blocks.setdefault((effect.sites, effect.mode), []).append(effect)
-    for (sites, mode), block in sorted(blocks.items()):
-        click.echo(f"{sites}, {mode} ablation")
-        head = ["task", "condition", "metric", "intact", "dose", "ablated", "random", "[min, max]"]
-        rows = sorted(block, key=lambda e: (_order(block, e), e.percent))
-        print_table([*head, "p", "verdict"], [_row(effect) for effect in rows])
-        click.echo()
-    if len(told) < len(main):
-        click.echo("N others: the mean over that many other conditions; -v tells each")
+    listed = main if verbose else pool_conditions(main, run.read_comparison().positive)
+    named = masks_differ(main)
+    blocks: dict[tuple[str, str, str], list[Effect]] = {}
+    for effect in listed:
+        mask = f", {effect.mask} units" if named else ""
+        blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
+    for (sites, mode, mask), block in sorted(blocks.items()):
+        _print_block(f"{sites}, {mode} ablation{mask}", block)
+    if len(listed) < len(main):
+        click.echo("N others: mean over the other N conditions; -v lists every condition")
     click.echo(
         "random: median of the matched random controls\n"
         "p = (1 + controls at least as damaging) / (1 + controls)"
     )
+    if any(effect.verdict == "too few controls" for effect in listed):
+        click.echo(
+            f"too few controls: p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched "
+            "random\ncontrols (--controls)"
+        )
 
 
-def _order(block: "Sequence[Effect]", effect: "Effect") -> int:
-    """Return the place of a task's condition in its block, so that its doses stand together."""
-    return [(e.task, e.condition) for e in block].index((effect.task, effect.condition))
+def _print_block(title: str, block: "Sequence[Effect]") -> None:
+    """Print the effects of one kind of site, mode and mask: a subheading per metric."""
+    from deeploc.report.text import metric_label
+
+    doses = {effect.percent for effect in block}
+    one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
+    click.echo(f"{title}{one_dose}")
+    by_metric: dict[str, list[Effect]] = {}
+    for effect in block:
+        by_metric.setdefault(metric_label(effect.task, effect.metric), []).append(effect)
+    rows = []
+    for metric, group in by_metric.items():
+        conditions = [effect.condition for effect in group]
+        ordered = sorted(group, key=lambda e: (conditions.index(e.condition), e.percent))
+        rows += [[metric], *(_row(effect, with_dose=len(doses) > 1) for effect in ordered)]
+    dose = ["dose"] if len(doses) > 1 else []
+    head = ["", "intact", *dose, "ablated", "random", "[min, max]", "p", "verdict"]
+    print_table(head, rows)
+    click.echo()
 
 
-def _row(effect: "Effect") -> list[str]:
-    from deeploc.report.text import number
+def _row(effect: "Effect", *, with_dose: bool) -> list[str]:
+    from deeploc.report.text import format_number
 
     controls = effect.controls
-    middle = number(median(controls)) if controls else "-"
-    span = f"[{number(min(controls))}, {number(max(controls))}]" if controls else "-"
-    place = [effect.task, effect.condition, effect.metric]
-    values = [number(effect.intact), f"{effect.percent:g} %", number(effect.ablated), middle, span]
-    return [*place, *values, f"{effect.p:.3f}", effect.verdict]
+    middle = format_number(median(controls)) if controls else "-"
+    span = f"[{format_number(min(controls))}, {format_number(max(controls))}]" if controls else "-"
+    dose = [f"{effect.percent:g} %"] if with_dose else []
+    values = [format_number(effect.intact), *dose, format_number(effect.ablated), middle, span]
+    return [f"  {effect.condition or 'all items'}", *values, f"{effect.p:.3f}", effect.verdict]
 
 
 def print_columns(texts: dict[str, str]) -> None:
@@ -152,7 +195,7 @@ def print_columns(texts: dict[str, str]) -> None:
 def print_guesses(guesses: "Mapping[str, Sequence[Guess]]") -> None:
     """Print named lists of guesses side by side; labels are cut off where the terminal ends."""
     width = _column_width(len(guesses))
-    broken = _wrapped("no answer: the logits are not finite", width)
+    broken = _wrapped("no class: the logits are not finite", width)
     columns = {name: [_guess(g, width) for g in best] or broken for name, best in guesses.items()}
     _print_beside(columns, width)
 
@@ -169,8 +212,30 @@ def width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
+def shorten(text: str, width: int) -> str:
+    """Return a text on one line, cut off with an ellipsis.
+
+    Parameters
+    ----------
+    text
+        Any text; white space becomes single spaces.
+    width
+        Most characters; at least 2 are returned where the text is longer.
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: max(width - 1, 1)]}…"
+
+
 def print_paragraph(text: str, indent: int = 0) -> None:
-    """Print running text, broken between words where the terminal ends; addresses stay whole."""
+    """Print text, broken between words where the terminal ends; addresses stay whole.
+
+    Parameters
+    ----------
+    text
+        One or more lines, each of which is broken separately.
+    indent
+        Spaces before every line.
+    """
     import textwrap
 
     margin = " " * indent

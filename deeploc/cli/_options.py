@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they become."""
+"""Options that several commands share, and the values made from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,28 +40,35 @@ def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 
 model = click.option(
-    "-m", "--model", required=True, metavar="ADAPTER:NAME", help="e.g. hf:gpt2, reference:lm"
+    "-m",
+    "--model",
+    required=True,
+    metavar="ADAPTER:NAME",
+    help="The model, e.g. hf:gpt2 or reference:lm.",
 )
 output = click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="The run folder."
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no messages.")
 verbose = click.option(
     "-v", "--verbose", is_flag=True, help="A row for every condition in the printed tables."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-strict = click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read.")
+strict = click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 
 hardware = _stack(
-    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps"),
+    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps."),
     click.option(
         "--dtype",
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
         default="auto",
-        help="auto: float32 on the CPU, the checkpoint's own elsewhere.",
+        help="auto: float32 on the CPU, the dtype of the checkpoint elsewhere.",
     ),
     click.option(
-        "--batch-size", type=BatchSize(), default="auto", help="Most stimuli per forward pass."
+        "--batch-size",
+        type=BatchSize(),
+        default="auto",
+        help="Maximum number of stimuli per forward pass.",
     ),
 )
 
@@ -75,10 +82,14 @@ weights = click.option(
 experiment = _stack(
     hardware,
     weights,
-    click.option("--untrained", is_flag=True, help="Random weights, drawn from --seed: a control."),
+    click.option(
+        "--untrained", is_flag=True, help="Random weights, sampled with --seed, as a control."
+    ),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the whole run."),
     click.option(
-        "--limit", type=click.IntRange(min=2), help="Most stimuli per condition and task condition."
+        "--limit",
+        type=click.IntRange(min=2),
+        help="Maximum number of stimuli per condition, and of items per condition of a task.",
     ),
     click.option(
         "--stimuli",
@@ -91,7 +102,7 @@ experiment = _stack(
         "--overwrite", is_flag=True, help="Replace a run with other inputs in the run folder."
     ),
     click.option(
-        "--sites", multiple=True, metavar="KIND", help="Kind of site or glob, repeatable."
+        "--sites", multiple=True, metavar="KIND", help="Kind of site, or glob of paths; repeatable."
     ),
     click.option(
         "--set",
@@ -104,10 +115,15 @@ experiment = _stack(
 
 ablation = _stack(
     click.option(
-        "--percent", type=click.FloatRange(0, 100), multiple=True, help="Dose in %, repeatable."
+        "--percent",
+        type=click.FloatRange(0, 100),
+        multiple=True,
+        help="Dose in % of the units of a kind; repeatable.",
     ),
-    click.option("--mode", multiple=True, help="zero, mean or scale:G; repeatable."),
-    click.option("--controls", type=click.IntRange(min=0), help="Number of matched random masks."),
+    click.option("--mode", multiple=True, help="Ablation: zero, mean or scale:G; repeatable."),
+    click.option(
+        "--controls", type=click.IntRange(min=0), help="Number of matched random controls."
+    ),
     click.option(
         "--task",
         "tasks",
@@ -127,7 +143,15 @@ def overrides_of(
     controls: int | None = None,
     tasks: Sequence[str] = (),
 ) -> list[str]:
-    """Return every option that changes the contrast as ``KEY=VALUE``, --set last."""
+    """Return every option that changes the contrast as ``KEY=VALUE``, --set last.
+
+    Parameters
+    ----------
+    overrides
+        Values of --set.
+    sites, percent, mode, controls, tasks
+        Values of the options of these names; empty or None where they were not given.
+    """
     import json
 
     changes = {
@@ -151,7 +175,15 @@ def _task(text: str) -> Any:
 
 
 def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
-    """Return those of ``options`` that are model options: device, dtype, weights and so on."""
+    """Return the options of the model: device, dtype, weights and so on.
+
+    Parameters
+    ----------
+    options
+        Every option of a command; those that are no model options are ignored.
+    more
+        Further options, which override those of the same name.
+    """
     from dataclasses import fields
 
     from deeploc.core.adapter import ModelOptions
@@ -163,7 +195,24 @@ def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
 def resolve(
     contrast: str, address: str, output: Path | None, options: Mapping[str, Any]
 ) -> tuple["Contrast", "Setup", Path]:
-    """Return the contrast with its changes, the setup, and the run folder of a command."""
+    """Return the contrast with its changes, the setup, and the run folder of a command.
+
+    Parameters
+    ----------
+    contrast
+        A shipped name, or a path ending in ``.yaml``.
+    address
+        The model, ``ADAPTER:NAME``.
+    output
+        The run folder; None for the default one.
+    options
+        Every other option of the command.
+
+    Raises
+    ------
+    DeeplocError
+        If the contrast cannot be read or an option does not fit it.
+    """
     import shlex
     import sys
 

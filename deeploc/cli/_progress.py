@@ -1,4 +1,4 @@
-"""Messages and progress on stderr: a bar on a terminal, else a line a minute."""
+"""Messages and progress on stderr: a bar on a terminal, else one line per minute."""
 
 import sys
 import time
@@ -36,14 +36,14 @@ class Console:
             click.echo(text, err=True)
 
     def progress(self, label: str, total: int) -> AbstractContextManager["OnProgress"]:
-        """Show a bar where stderr is a terminal, else print a line a minute.
+        """Show a bar where stderr is a terminal, else print one line per minute.
 
         Parameters
         ----------
         label
-            What is being done.
+            The name of the work.
         total
-            How many steps it takes.
+            The number of steps.
         """
         if self._quiet:
             return _nothing()
@@ -73,7 +73,7 @@ def _bar(label: str, total: int) -> Iterator["OnProgress"]:
 def _lines(
     label: str, total: int, every: float, write: Callable[[str], None]
 ) -> Iterator["OnProgress"]:
-    """Write how much is done and how long the rest will take, at most once per ``every`` s."""
+    """Write steps done, total and time left, at most once per ``every`` seconds."""
     started = last = time.monotonic()
     done = 0
 

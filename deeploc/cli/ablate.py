@@ -15,32 +15,42 @@ if TYPE_CHECKING:
 
 @click.command("ablate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--prompt", help="The text to be continued.")
+@click.option("--prompt", help="The text to continue.")
 @click.option(
     "--image",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The image to be named.",
+    help="The image to classify.",
 )
-@click.option("--mode", default="zero", help="zero, mean or scale:G")
-@click.option("--percent", type=click.FloatRange(0, 100), help="Dose in %; the run's selection.")
-@click.option("--sites", metavar="KIND", help="Kind of site, where the run has several.")
-@click.option("--max-tokens", type=click.IntRange(min=1), default=40, help="Length, with --prompt.")
+@click.option("--mode", default="zero", help="Ablation: zero, mean or scale:G.")
+@click.option(
+    "--percent",
+    type=click.FloatRange(0, 100),
+    help="Dose in % of the units of a kind; without it, the selected units.",
+)
+@click.option("--sites", metavar="KIND", help="Kind of site; without it, the first of the run.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), default=40, help="Maximum length, with --prompt."
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
     default=0.0,
-    help="0: always the likeliest; with --prompt.",
+    help="0: always the most probable token; with --prompt.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of sampling and the control.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Seed of sampling and of the control."
+)
 @_options.hardware
 @_options.as_json
 def command(
     run: Path, prompt: str | None, image: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Continue a prompt, or name an image, intact, ablated and under a control.
+    """Show a model's output intact, ablated and under a control.
 
-    Side by side, from one seed; the control holds as many random units in each site.
+    The output is the continuation of a prompt, or the most probable classes of an image. The three
+    are printed side by side and share one seed; the control ablates as many random units at each
+    site.
     """
     _check(prompt, image)
     from deeploc.analysis.demonstration import Dose
@@ -49,7 +59,7 @@ def command(
     opened = open_run(run, _options.hardware_of({**options, "seed": 0}))
     dose = Dose(options["mode"], options["percent"], options["sites"])
     if image is not None:
-        _name(opened, image, dose, options["seed"], as_json)
+        _classify(opened, image, dose, options["seed"], as_json)
     elif prompt is not None:
         sampling = {name: options[name] for name in ("max_tokens", "temperature", "seed")}
         _continue(opened, prompt, dose, sampling, as_json)
@@ -62,7 +72,7 @@ def _check(prompt: str | None, image: Path | None) -> None:
     for option in ("max_tokens", "temperature"):
         if image is not None and source_of(option) is not ParameterSource.DEFAULT:
             raise click.UsageError(
-                f"--{option.replace('_', '-')} is for --prompt; an image is named, not continued"
+                f"--{option.replace('_', '-')} is for --prompt; an image is only classified"
             )
 
 
@@ -79,16 +89,16 @@ def _continue(
         print_columns(texts)
 
 
-def _name(run: "Run", image: Path, dose: "Dose", seed: int, as_json: bool) -> None:
+def _classify(run: "Run", image: Path, dose: "Dose", seed: int, as_json: bool) -> None:
     from dataclasses import asdict
 
     from deeploc.analysis.demonstration import guesses
     from deeploc.cli._console import print_guesses, print_json
     from deeploc.stimuli import Stimulus
 
-    found = guesses(run, Stimulus(image.name, image.absolute()), dose, seed=seed)
+    named = guesses(run, Stimulus(image.name, image.absolute()), dose, seed=seed)
     if as_json:
-        told = {name: [asdict(guess) for guess in best] for name, best in found.items()}
-        print_json({"image": str(image), "guesses": told})
+        plain = {name: [asdict(guess) for guess in best] for name, best in named.items()}
+        print_json({"image": str(image), "guesses": plain})
     else:
-        print_guesses(found)
+        print_guesses(named)

@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from deeploc.core.task import Task
     from deeploc.stimuli import StimulusSets
 
-_WIDTH = 100
-_MOST_NAME = 24
+_MAX_NAME = 24
+"""Most characters of a condition's name."""
 
 
 @click.command("check")
 @click.argument("contrast", metavar="FILE.yaml|NAME")
-@click.option("-m", "--model", metavar="ADAPTER:NAME", help="Count the tokens of this model too.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sample.")
-@click.option("--limit", type=click.IntRange(min=2), help="Most stimuli per condition.")
+@click.option(
+    "-m", "--model", metavar="ADAPTER:NAME", help="Count the tokens of this model as well."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the random sample.")
+@click.option(
+    "--limit", type=click.IntRange(min=2), help="Maximum number of stimuli per condition."
+)
 @click.option(
     "--stimuli",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -33,8 +37,8 @@ _MOST_NAME = 24
 def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> None:
     """Validate a contrast and audit its stimuli.
 
-    Reads its stimuli and the items of its tasks too, shows two of each condition, and warns of
-    what differs enough between the two sides to explain the contrast by itself.
+    The stimuli and the items of the tasks are read. Two stimuli of each condition are printed, and
+    a warning for each difference between the two sides that alone could explain the contrast.
     """
     from deeploc.analysis.audit import examine
     from deeploc.analysis.tasks import make_tasks
@@ -44,29 +48,29 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     from deeploc.plugins import load_model
     from deeploc.runs.setup import Setup
 
-    described = load(contrast)
+    loaded = load(contrast)
     hardware = _options.hardware_of({}, seed=options["seed"])
     setup = Setup("", hardware, options["limit"], options["stimuli"], strict=options["strict"])
-    watch = Console()
-    drawn = sampled_stimuli(described, setup, watch)
+    reporter = Console()
+    stimuli = sampled_stimuli(loaded, setup, reporter)
     tasks = make_tasks(
-        described, drawn.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
+        loaded, stimuli.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
     )
     adapter = load_model(model, hardware) if model else None
-    audit = examine(described, drawn, adapter)
-    (_print_json if as_json else _print)(contrast, drawn, audit, tasks)
-    drawn.report_unreadable(watch)
+    audit = examine(loaded, stimuli, adapter)
+    (_print_json if as_json else _print)(contrast, stimuli, audit, tasks)
+    stimuli.report_unreadable(reporter)
 
 
-def _print(contrast: str, drawn: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
-    from deeploc.cli._console import print_table
+def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
+    from deeploc.cli._console import print_table, shorten
     from deeploc.report.audit_tables import tables
 
-    print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(drawn))
+    print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(stimuli))
     for head, rows in tables(audit.to_json()):
         click.echo()
-        shown = [[_short(name, _MOST_NAME), *cells] for name, *cells in rows]
-        print_table(head, shown, numbers=len(head) - 1)
+        short = [[shorten(name, _MAX_NAME), *cells] for name, *cells in rows]
+        print_table(head, short, n_numeric=len(head) - 1)
     click.echo()
     for warning in audit.warnings:
         click.echo(f"warning: {warning}")
@@ -74,20 +78,22 @@ def _print(contrast: str, drawn: "StimulusSets", audit: "Audit", tasks: "Sequenc
     click.echo(f"{contrast}: valid; tasks: {names}")
 
 
-def _samples(drawn: "StimulusSets") -> list[list[str]]:
+def _samples(stimuli: "StimulusSets") -> list[list[str]]:
     """Return a row per condition: how many stimuli localize and evaluate, and the first two."""
-    names = [_short(name, _MOST_NAME) for name in drawn.localizing]
-    room = (_WIDTH - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
+    from deeploc.cli._console import shorten, width
+
+    names = [shorten(name, _MAX_NAME) for name in stimuli.localizing]
+    room = (width() - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
     rows = []
-    for name, (condition, stimuli) in zip(names, drawn.localizing.items(), strict=True):
-        counts = [str(len(stimuli)), str(len(drawn.held_out[condition]))]
-        titles = [_short(stimulus.title, room) for stimulus in stimuli[:2]]
+    for name, (condition, localizing) in zip(names, stimuli.localizing.items(), strict=True):
+        counts = [str(len(localizing)), str(len(stimuli.held_out[condition]))]
+        titles = [shorten(stimulus.title, room) for stimulus in localizing[:2]]
         rows.append([name, *counts, *titles, *[""] * (2 - len(titles))])
     return rows
 
 
 def _print_json(
-    contrast: str, drawn: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]"
+    contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]"
 ) -> None:
     from dataclasses import asdict
 
@@ -95,18 +101,19 @@ def _print_json(
 
     conditions = {
         name: {
-            "localize": len(stimuli),
-            "evaluate": len(drawn.held_out[name]),
-            "samples": [stimulus.title for stimulus in stimuli[:2]],
+            "localize": len(localizing),
+            "evaluate": len(stimuli.held_out[name]),
+            "samples": [stimulus.title for stimulus in localizing[:2]],
         }
-        for name, stimuli in drawn.localizing.items()
+        for name, localizing in stimuli.localizing.items()
     }
-    left_out = [asdict(image) for image in drawn.unreadable]
-    about = {"contrast": contrast, "valid": True, "tasks": [task.name for task in tasks]}
-    found = {"conditions": conditions, "unreadable": left_out, "audit": audit.to_json()}
-    print_json({**about, **found})
-
-
-def _short(text: str, width: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    print_json(
+        {
+            "contrast": contrast,
+            "valid": True,
+            "tasks": [task.name for task in tasks],
+            "conditions": conditions,
+            "unreadable": [asdict(image) for image in stimuli.unreadable],
+            "audit": audit.to_json(),
+        }
+    )

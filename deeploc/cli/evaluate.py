@@ -16,9 +16,10 @@ from deeploc.cli import _options
 @_options.verbose
 @_options.quiet
 def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any) -> None:
-    """Measure tasks under ablation, against controls.
+    """Measure tasks under ablation and under controls.
 
-    Adds to the scores that are there; without options, what the contrast says.
+    New scores are added to those of the run. Without options the tasks, doses, modes and controls
+    are those of the contrast.
     """
     from deeploc.cli._console import print_effects
     from deeploc.cli._progress import Console

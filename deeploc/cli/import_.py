@@ -10,7 +10,9 @@ from deeploc.cli import _options
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--contrast", default="language-paper", help="What the mask was localized with.")
+@click.option(
+    "--contrast", default="language-paper", help="The contrast that the mask was localized with."
+)
 @_options.model
 @_options.output
 @_options.experiment
@@ -20,10 +22,10 @@ def command(
 ) -> None:
     """Make a run from a mask of another tool (.npy).
 
-    FILE holds a (layers x hidden) matrix of 0 and 1 over block outputs.
+    FILE contains a (layers x hidden) matrix of 0 and 1 over block outputs.
 
-    The statistics of the imported units are computed with --contrast, so that the run can be
-    evaluated with every mode and control.
+    The statistics of all units are computed with --contrast, so that every mode and control can be
+    evaluated.
     """
     from deeploc.cli._progress import Console
     from deeploc.experiment import localize_run

@@ -8,30 +8,30 @@ import click
 @click.command("new")
 @click.argument("name")
 @click.option(
-    "--modality", type=click.Choice(["text", "image"]), default="text", help="What is shown."
+    "--modality", type=click.Choice(["text", "image"]), default="text", help="What the stimuli are."
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write this file, or into this folder, and not NAME.yaml.",
+    help="Write this file, or into this folder, in place of NAME.yaml.",
 )
 def command(name: str, modality: str, output: Path | None) -> None:
-    """Write NAME.yaml, a commented contrast that runs as it is.
+    """Write NAME.yaml, a commented contrast that is ready to run.
 
-    NAME may be a path. Beside it goes deeploc.schema.json, by which editors complete and check
-    contrast files.
+    NAME may be a path. deeploc.schema.json, with which editors complete and check contrast files,
+    is written beside it.
     """
     import shlex
 
     from deeploc.contrast.scaffold import new_contrast
 
     path = new_contrast(Path(name), modality, output)
-    typed = shlex.quote(str(path))
+    quoted = shlex.quote(str(path))
     model = "reference:cnn" if modality == "image" else "reference:lm"
     click.echo(
-        f"{path} is written; it runs as it is. Change what it compares, then\n"
-        f"  deeploc check {typed}\n"
-        f"  deeploc run {typed} -m {model}"
+        f"{path} is written and ready to run. Change what it compares, then\n"
+        f"  deeploc check {quoted}\n"
+        f"  deeploc run {quoted} -m {model}"
     )

@@ -8,7 +8,7 @@ import click
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
-    """Write RUN/report.html anew from the files of a run."""
+    """Write RUN/report.html again from the files of a run."""
     from deeploc.experiment import report_run
 
     click.echo(str(report_run(run)))

@@ -21,6 +21,7 @@ def command(
     contrast: str,
     model: str,
     output: Path | None,
+    *,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -29,8 +30,8 @@ def command(
     """Localize, ablate, evaluate and report a contrast in a model.
 
     CONTRAST is a shipped name (`deeploc contrasts`) or a path ending in .yaml. Without -o the run
-    goes to runs/CONTRAST-MODEL, with what else decides its numbers in the name. A run that was
-    interrupted goes on where it was; a folder with another run is refused.
+    folder is runs/CONTRAST-MODEL, followed by the other options that decide the numbers. An
+    interrupted run continues where it stopped; a folder with another run is refused.
     """
     from deeploc.cli._console import print_effects
     from deeploc.cli._progress import Console

@@ -13,7 +13,7 @@ from deeploc.cli import _options
 @_options.weights
 @_options.as_json
 def command(model: str, as_json: bool, **options: Any) -> None:
-    """List the places where a model can be read and ablated."""
+    """List the sites: where a model can be read and ablated."""
     from deeploc.cli._console import print_json, print_table
     from deeploc.plugins import load_model
 

@@ -1,47 +1,52 @@
-"""The audit of a run as tables of words, for the terminal and for the report."""
+"""The audit of a run as tables of text, for the terminal and for the report."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from deeploc.analysis.confounds import told
+from deeploc.analysis.confounds import told as format_mean
 
-Counted = Mapping[str, Any]
+Properties = Mapping[str, Any]
+"""What was counted of the stimuli of one condition."""
 
 
 class Table(NamedTuple):
-    """A head and its rows, a condition each; all but the first column are numbers."""
+    """Column headings and one row per condition; all columns but the first are numeric."""
 
     head: list[str]
     rows: list[list[str]]
 
 
 def tables(audit: Mapping[str, Any]) -> list[Table]:
-    """Return one table of what is shown and, where tokens were counted, one of them.
+    """Return a table of the stimuli and, where tokens were counted, one of the tokens.
 
-    ``audit`` is that of a manifest. A spread is told as ``mean (min-max)``, or as its only value.
+    Parameters
+    ----------
+    audit
+        The audit of a manifest. Spreads become ``mean (min-max)``, or a single value where all
+        stimuli have the same.
     """
-    conditions: Mapping[str, Counted] = audit.get("conditions") or {}
-    found = [_table(conditions, columns) for columns in (_SHOWN, _TOKENS)]
+    conditions: Mapping[str, Properties] = audit.get("conditions") or {}
+    made = [_table(conditions, columns) for columns in (_STIMULI, _TOKENS)]
     cut = f"truncated at {audit['limit']:,}" if audit.get("limit") else "truncated"
     return [
         Table([cut if head == "truncated" else head for head in table.head], table.rows)
-        for table in found
+        for table in made
         if len(table.head) > 1
     ]
 
 
-def _table(conditions: Mapping[str, Counted], columns: Mapping[str, "_Column"]) -> Table:
+def _table(conditions: Mapping[str, Properties], columns: Mapping[str, "_Column"]) -> Table:
     """Return the columns that at least one of the conditions has."""
-    there = {
+    present = {
         head: (key, write)
         for head, (key, write) in columns.items()
         if any(key in counted for counted in conditions.values())
     }
     rows = [
-        [name, *(write(counted[key]) if key in counted else "" for key, write in there.values())]
+        [name, *(write(counted[key]) if key in counted else "" for key, write in present.values())]
         for name, counted in conditions.items()
     ]
-    return Table(["condition", *there], rows)
+    return Table(["condition", *present], rows)
 
 
 def _count(n: int) -> str:
@@ -49,12 +54,12 @@ def _count(n: int) -> str:
 
 
 def _spread(values: Mapping[str, float]) -> str:
-    low, high = told(values["min"]), told(values["max"])
-    return low if low == high else f"{told(values['mean'])} ({low}-{high})"
+    low, high = format_mean(values["min"]), format_mean(values["max"])
+    return low if low == high else f"{format_mean(values['mean'])} ({low}-{high})"
 
 
 def _range(values: Mapping[str, float]) -> str:
-    low, high = told(values["min"]), told(values["max"])
+    low, high = format_mean(values["min"]), format_mean(values["max"])
     return low if low == high else f"{low}-{high}"
 
 
@@ -67,7 +72,9 @@ def _share(share: float) -> str:
 
 
 _Column = tuple[str, Callable[[Any], str]]
-_SHOWN: Mapping[str, _Column] = {
+"""The key of a property in the audit, and how its value is written."""
+
+_STIMULI: Mapping[str, _Column] = {
     "n": ("n", _count),
     "repeats": ("duplicates", _count),
     "in others": ("elsewhere", _count),

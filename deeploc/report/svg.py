@@ -1,4 +1,4 @@
-"""From a function that draws a figure to an SVG element that stands inside an HTML page."""
+"""matplotlib figures as SVG elements of an HTML page, and the style they share."""
 
 import io
 import re
@@ -8,7 +8,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure
+
+SELECTED, CONTROL, INTACT = "#c2410c", "#8b93a1", "#1f2937"
+"""Colours of selected or ablated units, of random units, and of the intact model."""
 
 _WIDTH = 4.6
 """Inches (of 96 CSS pixels) a figure is wide: half a desktop page, or a phone."""
@@ -16,7 +20,7 @@ _WIDTH = 4.6
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: smaller, selectable, read out by screen readers
     "svg.hashsalt": "deeploc",
-    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.parse_math": False,  # a name may contain a dollar sign
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.spines.top": False,
@@ -32,27 +36,46 @@ _STYLE: Any = {
 
 
 def inline_svg(
-    draw: Callable[["matplotlib.figure.Figure"], None], height: float, title: str, desc: str
+    plot: Callable[["matplotlib.figure.Figure"], None], height: float, title: str, desc: str
 ) -> str:
-    """Return what ``draw`` draws as an accessible SVG element, ``height`` inches high.
+    """Return a figure as an accessible SVG element.
 
-    The same drawing gives the same bytes, whatever the user's own matplotlib settings. The
-    element's name is ``title``, its description ``desc``; both are escaped here.
+    The same plot gives the same bytes, independent of the user's matplotlib settings.
+
+    Parameters
+    ----------
+    plot
+        Plots into an empty figure.
+    height
+        Inches (of 96 CSS pixels).
+    title, desc
+        Name and description of the element for screen readers; plain text, escaped by this
+        function. The title must be unique within the page: ids are made from it.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # the text is set by the browser, which has glyphs that matplotlib's own font lacks
+        # the text is set by the browser, which has glyphs that matplotlib's font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         figure = Figure((_WIDTH, height), layout="constrained", facecolor="none")
-        draw(figure)
+        plot(figure)
         text = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(text, format="svg", metadata=no_metadata)
     return _inline(text.getvalue(), title, desc)
+
+
+def use_log_scale(ax: "matplotlib.axes.Axes") -> None:
+    """Make the y axis logarithmic, with plain numbers at its ticks."""
+    from matplotlib.ticker import LogLocator
+
+    ax.set_yscale("log", nonpositive="clip")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default writes TeX
+    ax.yaxis.set_minor_formatter(lambda *_: "")
 
 
 def _inline(svg: str, title: str, desc: str) -> str:

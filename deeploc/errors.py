@@ -47,6 +47,13 @@ class RunError(DeeplocError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'? `` for the known name nearest to ``name``, or nothing.
 
+    Parameters
+    ----------
+    name
+        What was given.
+    known
+        What exists.
+
     Examples
     --------
     >>> nearest("negativ", ["negative", "positive"])

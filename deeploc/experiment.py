@@ -131,9 +131,9 @@ def run_all(
         If anything is not usable; mistakes in the tasks are reported before the model is loaded.
     """
     reporter = reporter or SilentReporter()
-    drawn = sampled_stimuli(contrast, setup, reporter)
-    tasks = _tasks(contrast, setup, drawn)
-    with _opened(contrast, setup, folder, drawn, reporter) as run:
+    stimuli = sampled_stimuli(contrast, setup, reporter)
+    tasks = _tasks(contrast, setup, stimuli)
+    with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
         evaluating: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
         stages = [*_localizing(), *evaluating]
@@ -166,8 +166,8 @@ def localize_run(
         then removed again.
     """
     reporter = reporter or SilentReporter()
-    drawn = sampled_stimuli(contrast, setup, reporter)
-    with _opened(contrast, setup, folder, drawn, reporter) as run:
+    stimuli = sampled_stimuli(contrast, setup, reporter)
+    with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, ())
         if imported is not None:
             import_llm_localization(imported, run.layout)  # refused before anything is read
@@ -201,10 +201,10 @@ def open_run(
     hardware = model or ModelOptions()
     setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
     contrast = manifest.resolved_contrast(str(place.manifest))
-    drawn = sampled_stimuli(contrast, setup)
+    stimuli = sampled_stimuli(contrast, setup)
     adapter = plugins.load_model(setup.address, setup.model)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
-    run = Run(place, contrast, setup, adapter, drawn, header, reporter or SilentReporter())
+    run = Run(place, contrast, setup, adapter, stimuli, header, reporter or SilentReporter())
     if different := changed_inputs(run, LocalizeStage()):
         raise RunError(
             f"{folder}: not what it was localized with: {', '.join(different)} changed; "
@@ -232,7 +232,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
         If a task cannot be made or measured.
     """
     contrast = contrast or run.contrast
-    tasks = _tasks(contrast, run.setup, run.drawn)
+    tasks = _tasks(contrast, run.setup, run.stimuli)
     measured = replace(run, contrast=contrast)
     with run.folder.locked():
         _check(measured, tasks)
@@ -275,19 +275,23 @@ class _Unloaded:
 
 @contextmanager
 def _opened(
-    contrast: Contrast, setup: Setup, folder: Path, drawn: StimulusSets, reporter: ProgressReporter
+    contrast: Contrast,
+    setup: Setup,
+    folder: Path,
+    stimuli: StimulusSets,
+    reporter: ProgressReporter,
 ) -> Iterator[Run]:
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
     with place.locked(create=True):
         adapter = plugins.load_model(setup.address, setup.model)
-        run = Run(place, contrast, setup, adapter, drawn, {}, reporter)
-        header = header_of(contrast, setup, adapter, drawn, _layout(run))
+        run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
+        header = header_of(contrast, setup, adapter, stimuli, _layout(run))
         if place.exists() and not changed_inputs(run, LocalizeStage()):
             former = place.read_plain_manifest()  # the same run: it keeps its date and command
             header |= {key: former[key] for key in ("created", "command")}
         yield replace(run, header=header)
-    drawn.report_unreadable(reporter)
+    stimuli.report_unreadable(reporter)
 
 
 def _layout(run: Run) -> Layout:
@@ -304,13 +308,13 @@ def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
 def _check(run: Run, tasks: Sequence[Task]) -> None:
     """Refuse what cannot work, as far as it can be known before the first forward pass."""
     check_needs(run.adapter, tasks)
-    check_counts(run.contrast, run.drawn.localizing)
+    check_counts(run.contrast, run.stimuli.localizing)
     try:
         check_sizes(_layout(run), run.contrast.select)
     except ValueError as error:
         raise run.contrast.error_at(("select",), str(error)) from None
 
 
-def _tasks(contrast: Contrast, setup: Setup, drawn: StimulusSets) -> list[Task]:
+def _tasks(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Task]:
     seed, limit, strict = setup.seed, setup.limit, setup.strict
-    return make_tasks(contrast, drawn.halves, seed=seed, limit=limit, strict=strict)
+    return make_tasks(contrast, stimuli.halves, seed=seed, limit=limit, strict=strict)

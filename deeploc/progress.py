@@ -17,7 +17,15 @@ class ProgressReporter(Protocol):
         ...
 
     def progress(self, label: str, total: int) -> AbstractContextManager[OnProgress]:
-        """Follow work of ``total`` steps; the function takes the steps just completed."""
+        """Follow long work; the function is called with the number of steps just completed.
+
+        Parameters
+        ----------
+        label
+            What is being done.
+        total
+            How many steps it takes.
+        """
         ...
 
 
@@ -36,5 +44,5 @@ class SilentReporter:
         label: str,  # noqa: ARG002
         total: int,  # noqa: ARG002
     ) -> AbstractContextManager[OnProgress]:
-        """Ignore progress."""
+        """Ignore progress, see `ProgressReporter`."""
         return nullcontext(ignore_progress)

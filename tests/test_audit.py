@@ -16,7 +16,7 @@ from tokenizers.normalizers import Replace
 from deeploc.adapters._text.tokens import encode
 from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import wrap
-from deeploc.analysis.audit import Audit, examine
+from deeploc.analysis.audit import Audit, audit_stimuli
 from deeploc.analysis.confounds import confounds
 from deeploc.cli import main
 from deeploc.contrast.model import Contrast, parse_comparison
@@ -31,14 +31,16 @@ from deeploc.testing import ToyAdapter
 from .adapters.conftest import model_of, tokenizer_of
 
 
-def contrast_of(conditions: Mapping[str, Any], said: str = "a > b", **more: Any) -> Contrast:
-    told = {"name": "x", "title": "x", "modality": "text", "source": "made up", "split": "none"}
-    return Contrast.model_validate({**told, "conditions": conditions, "contrast": said, **more})
+def contrast_of(conditions: Mapping[str, Any], declared: str = "a > b", **more: Any) -> Contrast:
+    reported = {"name": "x", "title": "x", "modality": "text", "source": "made up", "split": "none"}
+    return Contrast.model_validate(
+        {**reported, "conditions": conditions, "contrast": declared, **more}
+    )
 
 
 def audit_of(**texts: list[str]) -> Audit:
     contrast = contrast_of({name: {"texts": each} for name, each in texts.items()})
-    return examine(contrast, sample_stimuli(contrast, seed=0))
+    return audit_stimuli(contrast, sample_stimuli(contrast, seed=0))
 
 
 ALIKE = {"a": ["one two", "three four five"], "b": ["six seven", "eight nine and"]}
@@ -46,12 +48,12 @@ ALIKE = {"a": ["one two", "three four five"], "b": ["six seven", "eight nine and
 
 def test_words_and_characters_are_counted() -> None:
     """Mean, sd, min and max of each condition, as found by hand."""
-    told = audit_of(a=["one two", "one  two three four"], b=["a", "b"]).conditions["a"]
+    reported = audit_of(a=["one two", "one  two three four"], b=["a", "b"]).conditions["a"]
 
-    assert told["n"] == 2
-    assert told["words"] == {"mean": 3, "sd": pytest.approx(2**0.5), "min": 2, "max": 4}
-    assert told["characters"] == {"mean": 13, "sd": pytest.approx(72**0.5), "min": 7, "max": 19}
-    assert "tokens" not in told
+    assert reported["n"] == 2
+    assert reported["words"] == {"mean": 3, "sd": pytest.approx(2**0.5), "min": 2, "max": 4}
+    assert reported["characters"] == {"mean": 13, "sd": pytest.approx(72**0.5), "min": 7, "max": 19}
+    assert "tokens" not in reported
 
 
 def test_stimuli_that_are_alike_give_no_warning() -> None:
@@ -63,31 +65,31 @@ def test_both_halves_are_counted_once() -> None:
     """With `split: half` n is that of both halves, and repeats across them are seen."""
     texts = [f"word {i}" for i in range(6)]
     contrast = contrast_of({"a": {"texts": texts}, "b": {"texts": texts[::-1]}}, split="half")
-    found = examine(contrast, sample_stimuli(contrast, seed=0))
+    result_ = audit_stimuli(contrast, sample_stimuli(contrast, seed=0))
 
-    assert [told["n"] for told in found.conditions.values()] == [6, 6]
-    assert found.conditions["a"]["shared"] == {"b": 6}
+    assert [reported["n"] for reported in result_.conditions.values()] == [6, 6]
+    assert result_.conditions["a"]["shared"] == {"b": 6}
 
 
-def test_duplicates_are_told() -> None:
+def test_duplicates_are_reported() -> None:
     """What a condition shows again is counted and told with the number."""
-    found = audit_of(a=["x y", "x y", "x y", "z w"], b=["c d", "e f"])
+    result_ = audit_of(a=["x y", "x y", "x y", "z w"], b=["c d", "e f"])
 
-    assert found.conditions["a"]["duplicates"] == 2
-    assert found.warnings == [
-        "2 of 4 stimuli of a show what another of them shows; t counts each as evidence of its own"
+    assert result_.conditions["a"]["duplicates"] == 2
+    assert result_.warnings == [
+        "2 of 4 stimuli of a repeat another one; t counts each as independent evidence"
     ]
 
 
-def test_stimuli_in_two_conditions_are_told_once() -> None:
+def test_stimuli_in_two_conditions_are_reported_once() -> None:
     """Each condition has its own count; the pair has one sentence."""
-    found = audit_of(a=["x y", "x y", "z w"], b=["c d", "x y"])
+    result_ = audit_of(a=["x y", "x y", "z w"], b=["c d", "x y"])
 
-    assert found.conditions["a"]["shared"] == {"b": 2}
-    assert found.conditions["b"]["shared"] == {"a": 1}
-    assert found.warnings[-1] == (
-        "2 of 3 stimuli of a and 1 of 2 of b show the same; "
-        "what is in both conditions cannot tell them apart"
+    assert result_.conditions["a"]["shared"] == {"b": 2}
+    assert result_.conditions["b"]["shared"] == {"a": 1}
+    assert result_.warnings[-1] == (
+        "2 of 3 stimuli of a and 1 of 2 of b are the same; "
+        "what is in both conditions cannot distinguish them"
     )
 
 
@@ -96,15 +98,16 @@ def test_longer_texts_are_told_with_both_means() -> None:
     first, *_ = audit_of(a=["a b", "c d e"], b=["f g h", "i j k l"]).warnings
 
     assert first == (
-        "mean words 3.5 in b but 2.5 in a (Cohen's d = 1.41); that alone may make the contrast"
+        "mean words 3.5 in b but 2.5 in a (Cohen's d = 1.41); "
+        "this difference alone could explain the contrast"
     )
 
 
-def test_a_difference_that_never_varies_is_told() -> None:
+def test_a_difference_that_never_varies_is_reported() -> None:
     """Without any variance d has no value, and the difference explains everything."""
     first, *_ = audit_of(a=["a b", "c d"], b=["e f g", "h i j"]).warnings
 
-    assert first.startswith("mean words 3 in b but 2 in a (the same in every stimulus of a side);")
+    assert first.startswith("mean words 3 in b but 2 in a (constant within each side);")
 
 
 def vectors(key: str, **values: list[float]) -> dict[str, dict[str, np.ndarray]]:
@@ -115,12 +118,13 @@ def vectors(key: str, **values: list[float]) -> dict[str, dict[str, np.ndarray]]
 def test_shares_are_told_from_ten_points(n: int, sentences: int) -> None:
     """30 % against 20 % is told, 29 % against 20 % not, whatever floats make of it."""
     measured = vectors("truncated", a=[1] * (19 + n) + [0] * (81 - n), b=[1] * 20 + [0] * 80)
-    found = confounds(parse_comparison("a > b", measured), measured, 12)
+    result_ = confounds(parse_comparison("a > b", measured), measured, 12)
 
-    assert len(found) == sentences
+    assert len(result_) == sentences
     if n == 11:
-        assert found == [
-            "30 % of a but 20 % of b are truncated at 12 tokens; that alone may make the contrast"
+        assert result_ == [
+            "30 % of a but 20 % of b are truncated at 12 tokens; "
+            "this difference alone could explain the contrast"
         ]
 
 
@@ -158,9 +162,9 @@ def test_many_conditions_are_not_all_named() -> None:
     """The sentence stays readable with a dozen of controls."""
     names = "abcdefg"
     measured = vectors("words", **{n: [3, 4, 5] if n == "a" else [1, 2, 3] for n in names})
-    (found,) = confounds(parse_comparison("a > b, c, d, e, f, g", measured), measured)
+    (result_,) = confounds(parse_comparison("a > b, c, d, e, f, g", measured), measured)
 
-    assert "but 2 in b, c and 4 other conditions (" in found
+    assert "but 2 in b, c and 4 other conditions (" in result_
 
 
 def test_what_one_condition_lacks_is_not_compared() -> None:
@@ -179,10 +183,10 @@ def shades(folder: Path, grey: int, size: tuple[int, int] = (64, 48), form: str 
         Image.new("L", size, grey + number).save(folder / f"{number}.{form}")
 
 
-def images_of(folder: Path, said: str = "a > b") -> tuple[Contrast, StimulusSets]:
+def images_of(folder: Path, declared: str = "a > b") -> tuple[Contrast, StimulusSets]:
     names = sorted(path.name for path in folder.iterdir())
     conditions = {name: {"images": f"{folder}/{name}"} for name in names}
-    contrast = contrast_of(conditions, said, modality="image")
+    contrast = contrast_of(conditions, declared, modality="image")
     return contrast, sample_stimuli(contrast, seed=0)
 
 
@@ -190,25 +194,25 @@ def test_size_and_luminance_of_images(tmp_path: Path) -> None:
     """Greys of 100 to 102 of 255; width and height as they are stored."""
     shades(tmp_path / "a", 100)
     shades(tmp_path / "b", 200, (32, 96))
-    found = examine(*images_of(tmp_path)).conditions
+    result_ = audit_stimuli(*images_of(tmp_path)).conditions
 
-    assert found["a"]["luminance"] == pytest.approx(
+    assert result_["a"]["luminance"] == pytest.approx(
         {"mean": 101 / 255, "sd": 1 / 255, "min": 100 / 255, "max": 102 / 255}
     )
-    assert (found["b"]["width"]["max"], found["b"]["height"]["min"]) == (32, 96)
-    assert "words" not in found["a"]
+    assert (result_["b"]["width"]["max"], result_["b"]["height"]["min"]) == (32, 96)
+    assert "words" not in result_["a"]
 
 
-def test_brighter_and_larger_images_are_told(tmp_path: Path) -> None:
+def test_brighter_and_larger_images_are_reported(tmp_path: Path) -> None:
     """One sentence for luminance, one for the number of pixels."""
     shades(tmp_path / "a", 100)
     shades(tmp_path / "b", 200, (64, 64))
 
-    assert examine(*images_of(tmp_path)).warnings == [
+    assert audit_stimuli(*images_of(tmp_path)).warnings == [
         "mean luminance 0.788 in b but 0.396 in a (Cohen's d = 100.00); "
-        "that alone may make the contrast",
-        "mean pixels 4,096 in b but 3,072 in a (the same in every stimulus of a side); "
-        "that alone may make the contrast",
+        "this difference alone could explain the contrast",
+        "mean pixels 4,096 in b but 3,072 in a (constant within each side); "
+        "this difference alone could explain the contrast",
     ]
 
 
@@ -217,10 +221,10 @@ def test_equal_files_are_duplicates_whatever_their_names(tmp_path: Path) -> None
     shades(tmp_path / "a", 100)
     shades(tmp_path / "b", 100)
     (tmp_path / "a" / "again.png").write_bytes((tmp_path / "a" / "0.png").read_bytes())
-    found = examine(*images_of(tmp_path)).conditions
+    result_ = audit_stimuli(*images_of(tmp_path)).conditions
 
-    assert found["a"]["duplicates"] == 1
-    assert (found["a"]["shared"], found["b"]["shared"]) == ({"b": 4}, {"a": 3})
+    assert result_["a"]["duplicates"] == 1
+    assert (result_["a"]["shared"], result_["b"]["shared"]) == ({"b": 4}, {"a": 3})
 
 
 @pytest.mark.parametrize("form", ["png", "jpg"])
@@ -232,8 +236,8 @@ def test_luminance_is_that_of_pillow(tmp_path: Path, form: str) -> None:
     for name, number in itertools.product("ab", range(2)):
         (tmp_path / name).mkdir(exist_ok=True)
         picture.rotate(90 * number).save(tmp_path / name / f"{number}.{form}")
-    _, drawn = images_of(tmp_path)
-    (first, _) = drawn.localizing["a"]
+    _, sampled = images_of(tmp_path)
+    (first, _) = sampled.localizing["a"]
     with Image.open(first.content) as image:
         expected = np.asarray(image.convert("L")).mean() / 255
 
@@ -249,9 +253,9 @@ def test_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
     turned[0x0112] = 6
     for number in range(2):
         Image.new("RGB", (80, 40)).save(tmp_path / "a" / f"{number}.jpg", exif=turned)
-    found = examine(*images_of(tmp_path)).conditions["a"]
+    result_ = audit_stimuli(*images_of(tmp_path)).conditions["a"]
 
-    assert (found["width"]["mean"], found["height"]["mean"]) == (40, 80)
+    assert (result_["width"]["mean"], result_["height"]["mean"]) == (40, 80)
 
 
 # Tokens
@@ -268,8 +272,8 @@ def tokens_of(
 ) -> tuple[dict[str, Any], list[str]]:
     adapter = HFAdapter(model_of("gpt2"), tokenizer, "tiny")
     contrast = contrast_of({name: {"texts": each} for name, each in texts.items()}, read=read)
-    found = examine(contrast, sample_stimuli(contrast, seed=0), adapter)
-    return dict(found.conditions), list(found.warnings)
+    result_ = audit_stimuli(contrast, sample_stimuli(contrast, seed=0), adapter)
+    return dict(result_.conditions), list(result_.warnings)
 
 
 @pytest.mark.parametrize("bos", [True, False])
@@ -279,15 +283,15 @@ def test_tokens_are_those_of_transformers(bos: bool, eos: bool, limit: int | Non
     """Before truncation and without special tokens, which count when a text is cut."""
     tokenizer = tokenizer_of(bos=bos, eos=eos)
     bare = {name: tokenizer(each, add_special_tokens=False) for name, each in TEXTS.items()}
-    found, _ = tokens_of(tokenizer, max_tokens=limit, tokens="all")
+    result_, _ = tokens_of(tokenizer, max_tokens=limit, tokens="all")
     room = (limit or 64) - bos - eos
 
-    for name, told in found.items():
+    for name, reported in result_.items():
         lengths = np.array([len(ids) for ids in bare[name]["input_ids"]])
         spread = {"mean": lengths.mean(), "min": lengths.min(), "max": lengths.max()}
-        assert {key: told["tokens"][key] for key in spread} == spread
-        assert told["truncated"] == np.mean(lengths > room)
-        assert told["bos"] == bos
+        assert {key: reported["tokens"][key] for key in spread} == spread
+        assert reported["truncated"] == np.mean(lengths > room)
+        assert reported["bos"] == bos
 
 
 def test_text_of_just_the_limit_is_not_truncated() -> None:
@@ -295,9 +299,9 @@ def test_text_of_just_the_limit_is_not_truncated() -> None:
     tokenizer = tokenizer_of()
     n = len(tokenizer("the bird sang")["input_ids"])
     texts = {"a": ["the bird sang"] * 2, "b": ["the bird sang in"] * 2}
-    found, _ = tokens_of(tokenizer, texts, max_tokens=n, tokens="all")
+    result_, _ = tokens_of(tokenizer, texts, max_tokens=n, tokens="all")
 
-    assert [told["truncated"] for told in found.values()] == [0, 1]
+    assert [reported["truncated"] for reported in result_.values()] == [0, 1]
 
 
 def test_words_cut_in_the_middle_are_counted() -> None:
@@ -306,21 +310,21 @@ def test_words_cut_in_the_middle_are_counted() -> None:
     limit = len(tokenizer("the old")["input_ids"])
     assert len(tokenizer("th farmers")["input_ids"]) > limit
     texts = {"a": ["the old woman", "the old"], "b": ["the incomprehensibles", "the oldest"]}
-    found, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
+    result_, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
 
-    assert [told["not_word_final"] for told in found.values()] == [0, 1]
+    assert [reported["not_word_final"] for reported in result_.values()] == [0, 1]
     assert (
         "100 % of b but 0 % of a are read at a token that does not end a word; "
-        "that alone may make the contrast"
+        "this difference alone could explain the contrast"
     ) in warnings
 
 
 def test_content_is_read_at_the_end_of_a_word() -> None:
     """Pool `last` of content tokens goes back to the last word that is whole."""
-    found, _ = tokens_of(tokenizer_of(bos=True), max_tokens=9)
+    result_, _ = tokens_of(tokenizer_of(bos=True), max_tokens=9)
 
-    assert found["b"]["truncated"] > 0
-    assert [told["not_word_final"] for told in found.values()] == [0, 0]
+    assert result_["b"]["truncated"] > 0
+    assert [reported["not_word_final"] for reported in result_.values()] == [0, 0]
 
 
 def test_whole_words_left_are_counted() -> None:
@@ -328,17 +332,17 @@ def test_whole_words_left_are_counted() -> None:
     tokenizer = tokenizer_of()
     limit = len(tokenizer("the old")["input_ids"])
     texts = {"a": ["the old woman", "the old"], "b": ["the incomprehensibles", "the oldest"]}
-    found, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
+    result_, warnings = tokens_of(tokenizer, texts, max_tokens=limit, tokens="all")
 
-    assert [told["words_left"]["mean"] for told in found.values()] == [2, 1]
+    assert [reported["words_left"]["mean"] for reported in result_.values()] == [2, 1]
     assert (
-        "mean words left after truncation 2 in a but 1 in b (the same in every stimulus of a "
-        "side); that alone may make the contrast"
+        "mean words left after truncation 2 in a but 1 in b (constant within each "
+        "side); this difference alone could explain the contrast"
     ) in warnings
     assert "words_left" not in tokens_of(tokenizer, texts)[0]["a"]
 
 
-def test_a_text_without_a_token_is_told() -> None:
+def test_a_text_without_a_token_is_reported() -> None:
     """A tokenizer may drop all of a text; that is no crash."""
     tokenizer = tokenizer_of()
     tokenizer.backend_tokenizer.normalizer = Replace("zzz", "")
@@ -350,16 +354,16 @@ def test_a_text_without_a_token_is_told() -> None:
 
 def test_an_appended_special_token_ends_no_word() -> None:
     """`tokens: all` reads the end-of-text token where the tokenizer puts one."""
-    found, _ = tokens_of(tokenizer_of(eos=True), tokens="all")
+    result_, _ = tokens_of(tokenizer_of(eos=True), tokens="all")
 
-    assert found["a"]["not_word_final"] == 1
+    assert result_["a"]["not_word_final"] == 1
 
 
 def test_the_mean_over_tokens_has_no_token_that_is_read() -> None:
     """Only pool `last` reads a single token."""
-    found, _ = tokens_of(tokenizer_of(), pool="mean")
+    result_, _ = tokens_of(tokenizer_of(), pool="mean")
 
-    assert "not_word_final" not in found["a"]
+    assert "not_word_final" not in result_["a"]
 
 
 def test_truncated_share_is_told_with_the_limit() -> None:
@@ -368,7 +372,8 @@ def test_truncated_share_is_told_with_the_limit() -> None:
     _, (first, *_) = tokens_of(tokenizer_of(), texts)
 
     assert first == (
-        "100 % of b but 0 % of a are truncated at 64 tokens; that alone may make the contrast"
+        "100 % of b but 0 % of a are truncated at 64 tokens; "
+        "this difference alone could explain the contrast"
     )
 
 
@@ -398,9 +403,11 @@ def spelled(text: str) -> set[str]:
 def test_adapters_that_do_not_tokenize_lack_the_columns() -> None:
     """An adapter need not tell; the other numbers are there."""
     contrast = contrast_of({name: {"texts": each} for name, each in ALIKE.items()})
-    told = examine(contrast, sample_stimuli(contrast, seed=0), ToyAdapter()).conditions["a"]
+    reported = audit_stimuli(contrast, sample_stimuli(contrast, seed=0), ToyAdapter()).conditions[
+        "a"
+    ]
 
-    assert set(told) == {"n", "duplicates", "elsewhere", "shared", "words", "characters"}
+    assert set(reported) == {"n", "duplicates", "elsewhere", "shared", "words", "characters"}
 
 
 def test_a_wrapped_language_model_tokenizes() -> None:
@@ -411,13 +418,13 @@ def test_a_wrapped_language_model_tokenizes() -> None:
 # In a run
 
 
-def told_by(run: Result) -> list[str]:
+def warnings_of(run: Result) -> list[str]:
     return [line for line in run.stderr.splitlines() if line.startswith("warning: ")]
 
 
 def manifest_at(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return told
+    reported: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return reported
 
 
 @pytest.fixture
@@ -435,13 +442,15 @@ def localized(tiny_lm: Path, contrast_file: Path, tmp_path: Path) -> Callable[..
     return localize
 
 
-def test_a_run_tells_and_keeps_its_audit(localized: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_run_reports_and_records_its_audit(
+    localized: Callable[..., Result], tmp_path: Path
+) -> None:
     """Warnings go to stderr before the model runs, and with every number into the manifest."""
-    lines = told_by(localized())
+    lines = warnings_of(localized())
     audit = manifest_at(tmp_path / "run")["audit"]
 
     assert lines == [f"warning: {warning}" for warning in audit["warnings"]]
-    assert any("1 of 14 stimuli of lists show what another of them shows" in w for w in lines)
+    assert any("1 of 14 stimuli of lists repeat another one" in w for w in lines)
     assert audit["conditions"]["sentences"]["tokens"]["mean"] == 5
     assert audit["limit"] == 64
 
@@ -459,12 +468,12 @@ def test_a_resumed_run_keeps_its_audit_current(
     assert "up to date, reused: localize, select, profile\n" in again.stderr
     assert after["localize"]["inputs"] == before["localize"]["inputs"]
     assert len(after["audit"]["warnings"]) > len(before["audit"]["warnings"])
-    assert len(told_by(again)) == len(after["audit"]["warnings"])
+    assert len(warnings_of(again)) == len(after["audit"]["warnings"])
 
 
 def test_a_quiet_run_says_nothing(localized: Callable[..., Result], tmp_path: Path) -> None:
     """`-q` silences the notes; the manifest has them all the same."""
-    assert told_by(localized("-q")) == []
+    assert warnings_of(localized("-q")) == []
     assert manifest_at(tmp_path / "run")["audit"]["warnings"]
 
 
@@ -477,10 +486,10 @@ def test_tables_show_spreads_and_shares() -> None:
     same = {"mean": 1200.0, "sd": 0.0, "min": 1200.0, "max": 1200.0}
     counted = {"n": 1240, "duplicates": 0, "elsewhere": 3, "shared": {"b": 3}, "words": spread}
     tokens = {"tokens": same, "truncated": 0.446, "not_word_final": 1.0, "bos": 0.0}
-    shown, read = tables({"conditions": {"a": {**counted, **tokens}}, "limit": 12})
+    presented, read = tables({"conditions": {"a": {**counted, **tokens}}, "limit": 12})
 
-    assert shown.head == ["condition", "n", "repeats", "in others", "words"]
-    assert shown.rows == [["a", "1,240", "0", "3", "12.8 (12-17)"]]
+    assert presented.head == ["condition", "n", "repeats", "in others", "words"]
+    assert presented.rows == [["a", "1,240", "0", "3", "12.8 (12-17)"]]
     assert read.head == ["condition", "tokens", "truncated at 12", "not word-final", "BOS"]
     assert read.rows == [["a", "1,200", "44.6 %", "100 %", "0 %"]]
 
@@ -496,7 +505,7 @@ def test_the_report_shows_the_audit(localized: Callable[..., Result], tmp_path: 
     page = render(tmp_path / "run")
 
     assert ">truncated at 64</th>" in page
-    assert "<li>1 of 14 stimuli of lists show what another of them shows; t counts each" in page
+    assert "<li>1 of 14 stimuli of lists repeat another one; t counts each" in page
 
 
 def check(*args: object) -> Result:
@@ -509,14 +518,14 @@ def test_check_shows_two_stimuli_the_audit_and_the_warnings(contrast_file: Path)
     lists.write_text(lists.read_text() + "dax wug fep,N\ndax wug fep,N\n")
     result = check(contrast_file)
     sentences = (contrast_file.parent / "sentences.txt").read_text().splitlines()
-    _, _, _, *shown = re.split("  +", result.stdout.splitlines()[1])
+    _, _, _, *presented = re.split("  +", result.stdout.splitlines()[1])
 
     assert result.exit_code == 0
-    assert len(set(shown) & set(sentences)) == len(shown) == 2
+    assert len(set(presented) & set(sentences)) == len(presented) == 2
     assert ["condition", "n", "repeats", "in", "others", "words", "characters"] in [
         line.split() for line in result.stdout.splitlines()
     ]
-    assert "warning: 1 of 14 stimuli of lists show what another of them shows" in result.stdout
+    assert "warning: 1 of 14 stimuli of lists repeat another one" in result.stdout
     assert "BOS" not in result.stdout
     assert result.stdout.endswith("words.yaml: valid; tasks: perplexity, minimal-pairs\n")
 
@@ -545,13 +554,13 @@ def test_check_fits_a_hundred_columns(tmp_path: Path) -> None:
 
 def test_check_as_json(contrast_file: Path) -> None:
     """One document: what is there, the audit as in a manifest, the tasks."""
-    told = json.loads(check(contrast_file, "--json").stdout)
+    reported = json.loads(check(contrast_file, "--json").stdout)
 
-    assert told["valid"] is True
-    assert told["tasks"] == ["perplexity", "minimal-pairs"]
-    assert told["conditions"]["lists"]["localize"] == 6
-    assert len(told["conditions"]["lists"]["samples"]) == 2
-    assert told["audit"]["conditions"]["lists"]["n"] == 12
+    assert reported["valid"] is True
+    assert reported["tasks"] == ["perplexity", "minimal-pairs"]
+    assert reported["conditions"]["lists"]["localize"] == 6
+    assert len(reported["conditions"]["lists"]["samples"]) == 2
+    assert reported["audit"]["conditions"]["lists"]["n"] == 12
 
 
 def test_check_takes_a_shipped_name() -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from deeploc.cli import main
 from deeploc.cli._console import print_effects
-from deeploc.core.effects import ALPHA
+from deeploc.core.stats import ALPHA
 from deeploc.runs.folder import RunFolder
 
 from .test_report import seal

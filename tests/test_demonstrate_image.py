@@ -209,7 +209,7 @@ def test_scores_of_other_images_are_not_reused(finished: Path, tmp_path: Path) -
     assert (own / "run" / "scores.csv").stat().st_mtime_ns == written
     assert rows_of(own / "run") == rows_of(finished)
 
-    held_out = open_run(own / "run").drawn.held_out["blues"][0]
+    held_out = open_run(own / "run").stimuli.held_out["blues"][0]
     paint(Path(held_out.content), (0, 0, 99))
     assert run("evaluate", own / "run", "-q").exit_code == 0
     kept = set(rows_of(own / "run")) & set(rows_of(finished))

@@ -74,21 +74,21 @@ def test_masks_are_drawn_when_they_are_needed(
     stat_map: StatMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planning draws no control; asking twice for a cell gives the same units."""
-    drawn = []
+    sampled = []
 
     def counted(mask: UnitMask, seed: object) -> UnitMask:
-        drawn.append(seed)
+        sampled.append(seed)
         return random_like(mask, seed)
 
     monkeypatch.setattr(controls, "random_like", counted)
     ablate = Ablate.model_validate({"percent": 25, "controls": {"random": 3}})
     todo = plan(stat_map, select_units(stat_map, Select()), ablate, seed=4)
     assert len(todo.cells) == 9
-    assert drawn == []
+    assert sampled == []
 
     cell = Cell("block", "zero", 25.0, "random-1", "top")
     first, again = todo.cells[cell], todo.cells[cell]
-    assert drawn == [(4, 1), (4, 1)]
+    assert sampled == [(4, 1), (4, 1)]
     assert first is not None
     assert again is not None
     assert units(first.mask) == units(again.mask)

@@ -736,11 +736,11 @@ class Counting:
 
 def test_progress_is_reported(server: type[Handler]) -> None:
     """Downloading and checking tick once for each file."""
-    watch = Counting()
+    reporter_ = Counting()
 
-    stimuli.load(declared(server), seed=0, reporter=watch)
+    stimuli.load(declared(server), seed=0, reporter=reporter_)
 
-    assert watch.steps == {
+    assert reporter_.steps == {
         "downloading": [12, 12],
         "checking a": [12, 12],
         "checking b": [12, 12],

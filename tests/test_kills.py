@@ -121,6 +121,6 @@ def test_a_full_disk_and_a_read_only_one_are_one_line(
         assert isinstance(failed.exception, SystemExit)
         last = failed.stderr.splitlines()[-1]
         assert last.startswith("Error: cannot write to the run folder run: Read-only file system")
-    shown = deeploc("ablate", "run", "--prompt", "the cat", "--max-tokens", "2")
-    assert shown.exit_code == 0
+    presented = deeploc("ablate", "run", "--prompt", "the cat", "--max-tokens", "2")
+    assert presented.exit_code == 0
     assert contents(small_disk / "run") == whole

@@ -24,14 +24,14 @@ TEXTS = {
 }
 
 
-def contrast(said: object, **changes: object) -> Contrast:
+def contrast(declared: object, **changes: object) -> Contrast:
     fields = {
         "name": "letters",
         "title": "Letters",
         "modality": "text",
         "source": "made up for the tests",
         "conditions": {name: {"texts": texts} for name, texts in TEXTS.items()},
-        "contrast": said,
+        "contrast": declared,
         "read": {"pool": "last", "sites": ["block", "mlp-neurons"]},
         "split": "none",
     }
@@ -61,10 +61,10 @@ def test_two_conditions_are_scipys_welch() -> None:
 @pytest.mark.parametrize("against", ["pooled", "each"])
 def test_statistics_do_not_depend_on_slices(against: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five units at a time or all 52 at once: the same StatMap, conjunctions included."""
-    said = contrast("a > b, c", against=against)
-    whole = localize(ToyAdapter(), said)
+    declared = contrast("a > b, c", against=against)
+    whole = localize(ToyAdapter(), declared)
     monkeypatch.setattr(stats, "SLICE", 5)
-    sliced = localize(ToyAdapter(), said)
+    sliced = localize(ToyAdapter(), declared)
 
     for name in ("t", "df", "p", "q", "d", "baseline"):
         np.testing.assert_array_equal(getattr(sliced, name), getattr(whole, name))
@@ -146,9 +146,9 @@ def test_t_depends_on_neither_batches_nor_order(batch_size: int, random: object)
     expected = localize(ToyAdapter(), contrast("a > b"), stimuli)
     for group in stimuli.values():
         random.shuffle(group)
-    found = localize(ToyAdapter(batch_size), contrast("a > b"), stimuli)
+    result = localize(ToyAdapter(batch_size), contrast("a > b"), stimuli)
 
-    np.testing.assert_allclose(found.t, expected.t, atol=1e-10)
+    np.testing.assert_allclose(result.t, expected.t, atol=1e-10)
 
 
 def test_swapping_the_conditions_flips_t() -> None:

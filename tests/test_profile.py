@@ -37,25 +37,25 @@ Matrices = dict[str, np.ndarray]
 Halves = tuple[Mapping[str, Sequence[Stimulus]], Mapping[str, Sequence[Stimulus]]]
 
 
-def responses_of(adapter: Adapter, said: Contrast, stimuli: Any) -> Matrices:
+def responses_of(adapter: Adapter, declared: Contrast, stimuli: Any) -> Matrices:
     """Return every activation, one stimulus at a time, as the contrast reads it."""
-    layout = layout_of(adapter, said)
-    found = {
+    layout = layout_of(adapter, declared)
+    result = {
         name: np.concatenate(
             [
                 batch.values.astype(float)
                 for stimulus in group
-                for batch in adapter.activations([stimulus], layout, Readout.of(said.read))
+                for batch in adapter.activations([stimulus], layout, Readout.of(declared.read))
             ]
         )
         for name, group in stimuli.items()
     }
-    return {n: np.abs(x) for n, x in found.items()} if said.read.response == "abs" else found
+    return {n: np.abs(x) for n, x in result.items()} if declared.read.response == "abs" else result
 
 
-def groups_of(said: Contrast, stat_map: StatMap, mask: UnitMask, kind: str) -> Matrices:
+def groups_of(declared: Contrast, stat_map: StatMap, mask: UnitMask, kind: str) -> Matrices:
     """Return which units each group holds; the random ones are those of the control random-0."""
-    ablate = said.ablate.model_copy(update={"percent": None})
+    ablate = declared.ablate.model_copy(update={"percent": None})
     cells = plan(stat_map, mask, ablate, seed=0).cells
     (cell,) = (c for c in cells if (c.sites, c.mask) == (kind, "random-0"))
     control = cells[cell]
@@ -68,13 +68,13 @@ def groups_of(said: Contrast, stat_map: StatMap, mask: UnitMask, kind: str) -> M
 
 
 def brute_force(
-    said: Contrast, localizing: Matrices, held_out: Matrices, groups: Matrices
+    declared: Contrast, localizing: Matrices, held_out: Matrices, groups: Matrices
 ) -> dict[tuple[str, str], list[float]]:
     """Return (condition, units) -> response, its interval, z, its interval."""
     pooled = np.concatenate(list(localizing.values()))
     mean, sd = pooled.mean(axis=0), pooled.std(axis=0, ddof=1)
     expected = {}
-    for condition in said.conditions:
+    for condition in declared.conditions:
         for units, chosen in groups.items():
             x = held_out[condition]
             scaled = chosen & (sd > 1e-12)
@@ -89,20 +89,20 @@ def brute_force(
     return expected
 
 
-def check(adapter: Adapter, said: Contrast, halves: Halves) -> Profile:
+def check(adapter: Adapter, declared: Contrast, halves: Halves) -> Profile:
     """Compare the profile with brute force at every kind of site; return it."""
     localizing, held_out = halves
-    stat_map = localize(adapter, said, localizing)
-    mask = select_units(stat_map, said.select)
+    stat_map = localize(adapter, declared, localizing)
+    mask = select_units(stat_map, declared.select)
     counts = {name: len(group) for name, group in localizing.items()}
-    found = profile(adapter, said, stat_map, mask, held_out, counts=counts)
-    first, second = (responses_of(adapter, said, half) for half in halves)
+    result = profile(adapter, declared, stat_map, mask, held_out, counts=counts)
+    first, second = (responses_of(adapter, declared, half) for half in halves)
     for kind in mask.layout.kinds:
-        groups = groups_of(said, stat_map, mask, kind)
-        expected = brute_force(said, first, second, groups)
-        rows = [row for row in found.responses if row.sites == kind]
+        groups = groups_of(declared, stat_map, mask, kind)
+        expected = brute_force(declared, first, second, groups)
+        rows = [row for row in result.responses if row.sites == kind]
         assert [(row.condition, row.units) for row in rows] == [
-            (condition, units) for units in groups for condition in said.conditions
+            (condition, units) for units in groups for condition in declared.conditions
         ]
         for row in rows:
             assert row.n == len(held_out[row.condition])
@@ -112,11 +112,11 @@ def check(adapter: Adapter, said: Contrast, halves: Halves) -> Profile:
                 rtol=1e-6,
                 atol=1e-6,
             )
-    return found
+    return result
 
 
-def halves_of(said: Contrast, limit: int | None = None) -> Halves:
-    return sample_stimuli(said, seed=0, limit=limit).halves
+def halves_of(declared: Contrast, limit: int | None = None) -> Halves:
+    return sample_stimuli(declared, seed=0, limit=limit).halves
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +151,10 @@ def test_texts_equal_brute_force(
 ) -> None:
     """Two kinds of site, three conditions, every group of units, raw and z with intervals."""
     read = {"sites": ["mlp-neurons", "block"], "pool": pool, "response": response}
-    said = Contrast.model_validate({**words, "read": read, "split": split})
-    found = check(plugins.load_model(f"hf:{tiny_lm}"), said, halves_of(said))
+    declared = Contrast.model_validate({**words, "read": read, "split": split})
+    result = check(plugins.load_model(f"hf:{tiny_lm}"), declared, halves_of(declared))
 
-    assert found.held_out == (split == "half")
+    assert result.held_out == (split == "half")
 
 
 @pytest.mark.parametrize(
@@ -163,24 +163,26 @@ def test_texts_equal_brute_force(
 def test_images_equal_brute_force(cnn: Adapter, pool: str, response: str, split: str) -> None:
     """Six conditions; with pool none a unit is one position of a channel."""
     changes = [f"read.pool={pool}", f"read.response={response}", f"split={split}"]
-    said = load("faces-rendered", [*changes, "select.percent=5", "read.sites=[conv, layer4.1]"])
+    declared = load("faces-rendered", [*changes, "select.percent=5", "read.sites=[conv, layer4.1]"])
 
-    check(cnn, said, halves_of(said, limit=6))
+    check(cnn, declared, halves_of(declared, limit=6))
 
 
 def test_scale_is_that_of_all_localizing_stimuli(tiny_lm: Path, words: dict[str, Any]) -> None:
     """Mean and sd from the moments of three unequal conditions are NumPy's on all of them."""
-    said = Contrast.model_validate({**words, "read": {"sites": "block", "response": "abs"}})
+    declared = Contrast.model_validate({**words, "read": {"sites": "block", "response": "abs"}})
     adapter = plugins.load_model(f"hf:{tiny_lm}")
-    stimuli = {n: group[: 3 + i] for i, (n, group) in enumerate(halves_of(said)[0].items())}
-    mean, sd = unit_scale(localize(adapter, said, stimuli), {n: len(g) for n, g in stimuli.items()})
-    pooled = np.concatenate(list(responses_of(adapter, said, stimuli).values()))
+    stimuli = {n: group[: 3 + i] for i, (n, group) in enumerate(halves_of(declared)[0].items())}
+    mean, sd = unit_scale(
+        localize(adapter, declared, stimuli), {n: len(g) for n, g in stimuli.items()}
+    )
+    pooled = np.concatenate(list(responses_of(adapter, declared, stimuli).values()))
 
     np.testing.assert_allclose(mean, pooled.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(sd, pooled.std(axis=0, ddof=1), rtol=1e-6)
 
 
-def letters(said: Any, **changes: Any) -> Contrast:
+def letters(declared: Any, **changes: Any) -> Contrast:
     """Return a contrast of 3 x 14 texts that differ in how often each letter comes; half split."""
     rng = np.random.default_rng(0)
     texts = {
@@ -192,27 +194,27 @@ def letters(said: Any, **changes: Any) -> Contrast:
         for name in "abc"
     }
     plain = {"conditions": texts, "select": {"percent": 8}, "split": "half"}
-    return contrast(said, **{**plain, **changes})
+    return contrast(declared, **{**plain, **changes})
 
 
-def toy(said: Contrast) -> tuple[Adapter, StatMap, UnitMask, Halves]:
-    adapter, halves = ToyAdapter(), halves_of(said)
-    stat_map = localize(adapter, said, halves[0])
-    return adapter, stat_map, select_units(stat_map, said.select), halves
+def toy(declared: Contrast) -> tuple[Adapter, StatMap, UnitMask, Halves]:
+    adapter, halves = ToyAdapter(), halves_of(declared)
+    stat_map = localize(adapter, declared, halves[0])
+    return adapter, stat_map, select_units(stat_map, declared.select), halves
 
 
-def profile_of(said: Contrast, adapter: Adapter | None = None, seed: int = 0) -> Profile:
-    plain, stat_map, mask, (localizing, held_out) = toy(said)
+def profile_of(declared: Contrast, adapter: Adapter | None = None, seed: int = 0) -> Profile:
+    plain, stat_map, mask, (localizing, held_out) = toy(declared)
     counts = {name: len(group) for name, group in localizing.items()}
-    return profile(adapter or plain, said, stat_map, mask, held_out, counts=counts, seed=seed)
+    return profile(adapter or plain, declared, stat_map, mask, held_out, counts=counts, seed=seed)
 
 
-def z_of(said: Contrast, units: str = "selected") -> Matrices:
+def z_of(declared: Contrast, units: str = "selected") -> Matrices:
     """Return by hand the mean z per held-out stimulus of some block units of the toy model."""
-    adapter, stat_map, mask, halves = toy(said)
-    first, second = (responses_of(adapter, said, half) for half in halves)
+    adapter, stat_map, mask, halves = toy(declared)
+    first, second = (responses_of(adapter, declared, half) for half in halves)
     pooled = np.concatenate(list(first.values()))
-    chosen = groups_of(said, stat_map, mask, "block")[units] & (pooled.std(axis=0) > 0)
+    chosen = groups_of(declared, stat_map, mask, "block")[units] & (pooled.std(axis=0) > 0)
     scale = pooled[:, chosen].mean(axis=0), pooled[:, chosen].std(axis=0, ddof=1)
     return {n: ((x[:, chosen] - scale[0]) / scale[1]).mean(axis=1) for n, x in second.items()}
 
@@ -220,35 +222,37 @@ def z_of(said: Contrast, units: str = "selected") -> Matrices:
 @pytest.mark.parametrize("units", ["selected", "random", "all"])
 def test_the_held_out_effect_is_scipys_welch(units: Any) -> None:
     """t, df and p are those of the mean z per stimulus; d is in pooled standard deviations."""
-    said = letters("a > b")
-    z, found = z_of(said, units), profile_of(said).preference("block", units)
+    declared = letters("a > b")
+    z, result = z_of(declared, units), profile_of(declared).preference("block", units)
     expected = reference.ttest_ind(z["a"], z["b"], equal_var=False)
     weights = [len(z[c]) - 1 for c in "ab"]
     variance = np.average([z[c].var(ddof=1) for c in "ab"], weights=weights)
 
     np.testing.assert_allclose(
-        [found.t, found.df, found.p], [expected.statistic, expected.df, expected.pvalue], rtol=1e-9
+        [result.t, result.df, result.p],
+        [expected.statistic, expected.df, expected.pvalue],
+        rtol=1e-9,
     )
-    assert found.d == pytest.approx((z["a"].mean() - z["b"].mean()) / np.sqrt(variance))
+    assert result.d == pytest.approx((z["a"].mean() - z["b"].mean()) / np.sqrt(variance))
 
 
 def test_a_conjunction_takes_the_smallest_t() -> None:
     """As in the localization: the comparison in which the units do worst."""
-    said = letters("a > b, c", against="each")
-    z, found = z_of(said), profile_of(said).preference("block", "selected")
+    declared = letters("a > b, c", against="each")
+    z, result = z_of(declared), profile_of(declared).preference("block", "selected")
     pairs = [reference.ttest_ind(z["a"], z[c], equal_var=False) for c in "bc"]
 
-    assert found.t == pytest.approx(min(pair.statistic for pair in pairs))
+    assert result.t == pytest.approx(min(pair.statistic for pair in pairs))
 
 
 def test_weights_are_those_of_the_contrast() -> None:
     """{a: 1, b: -0.5, c: -0.5} is tested as weighted means."""
-    said = letters(dict(zip("abc", WEIGHTS, strict=True)))
-    z, found = z_of(said), profile_of(said).preference("block", "selected")
+    declared = letters(dict(zip("abc", WEIGHTS, strict=True)))
+    z, result = z_of(declared), profile_of(declared).preference("block", "selected")
     effect = z["a"].mean() - (z["b"].mean() + z["c"].mean()) / 2
     error = sum(w**2 * z[c].var(ddof=1) / len(z[c]) for c, w in zip("abc", WEIGHTS, strict=True))
 
-    assert found.t == pytest.approx(effect / np.sqrt(error))
+    assert result.t == pytest.approx(effect / np.sqrt(error))
 
 
 def test_the_largest_unit_does_not_decide_z() -> None:
@@ -261,15 +265,15 @@ def test_the_largest_unit_does_not_decide_z() -> None:
             for batch in super().activations(stimuli, layout, readout):
                 yield Batch(batch.indices, batch.values * np.where(np.arange(52) == 0, 1000, 1))
 
-    said = letters("a > b")
-    _, _, mask, (localizing, held_out) = toy(said)
+    declared = letters("a > b")
+    _, _, mask, (localizing, held_out) = toy(declared)
     assert mask.selected[0]  # the letter a
     counts = {name: len(group) for name, group in localizing.items()}
     massive = Massive()
     large = profile(
-        massive, said, localize(massive, said, localizing), mask, held_out, counts=counts
+        massive, declared, localize(massive, declared, localizing), mask, held_out, counts=counts
     )
-    plain = profile_of(said)
+    plain = profile_of(declared)
 
     np.testing.assert_allclose(
         [row.z for row in large.of("block", "selected")],
@@ -300,65 +304,65 @@ class Broken(ToyAdapter):
 @pytest.mark.parametrize("value", [nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_nan_where_it_counts(value: float) -> None:
     """A broken selected unit makes its condition nan, and the test; nothing else."""
-    said = letters("a > b")
-    found = profile_of(said, Broken(0, value))
+    declared = letters("a > b")
+    result = profile_of(declared, Broken(0, value))
     values = {
-        row.condition: (row.response, row.z, row.ci_low) for row in found.of("block", "selected")
+        row.condition: (row.response, row.z, row.ci_low) for row in result.of("block", "selected")
     }
 
     assert all(map(isnan, values["a"]))
     assert not any(map(isnan, values["b"] + values["c"]))
-    assert isnan(found.preference("block", "selected").t)
-    assert not found.preference("block", "selected").holds
-    assert not isnan(found.preference("mlp-neurons", "selected").t)
-    assert '"t": null' in str(found.to_json()).replace("'", '"').replace("None", "null")
+    assert isnan(result.preference("block", "selected").t)
+    assert not result.preference("block", "selected").holds
+    assert not isnan(result.preference("mlp-neurons", "selected").t)
+    assert '"t": null' in str(result.to_json()).replace("'", '"').replace("None", "null")
 
 
 def test_no_selected_unit_has_no_response() -> None:
     """Where a threshold selects nothing the table says nan, and all units are still told."""
-    said = letters("a > b", select={"fdr": 1e-30})
-    found = profile_of(said)
+    declared = letters("a > b", select={"fdr": 1e-30})
+    result = profile_of(declared)
 
-    assert all(isnan(row.response) and isnan(row.z) for row in found.of("block", "selected"))
-    assert not any(isnan(row.response) for row in found.of("block", "all"))
+    assert all(isnan(row.response) and isnan(row.z) for row in result.of("block", "selected"))
+    assert not any(isnan(row.response) for row in result.of("block", "all"))
 
 
 def test_one_held_out_stimulus_has_no_interval() -> None:
     """A mean of one is told; its interval and a test need two."""
-    said = letters("a > b")
-    adapter, stat_map, mask, (localizing, held_out) = toy(said)
+    declared = letters("a > b")
+    adapter, stat_map, mask, (localizing, held_out) = toy(declared)
     counts = {name: len(group) for name, group in localizing.items()}
     ones = {name: group[:1] for name, group in held_out.items()}
-    found = profile(adapter, said, stat_map, mask, ones, counts=counts)
-    first = found.of("block", "selected")[0]
+    result = profile(adapter, declared, stat_map, mask, ones, counts=counts)
+    first = result.of("block", "selected")[0]
 
     assert not isnan(first.z)
     assert isnan(first.z_low)
-    assert isnan(found.preference("block", "selected").t)
+    assert isnan(result.preference("block", "selected").t)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_batches_do_not_matter(batch_size: int) -> None:
     """The same profile whatever the batches, also where one holds several conditions."""
-    said = letters("a > b")
-    found, expected = profile_of(said, ToyAdapter(batch_size)), profile_of(said)
+    declared = letters("a > b")
+    result, expected = profile_of(declared, ToyAdapter(batch_size)), profile_of(declared)
 
     np.testing.assert_allclose(
-        [row.z_high for row in found.responses], [row.z_high for row in expected.responses]
+        [row.z_high for row in result.responses], [row.z_high for row in expected.responses]
     )
 
 
 def test_memory_does_not_grow_with_the_number_of_stimuli() -> None:
     """Ten times the stimuli raise the peak by less than 5 %: no activation is kept."""
-    said = contrast("a > b", read={"sites": "block"})
+    declared = contrast("a > b", read={"sites": "block"})
     few = {c: [Stimulus(f"{c}:{i}", "a") for i in range(40)] for c in "abc"}
-    stat_map = localize(Wide(), said, few)
-    mask = select_units(stat_map, said.select)
+    stat_map = localize(Wide(), declared, few)
+    mask = select_units(stat_map, declared.select)
 
     def peak(n: int) -> int:
         stimuli = {c: [Stimulus(f"{c}:{i}", "a") for i in range(n)] for c in "abc"}
         tracemalloc.start()
-        profile(Wide(), said, stat_map, mask, stimuli, counts=dict.fromkeys("abc", 40))
+        profile(Wide(), declared, stat_map, mask, stimuli, counts=dict.fromkeys("abc", 40))
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
@@ -368,12 +372,12 @@ def test_memory_does_not_grow_with_the_number_of_stimuli() -> None:
 
 def test_a_table_reads_back_unchanged() -> None:
     """Every digit, nan included, and the tests with it."""
-    said = letters("a > b")
-    found = profile_of(said, Broken(0, nan))
-    back = Profile.from_json(found.to_json(), to_csv(found.responses))
+    declared = letters("a > b")
+    result = profile_of(declared, Broken(0, nan))
+    back = Profile.from_json(result.to_json(), to_csv(result.responses))
 
-    assert repr(back.responses) == repr(found.responses)
-    assert repr(back.preferences) == repr(found.preferences)
+    assert repr(back.responses) == repr(result.responses)
+    assert repr(back.preferences) == repr(result.preferences)
     assert back.held_out
 
 
@@ -408,14 +412,14 @@ def written(run: Run) -> int:
 
 def test_a_localization_writes_it(localized: Run) -> None:
     """The table is in the folder, the held-out effect in the manifest."""
-    found = localized.folder.read_profile()
-    told = json.loads(localized.folder.manifest.read_text())["profile"]
+    result = localized.folder.read_profile()
+    reported = json.loads(localized.folder.manifest.read_text())["profile"]
 
-    assert found is not None
-    assert len(found.responses) == 2 * 3 * 2
-    assert {row.n for row in found.responses} == {6}
-    assert told["held_out"]
-    assert [(e["sites"], e["units"]) for e in told["effects"]][:2] == [
+    assert result is not None
+    assert len(result.responses) == 2 * 3 * 2
+    assert {row.n for row in result.responses} == {6}
+    assert reported["held_out"]
+    assert [(e["sites"], e["units"]) for e in reported["effects"]][:2] == [
         ("mlp-neurons", "selected"),
         ("mlp-neurons", "random"),
     ]
@@ -449,7 +453,7 @@ def test_what_changed_is_measured_anew(localized: Run, change: str) -> None:
 
 def test_other_held_out_stimuli_are_measured_anew(localized: Run, contrast_file: Path) -> None:
     """A text that did not localize is changed: the statistics are reused, the profile is not."""
-    held_out = localized.drawn.held_out["sentences"][0].content
+    held_out = localized.stimuli.held_out["sentences"][0].content
     sentences = contrast_file.parent / "sentences.txt"
     texts = sentences.read_text().splitlines()
     sentences.write_text("\n".join("the cat" if text == held_out else text for text in texts))
@@ -463,13 +467,13 @@ def test_other_held_out_stimuli_are_measured_anew(localized: Run, contrast_file:
 
 def test_without_a_split_nothing_is_held_out(localized: Run) -> None:
     """All stimuli are profiled, and the manifest says that they are those that localized."""
-    said = localized.contrast.with_changes(["split=none"])
-    run = localize_run(said, localized.setup, localized.folder.path, overwrite=True)
-    found = run.folder.read_profile()
+    declared = localized.contrast.with_changes(["split=none"])
+    run = localize_run(declared, localized.setup, localized.folder.path, overwrite=True)
+    result = run.folder.read_profile()
 
-    assert found is not None
-    assert not found.held_out
-    assert {row.n for row in found.responses} == {12}
+    assert result is not None
+    assert not result.held_out
+    assert {row.n for row in result.responses} == {12}
 
 
 def test_a_run_without_a_profile_is_read(localized: Run) -> None:

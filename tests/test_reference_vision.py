@@ -18,36 +18,36 @@ NUMBER = 100  # pictures per category
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+def presented(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     """Return the files of held-out pictures of each category."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPLOC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         return {
-            category: [Path(record["image"]) for record in drawn(category)] for category in LABELS
+            category: [Path(record["image"]) for record in sampled(category)] for category in LABELS
         }
 
 
-def drawn(category: str) -> list[dict[str, str]]:
+def sampled(category: str) -> list[dict[str, str]]:
     return generate("rendered", NUMBER, SEED, {"category": category})
 
 
 @torch.no_grad()
-def accuracies(folder: Path, shown: dict[str, list[Path]]) -> dict[str, float]:
+def accuracies(folder: Path, presented: dict[str, list[Path]]) -> dict[str, float]:
     """Return the share of pictures of each category that timm's own loading names right."""
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     names = model.pretrained_cfg["label_names"]
     shares = {}
-    for category, paths in shown.items():
+    for category, paths in presented.items():
         logits = model(torch.stack([transform(Image.open(path)) for path in paths]))
         shares[category] = float(np.mean([names[k] == LABELS[category] for k in logits.argmax(1)]))
     return shares
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_it_knows_its_categories(name: str, shown: dict[str, list[Path]]) -> None:
+def test_it_knows_its_categories(name: str, presented: dict[str, list[Path]]) -> None:
     """At least 90 % of 600 held-out pictures are right; the model card tells each category's."""
-    shares = accuracies(FOLDERS[name], shown)
+    shares = accuracies(FOLDERS[name], presented)
 
     assert np.mean(list(shares.values())) >= 0.90
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from deeploc.atomic import write, write_json, write_parts
-from deeploc.core.effects import ALPHA
 from deeploc.core.responses import Response
 from deeploc.core.responses import to_csv as profile_csv
 from deeploc.core.results import Score, from_csv, to_csv
+from deeploc.core.stats import ALPHA
 from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.report.html import render

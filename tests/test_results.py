@@ -126,8 +126,8 @@ def test_controls_of_the_selection_and_of_a_dose_are_kept_apart() -> None:
                 control_of=r.control_of and "selected", value=r.value + 10)
         for r in written[1:]
     ]  # fmt: skip
-    found = {e.mask: e for e in effects([*written, *selected], {"t": {"nll": "lower"}})}
+    result = {e.mask: e for e in effects([*written, *selected], {"t": {"nll": "lower"}})}
 
-    assert found["top"].controls == (1.1, 1.1)
-    assert found["selected"].ablated == 13.0
-    assert found["selected"].controls == (11.1, 11.1)
+    assert result["top"].controls == (1.1, 1.1)
+    assert result["selected"].ablated == 13.0
+    assert result["selected"].controls == (11.1, 11.1)

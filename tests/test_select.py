@@ -84,8 +84,8 @@ def test_percentile_range_is_the_originals_draw() -> None:
     np.random.seed(42)  # noqa: NPY002 - the original's own call
     expected = np.random.choice(inside, 5, replace=False)  # noqa: NPY002
 
-    drawn = select.percentile_range(one_site(t), 80, 90, 5, seed=42)
-    assert set(np.flatnonzero(drawn.selected)) == set(expected)
+    sampled = select.percentile_range(one_site(t), 80, 90, 5, seed=42)
+    assert set(np.flatnonzero(sampled.selected)) == set(expected)
     assert set(np.flatnonzero(select.percentile_range(one_site(t), 80, 90).selected)) == set(inside)
 
 
@@ -97,9 +97,9 @@ def test_random_control_matches_every_site(selected: np.ndarray, seed: int) -> N
     control = random_like(mask, seed)
 
     for site in sites.sites:
-        taken, drawn = mask.at(site.name), control.at(site.name)
-        assert drawn.sum() == taken.sum()
-        assert (drawn & taken).sum() == max(0, 2 * taken.sum() - site.n_units)
+        taken, sampled = mask.at(site.name), control.at(site.name)
+        assert sampled.sum() == taken.sum()
+        assert (sampled & taken).sum() == max(0, 2 * taken.sum() - site.n_units)
 
 
 def test_random_global_control_is_disjoint_and_seeded() -> None:

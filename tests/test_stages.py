@@ -120,9 +120,9 @@ class Inputs:
             }
             for abc in (self.abc, self.held_out)
         ]
-        drawn = StimulusSets(*halves, (), {"abc": len(self.abc), "def": len(OTHERS)})
-        run = Run(RunFolder(folder), self.contrast, setup, adapter, drawn, {}, Notes())
-        header = header_of(self.contrast, setup, adapter, drawn, run.layout)
+        stimuli = StimulusSets(*halves, (), {"abc": len(self.abc), "def": len(OTHERS)})
+        run = Run(RunFolder(folder), self.contrast, setup, adapter, stimuli, {}, Notes())
+        header = header_of(self.contrast, setup, adapter, stimuli, run.layout)
         return replace(run, header={**header, "created": "today"})
 
     def stages(self) -> list[Any]:

@@ -25,9 +25,9 @@ def counts(adapter: ToyAdapter, text: str, **readout: Any) -> np.ndarray:
 
 def test_toy_counts_letters() -> None:
     """At the last letter the block holds how often each letter has been seen."""
-    found = counts(ToyAdapter(), "Abba!")
+    result = counts(ToyAdapter(), "Abba!")
 
-    assert found[:3].tolist() == [2.0, 2.0, 0.0]
+    assert result[:3].tolist() == [2.0, 2.0, 0.0]
     assert counts(ToyAdapter(), "ab", pool="mean")[:2].tolist() == [1.0, 0.5]
     assert counts(ToyAdapter(), "a a", pool="max", tokens="all")[0] == 2.0
 

@@ -1,4 +1,4 @@
-"""What a contrast shows a model, counted before the first forward pass, and what warns of it."""
+"""The audit: what is counted of the stimuli before the first forward pass, and its warnings."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
@@ -23,16 +23,23 @@ Stimuli = Mapping[str, Sequence[Stimulus]]
 
 @dataclass(frozen=True)
 class Audit:
-    """What was counted of each condition, as JSON, and the sentences that warn.
+    """What was counted of the stimuli, and the warnings that follow.
 
-    Of each condition there are ``n``, ``duplicates`` (stimuli that show what an earlier one of the
-    condition shows), ``elsewhere`` (those that any other condition shows too), ``shared`` (the same
-    for each other condition that does) and, where they apply, the mean, sd (ddof=1), min and max
-    of ``words``, ``characters``, ``tokens`` (before truncation, special ones not counted),
-    ``words_left`` (whole ones, where any text is truncated), ``width``, ``height``, ``pixels`` and
-    ``luminance`` (0-1), and the shares (0-1) that are ``truncated``, ``not_word_final`` (read at a
-    token that does not end a word) and ``bos`` (a special token stands in front). ``limit`` is
-    after how many tokens, special ones counted, this model's texts are cut.
+    Parameters
+    ----------
+    conditions
+        Condition -> what was counted, as JSON. ``n``; ``duplicates``, the stimuli with the content
+        of an earlier one of the condition; ``elsewhere``, those whose content is in another
+        condition too, and ``shared``, the same for each other condition. Where they apply the mean,
+        sd (ddof=1), min and max of ``words``, ``characters``, ``tokens`` (not truncated, without
+        special ones), ``words_left`` (whole words, where any text is truncated), ``width``,
+        ``height``, ``pixels`` and ``luminance`` (0-1), and the shares (0-1) that are ``truncated``,
+        ``not_word_final`` (read at a token that does not end a word) and ``bos`` (a special token
+        comes first).
+    warnings
+        One sentence each.
+    limit
+        After how many tokens, special ones counted, this model's texts are truncated.
     """
 
     conditions: Mapping[str, Mapping[str, Any]]
@@ -45,28 +52,39 @@ class Audit:
         return {"conditions": conditions, "limit": self.limit, "warnings": list(self.warnings)}
 
 
-def examine(contrast: Contrast, drawn: StimulusSets, adapter: Adapter | None = None) -> Audit:
-    """Return the audit of every stimulus that localizes or evaluates.
+def audit_stimuli(
+    contrast: Contrast, stimuli: StimulusSets, adapter: Adapter | None = None
+) -> Audit:
+    """Return the audit of every stimulus that localizes or evaluates; no forward pass is made.
 
-    Tokens are counted where ``adapter`` is one that `Tokenizes`; no forward pass is made.
+    Parameters
+    ----------
+    contrast
+        Its comparison and read-out.
+    stimuli
+        The stimuli of the run.
+    adapter
+        The model; its tokens are counted if it is one that `Tokenizes`.
 
     Raises
     ------
     AdapterError
         If a text has no token that can be read.
     """
-    stimuli = {
-        name: list(dict.fromkeys((*group, *drawn.held_out[name])))
-        for name, group in drawn.localizing.items()
+    by_condition = {
+        name: list(dict.fromkeys((*group, *stimuli.held_out[name])))
+        for name, group in stimuli.localizing.items()
     }
-    measured = {name: _measured(group) for name, group in stimuli.items()}
+    measured = {name: _measured(group) for name, group in by_condition.items()}
     limit = None
     if contrast.modality == "text" and isinstance(adapter, Tokenizes):
-        for name, group in stimuli.items():
+        for name, group in by_condition.items():
             tokenized, limit = _tokenized(adapter, group, contrast)
             measured[name] |= tokenized
-        measured = _without_idle(measured)
-    counted = {name: _counted(name, stimuli) | _summary(measured[name]) for name in stimuli}
+        measured = _without_unneeded(measured)
+    counted = {
+        name: _counted(name, by_condition) | _summary(measured[name]) for name in by_condition
+    }
     warnings = [*confounds(contrast.comparison, measured, limit), *_repeats(counted)]
     return Audit(counted, warnings, limit)
 
@@ -87,16 +105,16 @@ def _measured(stimuli: Sequence[Stimulus]) -> dict[str, Float64[np.ndarray, " st
 def _tokenized(
     adapter: Tokenizes, stimuli: Sequence[Stimulus], contrast: Contrast
 ) -> tuple[Measured, int | None]:
-    found = adapter.tokenization(stimuli, Readout.of(contrast.read))
-    values = {"tokens": found.tokens, "truncated": found.kept < found.tokens, "bos": found.bos}
-    if found.word_final is not None:
-        values["not_word_final"] = ~found.word_final
-    if found.words is not None:
-        values["words_left"] = found.words
-    return {key: each.astype(np.float64) for key, each in values.items()}, found.limit
+    made = adapter.tokenization(stimuli, Readout.of(contrast.read))
+    values = {"tokens": made.tokens, "truncated": made.kept < made.tokens, "bos": made.bos}
+    if made.word_final is not None:
+        values["not_word_final"] = ~made.word_final
+    if made.words is not None:
+        values["words_left"] = made.words
+    return {key: each.astype(np.float64) for key, each in values.items()}, made.limit
 
 
-def _without_idle(measured: Mapping[str, Measured]) -> dict[str, Measured]:
+def _without_unneeded(measured: Mapping[str, Measured]) -> dict[str, Measured]:
     """Return what was measured without the words left, where no text at all is truncated."""
     cut = any(values["truncated"].any() for values in measured.values())
     return {
@@ -113,39 +131,41 @@ def _summary(measured: Measured) -> dict[str, Any]:
 
 
 def _spread(values: Float64[np.ndarray, " stimulus"]) -> dict[str, float]:
-    found = {"mean": values.mean(), "sd": values.std(ddof=1)}
-    found |= {"min": values.min(), "max": values.max()}
-    return {key: float(value) for key, value in found.items()}
+    spread = {"mean": values.mean(), "sd": values.std(ddof=1)}
+    spread |= {"min": values.min(), "max": values.max()}
+    return {key: float(value) for key, value in spread.items()}
 
 
 def _counted(name: str, stimuli: Stimuli) -> dict[str, Any]:
-    """Return how many stimuli of a condition there are, and how many of them there are again."""
-    shown = Counter(stimulus.content_key for stimulus in stimuli[name])
+    """Return how many stimuli a condition has, and how many of them occur again."""
+    contents = Counter(stimulus.content_key for stimulus in stimuli[name])
     others = {
-        other: {s.content_key for s in group} for other, group in stimuli.items() if other != name
+        other: {stimulus.content_key for stimulus in group}
+        for other, group in stimuli.items()
+        if other != name
     }
 
-    def common(contents: Set[str]) -> int:
-        return sum(n for content, n in shown.items() if content in contents)
+    def n_in(other: Set[str]) -> int:
+        return sum(n for content, n in contents.items() if content in other)
 
-    shared = {other: n for other, contents in others.items() if (n := common(contents))}
-    elsewhere = common({content for contents in others.values() for content in contents})
-    n = shown.total()
-    return {"n": n, "duplicates": n - len(shown), "elsewhere": elsewhere, "shared": shared}
+    shared = {other: n for other, theirs in others.items() if (n := n_in(theirs))}
+    elsewhere = n_in({content for theirs in others.values() for content in theirs})
+    n = contents.total()
+    return {"n": n, "duplicates": n - len(contents), "elsewhere": elsewhere, "shared": shared}
 
 
 def _repeats(counted: Mapping[str, Mapping[str, Any]]) -> list[str]:
     sentences = [
-        f"{told['duplicates']:,} of {told['n']:,} stimuli of {name} show what another of them "
-        "shows; t counts each as evidence of its own"
-        for name, told in counted.items()
-        if told["duplicates"]
+        f"{counts['duplicates']:,} of {counts['n']:,} stimuli of {name} repeat another one; t "
+        "counts each as independent evidence"
+        for name, counts in counted.items()
+        if counts["duplicates"]
     ]
     for one, other in combinations(counted, 2):
         if n := counted[one]["shared"].get(other):
             sentences.append(
                 f"{n:,} of {counted[one]['n']:,} stimuli of {one} and "
-                f"{counted[other]['shared'][one]:,} of {counted[other]['n']:,} of {other} show the "
-                "same; what is in both conditions cannot tell them apart"
+                f"{counted[other]['shared'][one]:,} of {counted[other]['n']:,} of {other} are the "
+                "same; what is in both conditions cannot distinguish them"
             )
     return sentences

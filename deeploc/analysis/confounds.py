@@ -10,10 +10,10 @@ from deeploc.contrast.model import Comparison
 from deeploc.core.stats import Moments, cohens_d
 
 MEDIUM_EFFECT = 0.5
-"""Cohen's d from which a difference of means is told: "medium" in Cohen (1988), section 2.2.3."""
+"""Cohen's d from which a difference of means is reported: "medium" in Cohen (1988), 2.2.3."""
 
 LARGE_SHARE = 0.10
-"""Difference between two shares from which it is told."""
+"""Difference between two shares from which it is reported."""
 
 SHARES: Mapping[str, str] = {
     "truncated": "are truncated{limit}",
@@ -35,7 +35,7 @@ The luminance of images that were equalized hardly varies, and any difference is
 """
 
 _MOST_NAMES = 3
-_VERDICT = "that alone may make the contrast"
+_CONCLUSION = "this difference alone could explain the contrast"
 
 Measured = Mapping[str, Float64[np.ndarray, " stimulus"]]
 """Property -> its value for every stimulus of a condition; 0 or 1 where it is a share."""
@@ -56,10 +56,18 @@ def confounds(
 ) -> list[str]:
     """Return a sentence for every property that differs too much between the two sides.
 
-    A share does from `LARGE_SHARE` on, a measure from `MEDIUM_EFFECT` on (luminance: from a
-    `GREY_LEVEL` on, too). The stimuli of all conditions of a side are taken together, whatever
-    their weights. ``limit`` is after how many
-    tokens texts are cut.
+    A difference of shares is too large from `LARGE_SHARE` on, one of means from `MEDIUM_EFFECT` on
+    (luminance: if it is also at least a `GREY_LEVEL`). The stimuli of all conditions of a side are
+    pooled, whatever their weights.
+
+    Parameters
+    ----------
+    comparison
+        The two sides.
+    measured
+        Condition -> property -> its value for every stimulus.
+    limit
+        After how many tokens texts are truncated; None: never.
     """
     sentences = []
     for key, what in SHARES.items():
@@ -86,8 +94,8 @@ def _sides(
 
 def _named(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMES:
-        shown = names[: _MOST_NAMES - 1]
-        return f"{', '.join(shown)} and {len(names) - len(shown)} other conditions"
+        first = names[: _MOST_NAMES - 1]
+        return f"{', '.join(first)} and {len(names) - len(first)} other conditions"
     *before, last = names
     return f"{', '.join(before)} and {last}" if before else last
 
@@ -96,16 +104,16 @@ def _differing_shares(more: _Side, less: _Side, what: str) -> list[str]:
     if round(more.mean - less.mean, 9) < LARGE_SHARE:
         return []
     shares = f"{more.mean:.0%} of {more.name} but {less.mean:.0%} of {less.name}".replace("%", " %")
-    return [f"{shares} {what}; {_VERDICT}"]
+    return [f"{shares} {what}; {_CONCLUSION}"]
 
 
 def _differing_means(more: _Side, less: _Side, what: str, least: float) -> list[str]:
     d = _effect(more, less)
     if d < MEDIUM_EFFECT or more.mean - less.mean < least:
         return []
-    size = f"Cohen's d = {d:.2f}" if np.isfinite(d) else "the same in every stimulus of a side"
-    means = f"mean {what} {told(more.mean)} in {more.name} but {told(less.mean)} in {less.name}"
-    return [f"{means} ({size}); {_VERDICT}"]
+    size = f"Cohen's d = {d:.2f}" if np.isfinite(d) else "constant within each side"
+    means = [f"{format_mean(side.mean)} in {side.name}" for side in (more, less)]
+    return [f"mean {what} {' but '.join(means)} ({size}); {_CONCLUSION}"]
 
 
 def _effect(more: _Side, less: _Side) -> float:
@@ -119,6 +127,6 @@ def _effect(more: _Side, less: _Side) -> float:
     return float(cohens_d(moments, (1, -1)).item())
 
 
-def told(value: float) -> str:
+def format_mean(value: float) -> str:
     """Return a number with three digits, or all of those before its point."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

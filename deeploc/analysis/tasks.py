@@ -1,4 +1,4 @@
-"""The tasks that a contrast names, made: their options checked, their items read."""
+"""Make the tasks that a contrast names: check their options, read their items."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,18 @@ def make_tasks(
 ) -> list[Task]:
     """Return the tasks that a contrast names, their items read.
 
-    ``halves`` are the stimuli that localize and those that evaluate.
+    Parameters
+    ----------
+    contrast
+        Its ``evaluate`` section.
+    halves
+        The stimuli that localize and those that evaluate, per condition.
+    seed
+        Of the samples of items.
+    limit
+        Most items per condition; None: all.
+    strict
+        Whether an image that cannot be read is an error; otherwise it is left out.
 
     Raises
     ------
@@ -46,9 +57,6 @@ def make_tasks(
     )
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):
-        if name in made:
-            message = f"task {name!r} is named twice; give it several conditions instead"
-            raise contrast.error_at(("evaluate", number), message)
         try:
             made[name] = entry_points.load("deeploc.tasks", name)(options, context)
         except ValidationError as error:

@@ -129,7 +129,8 @@ def _z(row: "Response") -> str:
 
 def _print_verdicts(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
     """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
-    from deeploc.core.effects import ALPHA, MIN_CONTROLS
+    from deeploc.core.effects import MIN_CONTROLS
+    from deeploc.core.stats import ALPHA
     from deeploc.report.outcomes import main_effects, masks_differ, pool_conditions
 
     main = main_effects(effects, run.better())

@@ -40,7 +40,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     The stimuli and the items of the tasks are read. Two stimuli of each condition are printed, and
     a warning for each difference between the two sides that alone could explain the contrast.
     """
-    from deeploc.analysis.audit import examine
+    from deeploc.analysis.audit import audit_stimuli
     from deeploc.analysis.tasks import make_tasks
     from deeploc.cli._progress import Console
     from deeploc.contrast.model import load
@@ -57,7 +57,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
         loaded, stimuli.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
     )
     adapter = load_model(model, hardware) if model else None
-    audit = examine(loaded, stimuli, adapter)
+    audit = audit_stimuli(loaded, stimuli, adapter)
     (_print_json if as_json else _print)(contrast, stimuli, audit, tasks)
     stimuli.report_unreadable(reporter)
 

@@ -8,10 +8,7 @@ import numpy as np
 
 from deeploc.core.controls import is_matched
 from deeploc.core.results import INTACT, Better, Score
-from deeploc.core.stats import empirical_p
-
-ALPHA = 0.05
-"""The level of every test."""
+from deeploc.core.stats import ALPHA, empirical_p
 
 MIN_CONTROLS = ceil(1 / ALPHA) - 1
 """Fewest matched controls with which an effect can be significant: with n controls the smallest

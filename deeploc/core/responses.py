@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from math import isfinite, nan
 from typing import Any, Literal, get_args
 
+from deeploc.core.stats import ALPHA
+
 Units = Literal["selected", "random", "all"]
 """The selected units of a kind, as many matched random ones, or every unit of the kind."""
 
@@ -52,7 +54,7 @@ class Preference:
     @property
     def holds(self) -> bool:
         """Whether the preferred side stayed ahead: t > 0 at p <= 0.05."""
-        return self.t > 0 and self.p <= 0.05
+        return self.t > 0 and self.p <= ALPHA
 
 
 @dataclass(frozen=True)

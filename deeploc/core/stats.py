@@ -17,6 +17,9 @@ Vector = Float64[np.ndarray, " unit"]
 _ROUNDING = (8 * np.finfo(np.float64).eps) ** 2
 
 
+ALPHA = 0.05
+"""The level of every test."""
+
 SLICE = 1 << 17
 """Units processed at once: intermediate results of that many fit into a processor's cache."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from deeploc.analysis.confounds import told as format_mean
+from deeploc.analysis.confounds import format_mean
 
 Properties = Mapping[str, Any]
 """What was counted of the stimuli of one condition."""

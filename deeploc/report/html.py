@@ -18,10 +18,11 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from deeploc.core.effects import ALPHA, MIN_CONTROLS, Effect
+from deeploc.core.effects import MIN_CONTROLS, Effect
 from deeploc.core.responses import UNITS
 from deeploc.core.results import Better, Cell, Score
 from deeploc.core.selection import count_of
+from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.report.audit_tables import tables

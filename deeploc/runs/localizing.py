@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deeploc.analysis import confounds
-from deeploc.analysis.audit import examine
+from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
 from deeploc.analysis.select_units import select_units
@@ -40,12 +40,12 @@ class AuditStage:
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the model, the stimuli and how they are compared and read."""
         thresholds = (confounds.LARGE_SHARE, confounds.MEDIUM_EFFECT, confounds.GREY_LEVEL)
-        held_out = _hashes(run.drawn.held_out)
+        held_out = _hashes(run.stimuli.held_out)
         return {**_shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
 
     def make(self, run: Run, save: Save) -> None:
         """Count."""
-        save({}, examine(run.contrast, run.drawn, run.adapter).to_json())
+        save({}, audit_stimuli(run.contrast, run.stimuli, run.adapter).to_json())
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
@@ -67,13 +67,13 @@ class LocalizeStage:
 
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize."""
-        stimuli = run.drawn.localizing
-        n = sum(map(len, stimuli.values()))
+        localizing = run.stimuli.localizing
+        n = sum(map(len, localizing.values()))
         with run.reporter.progress("localizing", n) as on_progress:
             stat_map = localize(
                 run.adapter,
                 run.contrast,
-                stimuli,
+                localizing,
                 seed=run.setup.seed,
                 readings=run.readings,
                 on_progress=on_progress,
@@ -148,20 +148,20 @@ class ProfileStage:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the held-out stimuli, whether the contrast is split, and the seed."""
-        held_out = _hashes(run.drawn.held_out)
+        held_out = _hashes(run.stimuli.held_out)
         return {"stimuli": held_out, "split": run.contrast.split, "seed": run.setup.seed}
 
     def make(self, run: Run, save: Save) -> None:
         """Read the held-out stimuli."""
-        counts = {name: len(stimuli) for name, stimuli in run.drawn.localizing.items()}
-        n = sum(map(len, run.drawn.held_out.values()))
+        counts = {name: len(stimuli) for name, stimuli in run.stimuli.localizing.items()}
+        n = sum(map(len, run.stimuli.held_out.values()))
         with run.reporter.progress("profiling", n) as on_progress:
             made = profile(
                 run.adapter,
                 run.contrast,
                 run.stat_map,
                 run.mask,
-                run.drawn.held_out,
+                run.stimuli.held_out,
                 counts=counts,
                 seed=run.setup.seed,
                 readings=run.readings,
@@ -181,7 +181,7 @@ def _shared_inputs(run: Run) -> dict[str, Any]:
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
     return {
         "model": model,
-        "stimuli": _hashes(run.drawn.localizing),
+        "stimuli": _hashes(run.stimuli.localizing),
         "contrast": {key: resolved[key] for key in ("contrast", "against")},
         "read-out": resolved["read"],
     }

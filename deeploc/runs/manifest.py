@@ -254,13 +254,13 @@ def parse_manifest(text: str, source: str) -> tuple[Manifest, dict[str, Any]]:
 
 
 def header_of(
-    contrast: Contrast, setup: Setup, adapter: Adapter, drawn: StimulusSets, layout: Layout
+    contrast: Contrast, setup: Setup, adapter: Adapter, stimuli: StimulusSets, layout: Layout
 ) -> dict[str, Any]:
     """Return what the manifest says of the run itself: everything but the stages.
 
     Parameters
     ----------
-    contrast, setup, adapter, drawn
+    contrast, setup, adapter, stimuli
         What the run is made from.
     layout
         The sites that are read.
@@ -274,8 +274,8 @@ def header_of(
         "model": dict(adapter.identity),
         "contrast": contrast.to_json(),
         "options": setup.options(contrast.base),
-        "stimuli": _describe(drawn),
-        "unreadable": [asdict(image) for image in drawn.unreadable],
+        "stimuli": _describe(stimuli),
+        "unreadable": [asdict(image) for image in stimuli.unreadable],
         "sites": layout.table(),
         "versions": versions(),
     }
@@ -319,17 +319,17 @@ def layout_in(manifest: Manifest, source: str) -> Layout:
         raise RunError(f"{source} is damaged: sites: {error}; run again") from None
 
 
-def _describe(drawn: StimulusSets) -> dict[str, dict[str, Any]]:
+def _describe(stimuli: StimulusSets) -> dict[str, dict[str, Any]]:
     described: dict[str, Mapping[str, Any]] = {}
-    for name, stimuli in drawn.localizing.items():
-        held_out = drawn.held_out[name]
+    for name, localizing in stimuli.localizing.items():
+        held_out = stimuli.held_out[name]
         described[name] = {
-            "n": drawn.counts[name],
-            "localize": len(stimuli),
+            "n": stimuli.counts[name],
+            "localize": len(localizing),
             "evaluate": len(held_out),
-            "sha256": content_hash(stimuli),
+            "sha256": content_hash(localizing),
             "sha256_evaluate": content_hash(held_out),
-            "samples": [stimulus.title for stimulus in stimuli[:3]],
+            "samples": [stimulus.title for stimulus in localizing[:3]],
         }
     return {name: dict(values) for name, values in described.items()}
 

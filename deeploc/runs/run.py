@@ -34,7 +34,7 @@ class Run:
         What it is made from, apart from the contrast.
     adapter
         The model.
-    drawn
+    stimuli
         The stimuli that localize and those that evaluate.
     header
         What the manifest says beside the stages.
@@ -46,7 +46,7 @@ class Run:
     contrast: Contrast
     setup: Setup
     adapter: Adapter
-    drawn: StimulusSets
+    stimuli: StimulusSets
     header: Mapping[str, Any]
     reporter: ProgressReporter = field(default_factory=SilentReporter)
 
@@ -69,5 +69,5 @@ class Run:
     def readings(self) -> Readings:
         """Activations of the intact model, each stimulus read once."""
         conditions = list(self.contrast.conditions)
-        halves = [self.drawn.localizing, self.drawn.held_out]
+        halves = [self.stimuli.localizing, self.stimuli.held_out]
         return Readings(self.adapter, [ByCondition.of(conditions, half).stimuli for half in halves])

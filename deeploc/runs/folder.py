@@ -283,8 +283,9 @@ class RunFolder:
             return None
         table = self.checked("profile", self.profile)
         try:
-            described = {"held_out": record.held_out, "effects": record.effects}
-            return Profile.from_json(described, table.read_text(encoding="utf-8"))
+            tests = [test.model_dump() for test in record.effects]
+            recorded = {"held_out": record.held_out, "effects": tests}
+            return Profile.from_json(recorded, table.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"

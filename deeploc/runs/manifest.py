@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
+from deeploc.core.responses import Units
 from deeploc.core.results import Better
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
@@ -98,11 +99,24 @@ class SelectRecord(StageRecord):
     selected: dict[str, int]
 
 
+class PreferenceRecord(_Part):
+    """The contrast tested on a group of units; null stands for nan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sites: str
+    units: Units
+    t: float | None
+    df: float | None
+    p: float | None
+    d: float | None
+
+
 class ProfileRecord(StageRecord):
-    """The tests of the response profile; null stands for what is not a number."""
+    """The tests of the response profile."""
 
     held_out: bool
-    effects: list[dict[str, str | float | None]]
+    effects: list[PreferenceRecord]
 
 
 class TaskRecord(_Part):

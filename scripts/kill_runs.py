@@ -111,8 +111,12 @@ def kill_one_run(attempts: Attempts, number: int, rng: random.Random) -> None:
         chosen = rng.choice(SIGNALS)
         os.kill(child, chosen)
         os.waitpid(child, 0)
+        stage = check_interrupted(place / "run", attempts.whole)
+        if stage == "none":  # it had finished: what is killed now would only look at its files
+            died = os.waitpid(start(attempts.kind, place), 0)[1]
+            break
         attempts.kills[chosen.name] += 1
-        attempts.stages[check_interrupted(place / "run", attempts.whole)] += 1
+        attempts.stages[stage] += 1
     if died:
         raise SystemExit(f"a resumed run failed:\n{log_of(place)}")
     attempts.finished += 1
@@ -153,7 +157,7 @@ def wait(child: int, seconds: float) -> int | None:
 
 
 def check_interrupted(folder: Path, whole: Path) -> str:
-    """Check what a killed run shows; return the first stage that it has not finished."""
+    """Check what a killed run shows; return the first stage that it has not finished, or none."""
     from deeploc.core.results import Score
     from deeploc.runs.folder import RunFolder, load_run
 
@@ -169,7 +173,7 @@ def check_interrupted(folder: Path, whole: Path) -> str:
             raise SystemExit(f"{folder}: {row} is not what the undisturbed run measured")
     stages = ("audit", "localize", "select", "profile", "evaluate", "report")
     records = {stage: run.manifest.get(stage) for stage in stages}
-    return next((s for s, record in records.items() if not (record or {}).get("complete")), "exit")
+    return next((s for s, record in records.items() if not (record or {}).get("complete")), "none")
 
 
 def check_finished(folder: Path, whole: Path) -> None:

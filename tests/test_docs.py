@@ -10,6 +10,9 @@ from click.testing import CliRunner
 from deeploc import entry_points
 from deeploc.cli import main
 from deeploc.contrast import model as contrast
+from deeploc.core.controls import CONTROLS
+from deeploc.core.effects import MIN_CONTROLS
+from deeploc.experiment import STAGES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,3 +82,29 @@ def test_every_module_is_in_the_architecture() -> None:
     folders = {f"{p.name}/" for p in (ROOT / "deeploc").iterdir() if (p / "__init__.py").exists()}
 
     assert {name for name in modules | folders if f"`{name}" not in text} == set()
+
+
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+WORDS = {
+    *("pool", "response", "tokens", "max_tokens", "against", "split", "balance"),
+    *CONTROLS,
+    *("zero", "mean", "scale:G", "selected", "top", "none"),
+    *("key", "task_key", "control_of"),
+    *(stage.name for stage in STAGES),
+    *("last", "mean", "max", "cls"),
+    *("specific", "as random", "unharmed", "too few controls"),
+}
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_every_word_of_the_files_is_in_the_glossary(word: str) -> None:
+    """Keys of contrasts, controls, modes, masks, columns, stages and verdicts."""
+    assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", GLOSSARY)
+
+
+def test_numbers_of_the_readme_about_controls_follow_from_the_level() -> None:
+    """Docs and code give one number: the fewest controls with which p can be 0.05."""
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    assert f"at least {MIN_CONTROLS} controls" in architecture
+    assert f"fewer than {MIN_CONTROLS} matched controls" in GLOSSARY

@@ -20,8 +20,8 @@ from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import imported, is_adapter
+from ._text.adapter import HFAdapter
 from ._torch.device import check_no_weights, resolved_device, resolved_dtype
-from .hf import HFAdapter
 
 Transform = Callable[[Image], Tensor]
 

@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 import deeploc
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.units import StatMap
 
 BATCH_SIZES = (20, 40, 80, 120, 240)

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import TextRequest
 from deeploc.core.units import UnitMask

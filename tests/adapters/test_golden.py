@@ -21,7 +21,8 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.analysis.localization import localize
 from deeploc.contrast.model import Contrast
 from deeploc.core import selection as select

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
 from deeploc.core.readout import Readout

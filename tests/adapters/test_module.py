@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters.module import load, wrap
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest

@@ -22,6 +22,7 @@ from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import imported, is_adapter
 from ._text.adapter import HFAdapter
 from ._torch.device import check_no_weights, resolved_device, resolved_dtype
+from ._torch.unwrap import unwrapped
 
 Transform = Callable[[Image], Tensor]
 
@@ -42,6 +43,9 @@ def wrap(
 
     Parameters
     ----------
+    module
+        Any module. ``torch.compile``, ``DataParallel``, ``DistributedDataParallel`` and peft are
+        unwrapped: the adapter works on the module inside.
     preprocess
         Turns a list of stimulus contents into what the module takes: a tensor, a tuple of tensors
         or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) says which
@@ -71,6 +75,7 @@ def wrap(
     AdapterError
         If neither or both of ``preprocess`` and ``tokenizer`` are given, or they do not fit.
     """
+    module = unwrapped(module)
     name = name or type(module).__name__
     if sum(given is not None for given in (preprocess, transform, tokenizer)) != 1:
         raise AdapterError(
@@ -163,7 +168,8 @@ def load(name: str, options: ModelOptions) -> Adapter:
     dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
     found.to(device=device, dtype=dtype)
     names = ("tokenizer", "transform", "preprocess")
-    ways: dict[str, Any] = {way: getattr(found, way, None) for way in names}
+    inner = unwrapped(found)  # either may carry them
+    ways: dict[str, Any] = {way: getattr(found, way, getattr(inner, way, None)) for way in names}
     if all(way is None for way in ways.values()):
         raise AdapterError(
             f"{name} is a module, but nothing says how stimuli become its input; give it an "
@@ -173,7 +179,7 @@ def load(name: str, options: ModelOptions) -> Adapter:
     return wrap(
         found,
         **ways,
-        classes=getattr(found, "classes", ()),
+        classes=getattr(found, "classes", getattr(inner, "classes", ())),
         name=name,
         batch_size=options.batch_size,
     )

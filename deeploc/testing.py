@@ -116,6 +116,7 @@ def check_adapter(
     intact = _values(adapter, stimuli, adapter.sites, readout)
     _check_reading(adapter, stimuli, readout, intact)
     _check_ablation(adapter, stimuli, readout, intact)
+    _check_every_site(adapter, stimuli, readout)
     _check_foreign_mask(adapter)
 
 
@@ -165,6 +166,19 @@ def _check_ablation(
     _expect(bool(unchanged.all()), "an ablation changes other units of the first site")
     after = _values(adapter, stimuli, adapter.sites, readout)
     _expect(bool((after == intact).all()), "an ablation outlives an exception in its context")
+
+
+def _check_every_site(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
+    """Check that an ablation takes effect at every site, not only at the first."""
+    layout = adapter.sites
+    first_units = np.zeros(layout.n_units, dtype=bool)
+    first_units[[layout.slices[site.name].start for site in layout.sites]] = True
+    offset = np.full(layout.n_units, _OFFSET)
+    with adapter.ablated(Ablation(UnitMask(layout, first_units), offset=offset)):
+        edited = _values(adapter, stimuli, layout, readout)
+    for site in layout.sites:
+        unit = edited[:, [layout.slices[site.name].start]]
+        _expect(_same(unit, _OFFSET), f"an ablation takes no effect at site {site.name}")
 
 
 def _check_foreign_mask(adapter: Adapter) -> None:

@@ -102,6 +102,15 @@ class Spills(ToyAdapter):
             yield
 
 
+class LeavesOneSiteOut(ToyAdapter):
+    @contextmanager
+    def ablated(self, ablation: Ablation) -> Iterator[None]:
+        mask = ablation.mask
+        reached = mask.selected & (np.arange(len(mask.selected)) < 26)
+        with super().ablated(replace(ablation, mask=replace(mask, selected=reached))):
+            yield
+
+
 class NeverEnds(ToyAdapter):
     @contextmanager
     def ablated(self, ablation: Ablation) -> Iterator[None]:
@@ -133,6 +142,7 @@ class Nameless(ToyAdapter):
         (Drifts, "reading the same stimuli twice gives different activations"),
         (Inert, "an ablated unit does not read as its offset"),
         (Spills, "an ablation changes other units of the first site"),
+        (LeavesOneSiteOut, "an ablation takes no effect at site counter$"),
         (NeverEnds, "an ablation outlives an exception in its context"),
         (TakesAnyMask, "a mask for another model is not refused with MaskError"),
         (Nameless, "identity lacks 'model' or 'weights'"),

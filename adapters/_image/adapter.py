@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.ablate import ablation_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
-from deeploc.adapters._torch.hooks import visiting
+from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module, describe_origin
 from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.read import evaluating, read_batch
@@ -114,7 +114,7 @@ class ImageAdapter:
         MaskError
             If the mask was made for other sites.
         """
-        with visiting(edits(ablation, self.module, self.sites)):
+        with hook_every_pass(self.module, ablation_hooks(ablation, self.module, self.sites)):
             outside, self._remembered = self._remembered, Remembered(self.module)
             try:
                 yield

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import named_sites
 from deeploc.adapters._sites.trace import observe
-from deeploc.adapters._torch.hooks import Tapped, first_tensor, visiting
+from deeploc.adapters._torch.hooks import SiteHook, first_tensor, hook_sites, not_run
 from deeploc.adapters._torch.shape import as_sequences
 from deeploc.core.adapter import Answers
 from deeploc.core.units import Site
@@ -66,8 +66,11 @@ def read_answers(
     def keep(x: Tensor) -> None:
         seen.append(as_sequences(features, x, len(images)).mean(dim=1, dtype=torch.float32))
 
-    with visiting([Tapped(module.get_submodule(features.path), features.tap, keep)]):
+    hook = SiteHook(features.path, module.get_submodule(features.path), features.tap, keep)
+    with hook_sites([hook]):
         logits = first_tensor(module(images))
+    if not seen:
+        raise not_run(features.name)
     if logits is None or logits.ndim != 2:
         shape = None if logits is None else tuple(logits.shape)
         raise AdapterError(

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.ablate import ablation_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
-from deeploc.adapters._torch.hooks import visiting
+from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.read import read_batch
@@ -105,7 +105,7 @@ class ModuleAdapter:
         MaskError
             If the mask was made for other sites.
         """
-        return visiting(edits(ablation, self.module, self.sites))
+        return hook_every_pass(self.module, ablation_hooks(ablation, self.module, self.sites))
 
     def _inputs(self, contents: Contents) -> Inputs:
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from deeploc.adapters._torch.hooks import Tapped, visiting
+from deeploc.adapters._torch.hooks import SiteHook, hook_sites
 from deeploc.adapters._torch.shape import Shape
 from deeploc.core.units import Tap
 
@@ -64,11 +64,11 @@ class Trace:
 def observe(model: nn.Module, run: Callable[[], Any]) -> Trace:
     """Return what ``run`` calls in ``model``; nothing of the activations is kept."""
     watched = _Watch()
-    taps: list[Tapped] = []
+    hooks: list[SiteHook] = []
     for path, module in model.named_modules():
         sides: tuple[tuple[Tap, Any], ...] = (("input", watched.before), ("output", watched.after))
-        taps += [Tapped(module, tap, partial(note, path)) for tap, note in sides]
-    with visiting(taps):
+        hooks += [SiteHook(path, module, tap, partial(note, path)) for tap, note in sides]
+    with hook_sites(hooks):
         run()
     return Trace(watched.calls)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.ablate import ablation_hooks
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
-from deeploc.adapters._torch.hooks import visiting
+from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
 from deeploc.adapters._torch.read import read_batch
@@ -111,7 +111,7 @@ class HFAdapter:
         MaskError
             If the mask was made for other sites.
         """
-        return visiting(edits(ablation, self.model, self.sites))
+        return hook_every_pass(self.model, ablation_hooks(ablation, self.model, self.sites))
 
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.

@@ -11,12 +11,21 @@ from deeploc.core.ablation import Ablation
 from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
-from .hooks import Tapped
+from .hooks import SiteHook
 from .shape import rows
 
 
-def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
-    """Return one visit for every site of ``model`` that has a selected unit.
+def ablation_hooks(ablation: Ablation, model: nn.Module, sites: Layout) -> list[SiteHook]:
+    """Return one hook for every site of ``model`` that has a selected unit.
+
+    Parameters
+    ----------
+    ablation
+        The units and what happens to them.
+    model
+        The module in which the paths of the sites start.
+    sites
+        All sites of ``model``.
 
     Raises
     ------
@@ -25,20 +34,19 @@ def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
     """
     mask = ablation.mask
     check_fits(mask.layout, sites)
-    own = {site.name: site for site in sites.sites}
-    taps = []
+    by_name = {site.name: site for site in sites.sites}
+    hooks = []
     for masked in mask.layout.sites:
         (units,) = np.nonzero(mask.at(masked.name))
         if units.size:
-            site, here = own[masked.name], mask.layout.slices[masked.name]
-            offset = None if ablation.offset is None else ablation.offset[here][units]
-            edit = Edit(units, ablation.gain, offset)
-            visit = partial(_visit, edit, site, masked.n_units)
-            taps.append(Tapped(model.get_submodule(site.path), site.tap, visit))
-    return taps
+            site, columns = by_name[masked.name], mask.layout.slices[masked.name]
+            offset = None if ablation.offset is None else ablation.offset[columns][units]
+            function = partial(_edited, Edit(units, ablation.gain, offset), site, masked.n_units)
+            hooks.append(SiteHook(site.path, model.get_submodule(site.path), site.tap, function))
+    return hooks
 
 
-def _visit(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
+def _edited(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
     """Return ``x`` with the masked units edited: at every position, or each at its own."""
     last = rows(site, x)
     if n_masked == site.n_units:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
-from .hooks import Tapped, visiting
+from .hooks import SiteHook, hook_sites, not_run
 from .pool import Activations, Pool, Pooled, Valid
 from .shape import as_sequences
 
@@ -37,8 +37,11 @@ def read_batch(
         sequence = as_sequences(site, x, n)
         pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
 
-    taps = [Tapped(model.get_submodule(s.path), s.tap, partial(keep, s)) for s in layout.sites]
-    with visiting(taps), evaluating(model), torch.inference_mode():
+    hooks = [
+        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(keep, site))
+        for site in layout.sites
+    ]
+    with hook_sites(hooks), evaluating(model), torch.inference_mode():
         run()
     _check(layout, pooled)
     values = [pooled[site.name] for site in layout.sites]
@@ -74,10 +77,7 @@ def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
 def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:
     for site in layout.sites:
         if site.name not in pooled:
-            raise AdapterError(
-                f"site {site.name} takes no part in the forward pass on this input; "
-                "`deeploc sites MODEL` lists those that do"
-            )
+            raise not_run(site.name)
         if pooled[site.name].shape[1] != site.n_units:
             raise AdapterError(
                 f"site {site.name} holds {pooled[site.name].shape[1]} units on this input but "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from deeploc.adapters._sites.discover import discover, named_sites
-from deeploc.adapters._torch.hooks import Tapped, replace_first, visiting
+from deeploc.adapters._torch.hooks import SiteHook, hook_sites, replace_first
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
@@ -187,17 +187,20 @@ def test_failed_registration_leaves_no_hook() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].register_forward_hook(lambda *_: None)
     before = hooks_of(model)
-    taps = [Tapped(model[1], "output", lambda x: x), Tapped(Closed(), "output", lambda x: x)]
-    with pytest.raises(RuntimeError, match="no hooks here"), visiting(taps):
+    hooks = [
+        SiteHook("1", model[1], "output", lambda x: x),
+        SiteHook("2", Closed(), "output", lambda x: x),
+    ]
+    with pytest.raises(RuntimeError, match="no hooks here"), hook_sites(hooks):
         pass
 
     assert hooks_of(model) == before
 
 
 def test_input_given_by_keyword_is_edited() -> None:
-    """A tap on the input finds the tensor among keyword arguments too."""
+    """A hook on the input edits the tensor among keyword arguments too."""
     layer = nn.Identity()
-    with visiting([Tapped(layer, "input", lambda x: x + 1)]):
+    with hook_sites([SiteHook("", layer, "input", lambda x: x + 1)]):
         edited = layer(input=torch.zeros(2))
 
     assert edited.tolist() == [1.0, 1.0]

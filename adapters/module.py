@@ -1,6 +1,5 @@
 """A torch module in hand, or one that can be imported: ``torch:package.module:attribute``."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,10 @@ from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import imported, is_adapter
 from ._text.adapter import HFAdapter
+from ._torch.code import module_settings
 from ._torch.device import check_no_weights, resolved_device, resolved_dtype
+from ._torch.identity import structure_hash
+from ._torch.probes import images, preparation_hash
 from ._torch.unwrap import unwrapped
 
 Transform = Callable[[Image], Tensor]
@@ -83,26 +85,35 @@ def wrap(
             "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
         )
     if transform is not None:
-        return _tried(_shown(module, transform, name, classes, sites, batch_size))
-    if preprocess is not None:
-        return _tried(ModuleAdapter(module, preprocess, name, sites, list(example), batch_size))
-    if not hasattr(module, "base_model") or not hasattr(module, "generate"):
+        adapter: ImageAdapter | ModuleAdapter | HFAdapter = _image_adapter(
+            module, transform, name, classes=classes, sites=sites, batch_size=batch_size
+        )
+    elif preprocess is not None:
+        adapter = ModuleAdapter(
+            module, preprocess, name, sites=sites, example=list(example), batch_size=batch_size
+        )
+    elif hasattr(module, "base_model") and hasattr(module, "generate"):
+        adapter = HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+    else:
         raise AdapterError(
             f"wrap({name}): tokenizer= is for causal language models of transformers; "
             "give preprocess= for any other module"
         )
-    return _tried(HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites))
+    if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
+        raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
+    return adapter
 
 
-def _shown(
+def _image_adapter(
     module: nn.Module,
     transform: Transform,
     name: str,
+    *,
     classes: Sequence[str],
     sites: Sequence[str | Site] | None,
     batch_size: int | None,
 ) -> ImageAdapter:
-    """Return an adapter of images; one grey image tells which size the transform makes."""
+    """Return an adapter of images; the transform of one grey image has the size of all."""
     grey = new_image("RGB", (256, 256), (128, 128, 128))
     rows, columns, colours = shape = _pixels(transform(grey), name).shape
 
@@ -115,32 +126,30 @@ def _shown(
             )
         return pixels
 
-    described = {"transform": re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(transform).split()))}
-    prepared = Preparation(crop, (), (), described)
-    identity = {"adapter": "torch", "model": name}
-    names = class_names(0, classes)
-    size = (colours, rows, columns)
-    options = ModelOptions(batch_size=batch_size)
-    return ImageAdapter(module, prepared, size, identity, names, options, sites)
+    probes = list(images().values())
+    content, _ = preparation_hash(crop, probes, name=f"transform of {name}")
+    settings = structure_hash(module_settings(module))
+    return ImageAdapter(
+        module,
+        Preparation(crop, (), (), {"transform": content}),
+        (colours, rows, columns),
+        identity={"adapter": "torch", "model": name, "settings": settings},
+        classes=class_names(0, classes),
+        options=ModelOptions(batch_size=batch_size),
+        sites=sites,
+    )
 
 
 def _pixels(made: Any, name: str) -> Pixels:
     """Return what a transform made as (row, column, colour)."""
     if isinstance(made, Tensor) and made.ndim == 3 and made.is_floating_point():
         return np.moveaxis(made.numpy(), 0, -1)
-    tensor = isinstance(made, Tensor)
-    told = f"{made.dtype} {tuple(made.shape)}" if tensor else type(made).__name__
+    is_tensor = isinstance(made, Tensor)
+    kind = f"{made.dtype} {tuple(made.shape)}" if is_tensor else type(made).__name__
     raise AdapterError(
-        f"transform of {name} returned {told}; it must return a float tensor (colour, row, "
+        f"transform of {name} returned {kind}; it must return a float tensor (colour, row, "
         "column), as ToTensor of torchvision does"
     )
-
-
-def _tried(adapter: ModuleAdapter | ImageAdapter | HFAdapter) -> Adapter:
-    """Return the adapter after one forward pass: what does not fit is to fail here, not later."""
-    if not adapter.sites.sites:
-        raise AdapterError("wrap was asked for no sites; leave out sites=[] to have them found")
-    return adapter
 
 
 def load(name: str, options: ModelOptions) -> Adapter:

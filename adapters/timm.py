@@ -51,7 +51,7 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     own = module.pretrained_cfg.get("label_names") or ()
     classes = class_names(int(module.num_classes), own)
     prepared = Preparation(_crop(config), config["mean"], config["std"], _described(config))
-    return ImageAdapter(module, prepared, size, identity, classes, options)
+    return ImageAdapter(module, prepared, size, identity=identity, classes=classes, options=options)
 
 
 def _made(name: str, options: ModelOptions) -> Any:

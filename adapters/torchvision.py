@@ -51,7 +51,9 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
     rows = int(preset.crop_size[0])
     classes = class_names(n_classes(module, module.state_dict()) or 0)
     prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
-    return ImageAdapter(module, prepared, (3, rows, rows), identity, classes, options)
+    return ImageAdapter(
+        module, prepared, (3, rows, rows), identity=identity, classes=classes, options=options
+    )
 
 
 def _made(name: str, weights: Any, options: ModelOptions) -> Any:

@@ -44,6 +44,7 @@ class ImageAdapter:
         module: nn.Module,
         preparation: Preparation,
         size: Size,
+        *,
         identity: Mapping[str, Any],
         classes: Sequence[Sequence[str]] = (),
         options: ModelOptions | None = None,

@@ -34,7 +34,7 @@ class Preparation:
 
     ``crop`` turns an RGB image into pixels (row, column, colour), whole numbers 0-255 or
     fractions that are normalized already; ``mean`` and ``std`` are on the scale 0-1; ``described``
-    is the same as JSON, for whoever asks what was done.
+    is, as JSON, what decides the result.
     """
 
     crop: Callable[[Image], Pixels]

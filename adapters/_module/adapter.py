@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import ablation_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
+from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.every_pass import hook_every_pass
-from deeploc.adapters._torch.identity import describe_module
+from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.pool import Valid, pooling
+from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
 from deeploc.adapters._torch.read import read_batch
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Batch
@@ -40,6 +43,7 @@ class ModuleAdapter:
         module: nn.Module,
         preprocess: Preprocess,
         name: str,
+        *,
         sites: Sequence[str | Site] | None,
         example: Contents,
         batch_size: int | None,
@@ -50,13 +54,20 @@ class ModuleAdapter:
         self._wanted = sites
         self._example = example
         self._batch_size = batch_size or _BATCH
+        # now, because some modules keep in attributes what they were last given
+        self._settings = structure_hash(module_settings(module))
+        self._prepared = self._preparation()
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Architecture, content hash of the weights, dtype, and what prepares the input."""
-        prepares = getattr(self._preprocess, "__qualname__", type(self._preprocess).__name__)
-        described = describe_module(self.module)
-        return {"adapter": "torch", "model": self._name, **described, "preprocess": prepares}
+        """Architecture, weights, code, settings and preparation as content hashes; dtype."""
+        return {
+            "adapter": "torch",
+            "model": self._name,
+            **describe_module(self.module),
+            "settings": self._settings,
+            "preprocess": self._prepared,
+        }
 
     @cached_property
     def sites(self) -> Layout:
@@ -106,6 +117,18 @@ class ModuleAdapter:
             If the mask was made for other sites.
         """
         return hook_every_pass(self.module, ablation_hooks(ablation, self.module, self.sites))
+
+    def _preparation(self) -> str:
+        """Return a hash of what ``preprocess`` makes of fixed stimuli, one by one and together."""
+        name = f"preprocess of {self._name}"
+        with TemporaryDirectory() as folder:
+            probes: Contents = [*self._example, *TEXTS]
+            if any(isinstance(content, Path) for content in self._example):
+                probes += image_files(Path(folder))
+            alone, taken = preparation_hash(self._preprocess, [[p] for p in probes], name=name)
+            batch = [content for probe in taken for content in probe]
+            together, _ = preparation_hash(self._preprocess, [batch, batch[:2]], name=name)
+        return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))

@@ -5,7 +5,7 @@ from typing import Any
 
 from deeploc.adapters._torch.identity import describe_module, json_hash
 
-from .tokens import Tokenizer, rule
+from .tokens import Tokenizer, rule, tokens_hash
 
 _TRIVIAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "_commit_hash"}
 """What a config says that does not change a number (the dtype is told on its own)."""
@@ -20,6 +20,7 @@ def describe_causal_lm(model: Any, tokenizer: Tokenizer) -> dict[str, Any]:
         "attention": getattr(model.config, "_attn_implementation", None),
         "tokenizer": type(tokenizer).__name__,
         "tokenizer_hash": json_hash(_tokenizer_content(tokenizer)),
+        "tokenizer_probes": tokens_hash(tokenizer),
         "bos": rule(tokenizer),
     }
     revision = getattr(model.config, "_commit_hash", None)

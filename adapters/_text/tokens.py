@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from deeploc.adapters._torch.probes import TEXTS, preparation_hash
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.core.adapter import Tokenization
 from deeploc.core.readout import Readout
@@ -135,6 +136,25 @@ def rule(tokenizer: Tokenizer) -> str:
     if not after:
         return f"{start} every text" if before else start
     return f"{start} and {told(after)} after every text"
+
+
+def tokens_hash(tokenizer: Tokenizer) -> str:
+    """Return a hash of the tokens that the tokenizer makes of fixed texts, one by one and together.
+
+    It covers what no file of the tokenizer says: normalization, options and overridden methods of
+    tokenizers that are written in Python.
+
+    Raises
+    ------
+    AdapterError
+        If it gives two different results for one text.
+    """
+
+    def tokens(texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(each.ids, each.special) for each in _tokenized(tokenizer, texts, None)]
+
+    probes = [*([text] for text in TEXTS), TEXTS]
+    return preparation_hash(tokens, probes, name="the tokenizer")[0]
 
 
 def _added(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -1,5 +1,6 @@
 """An adapter around a causal language model of transformers and its tokenizer."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -26,6 +27,8 @@ from .generate import continuation
 from .identity import describe_causal_lm
 from .score import Encoded, encode_request, score_encoded
 from .tokens import Texts, Tokenizer, encode, tokenization
+
+_log = logging.getLogger(__name__)
 
 _REMEMBERED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
@@ -121,6 +124,8 @@ class HFAdapter:
         AdapterError
             If a completion does not fit into the model's context.
         """
+        # only of new ones: tasks score the same requests under every ablation
+        self._warn_of_cut([request for request in requests if request not in self._encoded])
         encoded = [self._encode(request) for request in requests]
         return score_encoded(self._lm, encoded, self._options.batch_size)
 
@@ -152,6 +157,16 @@ class HFAdapter:
             self._check_vocabulary(encoded.ids)
             self._encoded[request] = encoded
         return self._encoded[request]
+
+    def _warn_of_cut(self, requests: Sequence[TextRequest]) -> None:
+        """Log how many prompts lose their beginning to fit into the context."""
+        cut = {request.prompt for request in requests if self._encode(request).n_cut}
+        if cut:
+            _log.warning(
+                "%d of %d prompts do not fit into the model's context of %d tokens and lost their "
+                "beginning",
+                *(len(cut), len({request.prompt for request in requests}), self._lm.context),
+            )
 
     def _check_vocabulary(self, ids: np.ndarray) -> None:
         if ids.size and int(ids.max()) >= self._lm.vocabulary:

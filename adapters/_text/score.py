@@ -26,10 +26,14 @@ _PADDING = 0.2
 
 @dataclass(frozen=True)
 class Encoded:
-    """The tokens of a request; those from ``start`` on are scored."""
+    """The tokens of a request; those from ``start`` on are scored.
+
+    ``n_cut`` tokens of the prompt's beginning were left out, to fit into the context.
+    """
 
     ids: Int[np.ndarray, " token"]
     start: int
+    n_cut: int = 0
 
 
 def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> Encoded:
@@ -57,7 +61,7 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
             f"text of {len(whole) - start} tokens does not fit into the model's context of "
             f"{context}: {request.completion[:60]!r}…; use shorter texts"
         )
-    return Encoded(np.asarray(whole[surplus:], dtype=np.int32), start - surplus)
+    return Encoded(np.asarray(whole[surplus:], dtype=np.int32), start - surplus, surplus)
 
 
 @torch.inference_mode()

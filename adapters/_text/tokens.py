@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +184,7 @@ class _Tokens:
 
 def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
     fast = bool(getattr(tokenizer, "is_fast", False))
-    with quiet():
+    with quiet(), _cut_at_the_end(tokenizer):
         encoded = tokenizer(
             list(texts),
             truncation=limit is not None,
@@ -196,6 +197,17 @@ def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) ->
         special = np.asarray(encoded["special_tokens_mask"][number], dtype=bool)
         offsets = encoded["offset_mapping"][number] if fast else None
         yield _Tokens(np.asarray(ids, dtype=np.int32), special, offsets)
+
+
+@contextmanager
+def _cut_at_the_end(tokenizer: Tokenizer) -> Iterator[None]:
+    """Truncate on the right inside the context, whatever the tokenizer is set to."""
+    side = getattr(tokenizer, "truncation_side", "right")
+    tokenizer.truncation_side = "right"
+    try:
+        yield
+    finally:
+        tokenizer.truncation_side = side
 
 
 def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from transformers import ByT5Tokenizer
 
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters.hf import load
@@ -187,6 +188,60 @@ def test_text_longer_than_the_context_is_cut_and_told(
     assert [r.getMessage() for r in caplog.records] == [
         "2 texts are longer than the model's 64 tokens and were cut"
     ]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_texts_are_cut_at_their_end(slow: bool) -> None:
+    """Whatever side the tokenizer would cut, beginnings are read; its own setting comes back."""
+    tokenizer = ByT5Tokenizer() if slow else tokenizer_of(bos=True)
+    model = model_of("gpt2", vocab_size=400)
+    values = []
+    for side in ("right", "left"):
+        tokenizer.truncation_side = side
+        adapter = HFAdapter(model, tokenizer, "gpt2")
+        values.append(values_of(adapter, STIMULI, adapter.sites, max_tokens=6, tokens="all"))
+        kept = adapter.tokenization(STIMULI, Readout(max_tokens=6, tokens="all")).kept
+        assert tokenizer.truncation_side == side
+        assert kept.max() <= 6
+    short = [" ".join(str(s.content).split()[:6]) for s in STIMULI]
+    same = values_of(adapter, texts(short), adapter.sites, max_tokens=6, tokens="all")
+
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_allclose(values[1], same, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sides=st.tuples(*[st.sampled_from(["left", "right"])] * 2),
+    longest=st.sampled_from([1, 5, 1_000_000]),
+    truncates=st.booleans(),
+    pads=st.booleans(),
+    max_tokens=st.sampled_from([None, 6]),
+)
+def test_settings_of_the_tokenizer_do_not_matter(
+    sides: tuple[str, str], longest: int, truncates: bool, pads: bool, max_tokens: int | None
+) -> None:
+    """Sides and lengths of padding and truncation that a checkpoint suggests change no number."""
+    tokenizer = tokenizer_of(bos=True, pad=True)
+    tokenizer.padding_side, tokenizer.truncation_side = sides
+    tokenizer.model_max_length = longest
+    if truncates:
+        tokenizer.backend_tokenizer.enable_truncation(3, direction=sides[1])
+    if pads:
+        tokenizer.backend_tokenizer.enable_padding(direction=sides[0], length=40)
+    plain, set_up = (
+        HFAdapter(model_of("llama"), each, "llama")
+        for each in (tokenizer_of(bos=True, pad=True), tokenizer)
+    )
+    requests = [TextRequest(SENTENCES[0], " sang"), TextRequest("", SENTENCES[1])]
+
+    np.testing.assert_array_equal(
+        values_of(set_up, STIMULI, set_up.sites, max_tokens=max_tokens),
+        values_of(plain, STIMULI, plain.sites, max_tokens=max_tokens),
+    )
+    assert set_up.score(requests) == plain.score(requests)
+    assert set_up.generate("the old", Sampling(3)) == plain.generate("the old", Sampling(3))
+    assert set_up.identity == plain.identity
 
 
 def test_image_pool_is_refused(gpt2: HFAdapter) -> None:
@@ -373,6 +428,24 @@ def test_long_prompt_loses_its_beginning(gpt2: HFAdapter) -> None:
     taken = logprobs[torch.arange(64), ids[0, 1:]][-score.n_tokens :]
 
     assert score.logprob == pytest.approx(float(taken.sum()), rel=1e-5)
+
+
+def test_prompts_that_lose_their_beginning_are_counted_once(
+    gpt2: HFAdapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning with the number of prompts; the same requests warn no more, ablated or not."""
+    adapter = HFAdapter(gpt2.model, gpt2.tokenizer, "gpt2")
+    long, longer = "the bird sang " * 40, "the old dog sang " * 40
+    options = [TextRequest(p, o) for p in (long, longer, "the bird") for o in (" today", " sang")]
+    with caplog.at_level(logging.WARNING):
+        adapter.score(options)
+        with adapter.ablated(Ablation(mask_of(adapter))):
+            adapter.score(options)
+        adapter.score([TextRequest("the old", " dog")])
+
+    assert [r.getMessage() for r in caplog.records] == [
+        "2 of 3 prompts do not fit into the model's context of 64 tokens and lost their beginning"
+    ]
 
 
 def test_completion_longer_than_the_context_is_named(gpt2: HFAdapter) -> None:

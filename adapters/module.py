@@ -135,6 +135,7 @@ def _image_adapter(
         (colours, rows, columns),
         identity={"adapter": "torch", "model": name, "settings": settings},
         classes=class_names(0, classes),
+        has_classes=getattr(module, "num_classes", None) != 0,
         options=ModelOptions(batch_size=batch_size),
         sites=sites,
     )

@@ -18,7 +18,7 @@ from deeploc.errors import AdapterError
 from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
-from ._image.weights import load_weights, n_classes, read_weights
+from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import placed, seeded
 from ._torch.hub import cache_if_away
 from ._torch.quiet import told
@@ -48,10 +48,18 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     if size[0] != 3:
         raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc shows images of three")
     identity = {"adapter": "timm", "model": called or name}
-    own = module.pretrained_cfg.get("label_names") or ()
-    classes = class_names(int(module.num_classes), own)
+    n = int(module.num_classes)
+    classes = class_names(n, module.pretrained_cfg.get("label_names") or ()) if n else ()
     prepared = Preparation(_crop(config), config["mean"], config["std"], _described(config))
-    return ImageAdapter(module, prepared, size, identity=identity, classes=classes, options=options)
+    return ImageAdapter(
+        module,
+        prepared,
+        size,
+        identity=identity,
+        classes=classes,
+        has_classes=n > 0,
+        options=options,
+    )
 
 
 def _made(name: str, options: ModelOptions) -> Any:
@@ -95,12 +103,19 @@ def _from_file(name: str, path: Path) -> Any:
     own = {k: config[k] for k in ("pretrained_cfg", "num_classes") if k in config}
     more = {**config.get("model_args", {}), **own}
     if "num_classes" not in more:
-        with torch.device("meta"):
-            n = n_classes(_timm().create_model(name, **more), state)
-        more |= {} if n is None else {"num_classes": n}
+        more["num_classes"] = n_classes(state, _classifier_weight(name, more))
     module = _timm().create_model(name, pretrained=False, **more)
     load_weights(module, state, path, name)
     return module
+
+
+def _classifier_weight(name: str, options: Mapping[str, Any]) -> str:
+    """Return the name of the weight of the classifier that an architecture has or may have."""
+    with torch.device("meta"):
+        module = _timm().create_model(name, **options)
+    names = module.pretrained_cfg.get("classifier")
+    first = names if isinstance(names, str) else next(iter(names or ()), None)
+    return f"{first}.weight" if first else last_matrix(module)
 
 
 def _config_beside(path: Path, name: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
+from torch import nn
 
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
@@ -16,7 +17,7 @@ from deeploc.errors import AdapterError
 from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
-from ._image.weights import load_weights, n_classes, read_weights
+from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import placed, seeded
 from ._torch.quiet import told
 
@@ -45,31 +46,42 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
         )
     weights = models.get_model_weights(name).DEFAULT
     with told(f"torchvision:{name}", _REMEDY, "torchvision"):
-        module = placed(_made(name, weights, options), options)
+        module, n = _made(name, weights, options)
+        placed(module, options)
     preset = _preset(weights, module)
     identity = {"adapter": "torchvision", "model": name}
     rows = int(preset.crop_size[0])
-    classes = class_names(n_classes(module, module.state_dict()) or 0)
     prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
     return ImageAdapter(
-        module, prepared, (3, rows, rows), identity=identity, classes=classes, options=options
+        module,
+        prepared,
+        (3, rows, rows),
+        identity=identity,
+        classes=class_names(n) if n else (),
+        has_classes=n > 0,
+        options=options,
     )
 
 
-def _made(name: str, weights: Any, options: ModelOptions) -> Any:
+def _made(name: str, weights: Any, options: ModelOptions) -> tuple[Any, int]:
+    """Return the network, and its number of classes: 0 without a classifier."""
     if options.weights is not None:
         return _from_file(name, options.weights)
     with seeded(options.seed):
-        return _models().get_model(name, weights=None if options.untrained else weights)
+        module = _models().get_model(name, weights=None if options.untrained else weights)
+    return module, n_classes(module.state_dict(), last_matrix(module))
 
 
-def _from_file(name: str, path: Path) -> Any:
+def _from_file(name: str, path: Path) -> tuple[Any, int]:
     state = read_weights(path)
     with torch.device("meta"):
-        n = n_classes(_models().get_model(name), state)
-    module = _models().get_model(name, **({} if n is None else {"num_classes": n}))
+        classifier = last_matrix(_models().get_model(name))
+    n = n_classes(state, classifier)
+    module = _models().get_model(name, **({"num_classes": n} if n else {}))
+    if not n:  # a backbone: torchvision has no argument for that
+        module.set_submodule(classifier.removesuffix(".weight"), nn.Identity())
     load_weights(module, state, path, name)
-    return module
+    return module, n
 
 
 def _preset(weights: Any, module: Any) -> Any:

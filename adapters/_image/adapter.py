@@ -18,13 +18,13 @@ from deeploc.adapters._torch.identity import describe_module, describe_origin
 from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.read import evaluating, read_batch
 from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Answers, Batch, ModelOptions
+from deeploc.core.adapter import Batch, ModelOptions, Predictions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.threads import threads
 
-from .classify import Remembered, classifier_input, read_answers
+from .classify import PredictionCache, feature_site, predict_batch
 from .prepare import Kept, Pictures, Preparation
 
 _BATCH = {"cpu": 16}
@@ -47,17 +47,19 @@ class ImageAdapter:
         *,
         identity: Mapping[str, Any],
         classes: Sequence[Sequence[str]] = (),
+        has_classes: bool = True,
         options: ModelOptions | None = None,
         sites: Sequence[str | Site] | None = None,
     ) -> None:
         self.module = module
         self.classes = classes
+        self._has_classes = has_classes
         self._preparation = preparation
         self._size = size
         self._identity = identity
         self._wanted = sites
         self._kept = Kept()
-        self._remembered = Remembered(module)
+        self._predictions = PredictionCache(module)
         first = next(module.parameters(), torch.zeros(()))
         self._device, self._dtype = first.device, first.dtype
         self._options = options or ModelOptions()
@@ -116,42 +118,43 @@ class ImageAdapter:
             If the mask was made for other sites.
         """
         with hook_every_pass(self.module, ablation_hooks(ablation, self.module, self.sites)):
-            outside, self._remembered = self._remembered, Remembered(self.module)
+            outside, self._predictions = self._predictions, PredictionCache(self.module)
             try:
                 yield
             finally:
-                self._remembered = outside
+                self._predictions = outside
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        """Return logits and penultimate features of the images, in order.
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
+        """Return logits and features of the images, in order.
 
-        What was answered to the same images by the same network, equally ablated, is not
-        computed again: several tasks that ask the same pay for one forward pass.
+        Features are the input of the classifier, averaged over positions; of a network without
+        classes they are its output, and it has no logits. The last predictions are kept while
+        images, weights and ablation stay the same, so that several tasks share forward passes.
 
         Raises
         ------
         AdapterError
-            If a stimulus is no image, or the network gives no scores of classes.
+            If a stimulus is no image, or the output of the network is not (image, class).
         """
-        return self._remembered.answers(stimuli, self._classified)
+        return self._predictions.get(stimuli, self._predict)
 
-    def _classified(self, stimuli: Sequence[Stimulus]) -> Answers:
+    def _predict(self, stimuli: Sequence[Stimulus]) -> Predictions:
         batches = in_order(len(stimuli), self._batch)
         with threads() as decoding, evaluating(self.module):
             pictures = Pictures(stimuli, self._preparation, batches, decoding, self._kept)
 
             def run(indices: Indices) -> tuple[np.ndarray, np.ndarray]:
                 images = self._input(pictures.take(indices))
-                return read_answers(self.module, self._features, images)
+                return predict_batch(self.module, self._features, images)
 
             parts = [values for _, values in each_batch(batches, run)]
         logits, features = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Answers(logits, features)
+        return Predictions(logits if self._has_classes else None, features)
 
     @cached_property
     def _features(self) -> Site:
         with evaluating(self.module):
-            return classifier_input(self.module, *self._probe())
+            return feature_site(self.module, *self._probe(), has_classes=self._has_classes)
 
     def _probe(self) -> tuple[Callable[[], Any], int]:
         """Return a forward pass of two unlike images, and how many they are."""

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from deeploc.core.ablation import Ablation
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
+from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 Device = str
@@ -164,16 +165,45 @@ class Generates(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a classifier makes of some stimuli, in their order; both arrays are float32.
+class Predictions:
+    """What a classifier predicts for some stimuli, in their order.
 
-    ``logits`` are the scores of the classes before softmax, ``features`` what the last layer
-    (the classifier) is given, averaged over positions where there are several.
+    Parameters
+    ----------
+    logits
+        Scores of the classes before softmax (stimulus, class), float32; ``None`` for a network
+        without classes.
+    features
+        Input of the last layer, the classifier, averaged over positions where there are several
+        (stimulus, feature), float32. Of a network without classes its output.
     """
 
-    logits: Float[np.ndarray, "stimulus class"]
-    features: Float[np.ndarray, "stimulus feature"]
+    def __init__(
+        self,
+        logits: Float[np.ndarray, "stimulus class"] | None,
+        features: Float[np.ndarray, "stimulus feature"],
+    ) -> None:
+        self._logits = logits
+        self.features = features
+
+    @property
+    def logits(self) -> Float[np.ndarray, "stimulus class"]:
+        """Scores of the classes before softmax (stimulus, class), float32.
+
+        Raises
+        ------
+        AdapterError
+            If the network has no classes.
+        """
+        if self._logits is None:
+            raise AdapterError(
+                "the network has no classes, only features; leave out the tasks that need classes "
+                "(accuracy, label-stability), or load it with its classifier"
+            )
+        return self._logits
+
+
+Answers = Predictions  # alias until the tasks use the new name
 
 
 @runtime_checkable
@@ -185,6 +215,6 @@ class Classifies(Protocol):
         """The names of every class, the most readable first; empty where nobody named them."""
         ...
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        """Return the answers to ``stimuli`` of the model as it is now, intact or ablated."""
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
+        """Return the predictions for ``stimuli`` of the model, intact or ablated as it is now."""
         ...

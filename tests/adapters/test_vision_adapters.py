@@ -4,8 +4,10 @@ import json
 import pickle
 import threading
 import warnings
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,23 +350,171 @@ def from_file(path: Path, name: str = "test_resnet") -> ImageAdapter:
     return timm_adapter.load(name, ModelOptions(weights=path, device="cpu"))
 
 
-@pytest.mark.parametrize("form", ["safetensors", "float16", "pth", "nested"])
-def test_weights_from_a_file(form: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    """safetensors in either precision, a plain or nested pickle; classes are counted."""
-    path = tmp_path / ("w.safetensors" if form in ("safetensors", "float16") else "w.pth")
-    if form == "float16":
-        halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_file(halves, path)
-    elif form == "safetensors":
-        save_file(state, path)
-    else:
-        torch.save({"state_dict": state, "epoch": 3} if form == "nested" else state, path)
-    loaded = from_file(path).module.state_dict()
+def zeros(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights that must not be taken."""
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+Wrap = Callable[[dict[str, torch.Tensor]], dict[str, Any]]
+FORMS: dict[str, Wrap] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3, "args": Namespace(lr=0.1)},
+    "model": lambda state: {"model": state, "optimizer": {"state": {}, "param_groups": []}},
+    "state_dict_ema": lambda state: {"state_dict": zeros(state), "state_dict_ema": state},
+    "model_ema": lambda state: {
+        "model": zeros(state),
+        "model_ema": {"n_averaged": torch.tensor(7), **prefixed(state, "module.")},
+    },
+    "module": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: prefixed(state, "_orig_mod."),
+    "both": lambda state: {"state_dict": prefixed(state, "_orig_mod.module.")},
+}
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("form", FORMS)
+def test_checkpoints_of_training_are_read(
+    form: str, library: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Nested and prefixed weights, averaged ones first; the classes are counted."""
+    name = "test_resnet" if library == "timm" else "squeezenet1_1"
+    if library == "torchvision":
+        torch.manual_seed(5)
+        state = torchvision.models.squeezenet1_1(num_classes=7).state_dict()
+    load = timm_adapter.load if library == "timm" else torchvision_adapter.load
+    torch.save(FORMS[form](state), tmp_path / "w.pth")
+    adapter = load(name, ModelOptions(weights=tmp_path / "w.pth", device="cpu"))
+    loaded = adapter.module.state_dict()
+
+    assert loaded.keys() == state.keys()
+    for key, tensor in state.items():
+        torch.testing.assert_close(loaded[key], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("half", [True, False])
+def test_weights_from_safetensors(
+    half: bool, prefix: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """In either precision, with or without the prefix of a wrapper."""
+    stored = {k: v.half() if half and v.is_floating_point() else v for k, v in state.items()}
+    save_file(prefixed(stored, prefix), tmp_path / "w.safetensors")
+    loaded = from_file(tmp_path / "w.safetensors").module.state_dict()
 
     assert loaded["fc.weight"].shape[0] == 7
-    tolerance = 1e-3 if form == "float16" else 0
+    tolerance = 1e-3 if half else 0
     for name, tensor in state.items():
         torch.testing.assert_close(loaded[name], tensor, rtol=tolerance, atol=tolerance)
+
+
+def test_file_without_a_state_dict(tmp_path: Path) -> None:
+    """The message names the places where one is looked for."""
+    torch.save({"teacher": {"a": torch.ones(1)}}, tmp_path / "w.pth")
+    with pytest.raises(AdapterError, match=r"nor a checkpoint with one under 'state_dict_ema', "):
+        from_file(tmp_path / "w.pth")
+
+
+def test_weights_of_other_names_are_shown(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """Where everything is missing, the message shows what is there instead."""
+    torch.save(prefixed(state, "backbone."), tmp_path / "w.pth")
+    with pytest.raises(AdapterError, match=r"lacks 'conv1\.0\.weight' .* has 'backbone\.conv1\.0"):
+        from_file(tmp_path / "w.pth")
+
+
+# networks without classes
+
+
+def headless_file(folder: Path, library: str) -> ImageAdapter:
+    """Return a backbone from a file of weights that has no classifier."""
+    torch.manual_seed(5)
+    if library == "timm":
+        name, head = "test_resnet", "fc."
+        module: Any = timm.create_model(name)
+    else:
+        name, head = "resnet18", "fc."
+        module = torchvision.models.resnet18()
+    kept = {k: v for k, v in module.state_dict().items() if not k.startswith(head)}
+    torch.save(kept, folder / "w.pth")
+    load = timm_adapter.load if library == "timm" else torchvision_adapter.load
+    return load(name, ModelOptions(weights=folder / "w.pth", device="cpu"))
+
+
+def headless_folder(folder: Path, name: str) -> ImageAdapter:
+    """Return a backbone from a folder in timm's layout."""
+    torch.manual_seed(5)
+    module = timm.create_model(name, num_classes=0)
+    save_file(module.state_dict(), folder / "model.safetensors")
+    config = {"architecture": name, "num_classes": 0, "pretrained_cfg": {"num_classes": 0}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return timm_adapter.load(str(folder), ModelOptions(device="cpu"))
+
+
+def headless_in_hand(_: Path, name: str) -> Any:
+    torch.manual_seed(5)
+    module = timm.create_model(name, num_classes=0, global_pool="").eval()
+    return wrap(module, transform=transform_of(module))
+
+
+HEADLESS: dict[str, Callable[[Path], ImageAdapter]] = {
+    "timm file": partial(headless_file, library="timm"),
+    "torchvision file": partial(headless_file, library="torchvision"),
+    "folder of a CNN": partial(headless_folder, name="test_resnet"),
+    "folder of a ViT": partial(headless_folder, name="test_vit"),
+    "in hand, unpooled CNN": partial(headless_in_hand, name="test_resnet"),
+    "in hand, unpooled ViT": partial(headless_in_hand, name="test_vit"),
+}
+
+
+@pytest.mark.parametrize("source", HEADLESS)
+def test_network_without_classes(source: str, pictures: list[Stimulus], tmp_path: Path) -> None:
+    """It is read, its output is its features, and whatever needs classes is told in one line."""
+    adapter = HEADLESS[source](tmp_path)
+    predictions = adapter.classify(pictures)
+    preset = torchvision.models.get_model_weights("resnet18").DEFAULT.transforms()
+    transform = preset if "torchvision" in source else transform_of(adapter.module)
+    with torch.inference_mode():
+        output = adapter.module(inputs_of(pictures, transform))
+    if output.ndim == 4:
+        output = output.mean(dim=(2, 3))
+    elif output.ndim == 3:
+        output = output.mean(dim=1)
+
+    assert np.isfinite(values(adapter, pictures, adapter.sites, "mean")).all()
+    assert adapter.classes == ()
+    np.testing.assert_allclose(predictions.features, output, rtol=1e-4, atol=1e-5)
+    with pytest.raises(AdapterError, match=r"^the network has no classes, only features; leave ou"):
+        _ = predictions.logits
+
+
+def test_features_of_a_network_without_classes_follow_the_ablation(
+    pictures: list[Stimulus], tmp_path: Path
+) -> None:
+    """What category-probe learns from is that of the ablated network."""
+    adapter = headless_file(tmp_path, "timm")
+    intact = adapter.classify(pictures).features
+    mask = UnitMask(adapter.sites, np.ones(adapter.sites.n_units, dtype=bool))
+    with adapter.ablated(Ablation(mask)):
+        ablated = adapter.classify(pictures).features
+
+    assert not np.array_equal(intact, ablated)
+    np.testing.assert_array_equal(adapter.classify(pictures).features, intact)
+
+
+def test_architecture_that_has_no_classifier_by_itself(tmp_path: Path) -> None:
+    """Weights of a backbone that timm makes without classes fit, and are not counted as some."""
+    torch.manual_seed(5)
+    arguments: dict[str, Any] = {"img_size": 28, "depth": 2}
+    module = timm.create_model("vit_small_patch14_dinov2", **arguments)
+    config = {"architecture": "vit_small_patch14_dinov2", "model_args": arguments}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    torch.save({"model": module.state_dict()}, tmp_path / "w.pth")
+    adapter = from_file(tmp_path / "w.pth", "vit_small_patch14_dinov2")
+
+    assert adapter.module.num_classes == 0
 
 
 class Evil:

@@ -21,7 +21,7 @@ from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import placed, seeded
 from ._torch.hub import cache_if_away
-from ._torch.quiet import told
+from ._torch.quiet import load_errors
 
 _REMEDY = "without the hub give a folder in timm's layout, or --weights FILE, or --untrained"
 
@@ -40,7 +40,7 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
         In one line: which network, why it cannot be loaded, what to do.
     """
     library = _timm()  # before it is silenced: what it imports sets the level of its loggers anew
-    with told(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
+    with load_errors(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
         module = _from_file(name, options.weights) if options.weights else _made(name, options)
     placed(module, options)
     config = dict(library.data.resolve_model_data_config(module))

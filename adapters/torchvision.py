@@ -19,7 +19,7 @@ from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import placed, seeded
-from ._torch.quiet import told
+from ._torch.quiet import load_errors
 
 _REMEDY = "without a network give --weights FILE or --untrained"
 
@@ -45,7 +45,7 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
             "`torchvision.models.list_models()` lists them"
         )
     weights = models.get_model_weights(name).DEFAULT
-    with told(f"torchvision:{name}", _REMEDY, "torchvision"):
+    with load_errors(f"torchvision:{name}", _REMEDY, "torchvision"):
         module, n = _made(name, weights, options)
         placed(module, options)
     preset = _preset(weights, module)

@@ -44,7 +44,7 @@ class CausalLM:
 
     def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
         """Run everything but the language-model head; return its last hidden state."""
-        output = self._call(self.model.base_model, ids, attended)
+        output = self._call(self.model.base_model, self._trunk_arguments, ids, attended)
         hidden = first_tensor(output)
         if hidden is None:
             raise AdapterError(f"{type(self.model).__name__} returns no tensor")
@@ -54,8 +54,9 @@ class CausalLM:
         self, ids: Ids, attended: Attended = None, keep: int = 0
     ) -> Float[Tensor, "batch kept token"]:
         """Return the logits of the last ``keep`` positions, of all with 0."""
-        more = {"logits_to_keep": keep} if "logits_to_keep" in _accepted(self.model) else {}
-        logits: Tensor = self._call(self.model, ids, attended, **more).logits
+        takes = self._model_arguments
+        more = {"logits_to_keep": keep} if "logits_to_keep" in takes else {}
+        logits: Tensor = self._call(self.model, takes, ids, attended, **more).logits
         return logits[:, -keep:]
 
     @torch.inference_mode()
@@ -78,14 +79,20 @@ class CausalLM:
         """Return a small input: two texts of three tokens that differ in the last."""
         return torch.tensor([[1, 2, 3], [1, 2, 4]]) % self.vocabulary
 
-    def _call(self, module: Any, ids: Ids, attended: Attended, **more: Any) -> Any:
-        if "use_cache" in _accepted(module):
+    @cached_property
+    def _model_arguments(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def _trunk_arguments(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.base_model.forward).parameters)
+
+    def _call(
+        self, module: Any, takes: frozenset[str], ids: Ids, attended: Attended, **more: Any
+    ) -> Any:
+        if "use_cache" in takes:
             more["use_cache"] = False
         if attended is not None:  # without padding no mask: the fastest attention takes none
             more["attention_mask"] = attended.to(ids.device, torch.long)
         with quiet():  # a token that happens to be the pad token is no reason to advise the user
             return module(input_ids=ids, **more)
-
-
-def _accepted(module: Any) -> set[str]:
-    return set(inspect.signature(module.forward).parameters)

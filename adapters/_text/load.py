@@ -10,7 +10,7 @@ import torch
 
 from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
 from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
-from deeploc.adapters._torch.quiet import quiet
+from deeploc.adapters._torch.quiet import quiet_loading
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
@@ -115,7 +115,7 @@ def _transformers() -> Any:
 def _told(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn whatever transformers raises into one line, and keep it from printing."""
     try:
-        with quiet():
+        with quiet_loading():
             yield
     except AdapterError:
         raise

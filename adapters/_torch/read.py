@@ -52,7 +52,7 @@ def read_batch(
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Switch dropout and its like off inside the context, and only there."""
-    training = [module for module in model.modules() if module.training]
+    training = list(_in_training(model))
     for module in training:
         module.training = False
     try:
@@ -60,6 +60,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _in_training(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that are in training mode; faster than ``model.modules()``."""
+    left: list[nn.Module | None] = [model]
+    while left:
+        module = left.pop()
+        if module is not None:
+            left.extend(module._modules.values())
+            if module.training:
+                yield module
 
 
 def _positions(site: Site, x: Activations, valid: Valid) -> Valid:

@@ -10,14 +10,21 @@ from ._torch.hub import locate
 
 
 def load(name: str, options: ModelOptions, *, called: str | None = None) -> HFAdapter:
-    """Load the causal LM at a hub name or in a local checkpoint folder.
+    """Load a causal LM.
 
-    ``called`` is what run folders call it, where that is not ``name``.
+    Parameters
+    ----------
+    name
+        A name on the hub, or a local checkpoint folder.
+    options
+        Device, dtype, batch size, untrained.
+    called
+        What the model is called in run folders; default: ``name``.
 
     Raises
     ------
     AdapterError
-        In one line: which model, why it cannot be loaded, what to do.
+        If it cannot be loaded, with the reason.
     """
     check_no_weights(f"hf:{name}", options)
     source = locate(name)

@@ -18,22 +18,30 @@ from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
-from ._torch.device import placed, seeded
+from ._torch.device import prepare_network, seeded
 from ._torch.quiet import load_errors
 
 _REMEDY = "without a network give --weights FILE or --untrained"
 
 
 def load(name: str, options: ModelOptions) -> ImageAdapter:
-    """Load a classifier with torchvision's default weights, or a local file of weights.
+    """Load a classifier of torchvision.
 
-    Images are prepared as the architecture's default weights (``Weights.DEFAULT``) say, for
-    local and for random weights too.
+    Images are prepared as for the architecture's default weights (``Weights.DEFAULT``), whatever
+    weights are loaded.
+
+    Parameters
+    ----------
+    name
+        A classifier of ``torchvision.models.list_models()``.
+    options
+        Default weights, those of the file ``weights``, or with ``untrained`` random ones. Weights
+        without a classifier make a network without classes.
 
     Raises
     ------
     AdapterError
-        In one line: which network, why it cannot be loaded, what to do.
+        If it cannot be loaded, with the reason.
     """
     models = _models()
     known = models.list_models(module=models)
@@ -46,12 +54,12 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
         )
     weights = models.get_model_weights(name).DEFAULT
     with load_errors(f"torchvision:{name}", _REMEDY, "torchvision"):
-        module, n = _made(name, weights, options)
-        placed(module, options)
+        module, n = _network(name, weights, options)
+        prepare_network(module, options)
     preset = _preset(weights, module)
     identity = {"adapter": "torchvision", "model": name}
     rows = int(preset.crop_size[0])
-    prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
+    prepared = Preparation(_crop(preset), preset.mean, preset.std, _as_json(preset))
     return ImageAdapter(
         module,
         prepared,
@@ -63,7 +71,7 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
     )
 
 
-def _made(name: str, weights: Any, options: ModelOptions) -> tuple[Any, int]:
+def _network(name: str, weights: Any, options: ModelOptions) -> tuple[Any, int]:
     """Return the network, and its number of classes: 0 without a classifier."""
     if options.weights is not None:
         return _from_file(name, options.weights)
@@ -85,7 +93,7 @@ def _from_file(name: str, path: Path) -> tuple[Any, int]:
 
 
 def _preset(weights: Any, module: Any) -> Any:
-    """Return how images are prepared; a network of a fixed size may be of another than that."""
+    """Return the preparation of images; a network may have another fixed size of input."""
     preset = weights.transforms()
     side = getattr(module, "image_size", preset.crop_size[0])
     if side == preset.crop_size[0]:
@@ -105,7 +113,7 @@ def _crop(preset: Any) -> Callable[[Image], Pixels]:
     return crop
 
 
-def _described(preset: Any) -> Mapping[str, Any]:
+def _as_json(preset: Any) -> Mapping[str, Any]:
     return {
         "resize_size": list(preset.resize_size),
         "crop_size": list(preset.crop_size),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import named_sites
-from deeploc.adapters._sites.trace import observe
+from deeploc.adapters._sites.trace import trace_calls
 from deeploc.adapters._torch.hooks import SiteHook, first_tensor, hook_sites, not_run
 from deeploc.adapters._torch.shape import as_sequences
 from deeploc.core.adapter import Predictions
@@ -66,10 +66,11 @@ def feature_site(
     """
     if not has_classes:
         return named_sites(module, [""], run, n_stimuli).sites[0]
-    weighted = [call.path for call in observe(module, run).calls if _is_layer(module, call.path)]
-    if not weighted:
+    calls = trace_calls(module, run).calls
+    layers = [call.path for call in calls if _is_layer(module, call.path)]
+    if not layers:
         raise AdapterError(f"{type(module).__name__} has no layer that could be its classifier")
-    return named_sites(module, [f"{weighted[-1]}:input"], run, n_stimuli).sites[0]
+    return named_sites(module, [f"{layers[-1]}:input"], run, n_stimuli).sites[0]
 
 
 @torch.inference_mode()
@@ -119,12 +120,12 @@ def _scores(output: Tensor | None, module: nn.Module, n_images: int) -> Tensor:
 
 def _is_layer(module: nn.Module, path: str) -> bool:
     layer = module.get_submodule(path)
-    innermost = next(layer.children(), None) is None
-    return innermost and any(p.ndim > 1 for p in layer.parameters(recurse=False))
+    is_leaf = next(layer.children(), None) is None
+    return is_leaf and any(p.ndim > 1 for p in layer.parameters(recurse=False))
 
 
 def _state(module: nn.Module) -> list[tuple[int, int]]:
     """Return what changes when a weight is replaced or written to."""
-    held = (*module.parameters(), *module.buffers())
-    # a few networks make buffers anew while they run; such tensors have no version
-    return [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in held]
+    tensors = (*module.parameters(), *module.buffers())
+    # a few networks replace buffers while they run; such tensors have no version
+    return [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors]

@@ -55,7 +55,7 @@ def load_weights(module: nn.Module, state: State, path: Path, name: str) -> None
     module
         The network, of the architecture ``name``.
     state
-        The weights that `read_weights` found in the file ``path``.
+        The weights in the file ``path``, from `read_weights`.
     path, name
         For messages.
 
@@ -68,17 +68,17 @@ def load_weights(module: nn.Module, state: State, path: Path, name: str) -> None
     missing = [k for k in own if k not in state and not _is_optional(k)]
     unknown = [k for k in state if k not in own and not _is_optional(k)]
     unlike = [k for k in state if k in own and state[k].shape != own[k].shape]
-    for fault, keys in (
+    for problem, keys in (
         ("lacks", missing),
         ("has the unknown", unknown),
         ("has another shape of", unlike),
     ):
         if keys:
-            instead = f", has {unknown[0]!r}" if missing and unknown else ""
+            instead = f" and has {unknown[0]!r}" if missing and unknown else ""
             raise AdapterError(
-                f"--weights {path} does not fit {name}: it {fault} {keys[0]!r} "
+                f"--weights {path} does not fit {name}: it {problem} {keys[0]!r} "
                 f"({len(keys)} such weights){instead}; name the architecture it was trained as, "
-                "and give its weights the names that they have there"
+                "and rename weights that have other names than in that architecture"
             )
     module.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
 

@@ -36,7 +36,29 @@ _BATCH = 32
 
 
 class ModuleAdapter:
-    """Any module and what prepares its input; maps (batch, unit, row, column) are images."""
+    """A module and the function that prepares its input.
+
+    Parameters
+    ----------
+    module
+        Any module.
+    preprocess
+        Turns a list of stimulus contents into a tensor, a tuple of tensors or a mapping of keyword
+        arguments; inputs (batch, colour, row, column) are images.
+    name
+        What the module is called in run folders.
+    sites
+        Which sites to read; ``None``: those that are discovered.
+    example
+        Stimulus contents for the forward pass that discovers the sites.
+    batch_size
+        Largest number of stimuli in a forward pass; ``None``: 32.
+
+    Raises
+    ------
+    AdapterError
+        If ``preprocess`` gives two different results for the same stimulus.
+    """
 
     def __init__(
         self,
@@ -54,24 +76,24 @@ class ModuleAdapter:
         self._wanted = sites
         self._example = example
         self._batch_size = batch_size or _BATCH
-        # now, because some modules keep in attributes what they were last given
+        # before any forward pass, because some modules store their last input as an attribute
         self._settings = structure_hash(module_settings(module))
-        self._prepared = self._preparation()
+        self._preparation = self._preparation_hash()
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Architecture, weights, code, settings and preparation as content hashes; dtype."""
+        """Architecture, dtype, and hashes of weights, code, settings and preparation, as JSON."""
         return {
             "adapter": "torch",
             "model": self._name,
             **describe_module(self.module),
             "settings": self._settings,
-            "preprocess": self._prepared,
+            "preprocess": self._preparation,
         }
 
     @cached_property
     def sites(self) -> Layout:
-        """The sites asked for, else the output of every block and what is found within it."""
+        """The sites that were given, else those that are discovered."""
         inputs = self._inputs(self._example)
         n_stimuli = len(self._example) if _are_maps(inputs) else None
         return find_sites(self.module, self._wanted, lambda: self._forward(inputs), n_stimuli)
@@ -80,6 +102,15 @@ class ModuleAdapter:
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
         """Yield the pooled activations of every stimulus once, in order.
+
+        Parameters
+        ----------
+        stimuli
+            Any contents that ``preprocess`` takes.
+        layout
+            The sites to read.
+        readout
+            How positions are pooled.
 
         Raises
         ------
@@ -98,10 +129,10 @@ class ModuleAdapter:
             return read_batch(
                 self.module,
                 layout,
-                pool,
                 lambda: self._forward(inputs),
-                len(indices),
-                _valid(inputs, [stimuli[i] for i in indices]),
+                pool=pool,
+                n_stimuli=len(indices),
+                valid=_valid(inputs, [stimuli[i] for i in indices]),
             )
 
         batches = in_order(len(stimuli), self._batch_size)
@@ -115,11 +146,13 @@ class ModuleAdapter:
         ------
         MaskError
             If the mask was made for other sites.
+        AdapterError
+            When a forward pass or the context ends, if a site was not ablated in a pass.
         """
         return hook_every_pass(self.module, ablation_hooks(ablation, self.module, self.sites))
 
-    def _preparation(self) -> str:
-        """Return a hash of what ``preprocess`` makes of fixed stimuli, one by one and together."""
+    def _preparation_hash(self) -> str:
+        """Return a hash of the results of ``preprocess`` for fixed stimuli."""
         name = f"preprocess of {self._name}"
         with TemporaryDirectory() as folder:
             probes: Contents = [*self._example, *TEXTS]
@@ -149,10 +182,14 @@ class ModuleAdapter:
             return self.module(inputs)
         if isinstance(inputs, tuple):
             return self.module(*inputs)
-        taken = inspect.signature(self.module.forward).parameters.values()
-        if any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in taken):
+        if self._takes_mask:
             return self.module(**inputs)
         return self.module(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+
+    @cached_property
+    def _takes_mask(self) -> bool:
+        parameters = inspect.signature(self.module.forward).parameters.values()
+        return any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _are_maps(inputs: Inputs) -> bool:
@@ -160,7 +197,7 @@ def _are_maps(inputs: Inputs) -> bool:
 
 
 def _valid(inputs: Inputs, stimuli: Sequence[Stimulus]) -> Valid:
-    """Return which positions the attention mask among ``inputs`` calls valid, if there is one."""
+    """Return the positions that are valid in the attention mask of ``inputs``, if it has one."""
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
     if mask is None:
         return None

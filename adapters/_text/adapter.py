@@ -30,12 +30,26 @@ from .tokens import Texts, Tokenizer, encode, tokenization
 
 _log = logging.getLogger(__name__)
 
-_REMEMBERED = 100_000
+_CACHED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
 
 
 class HFAdapter:
-    """A causal LM and its tokenizer; reads, ablates, scores and generates."""
+    """A causal LM and its tokenizer; reads, ablates, scores and generates.
+
+    Parameters
+    ----------
+    model
+        A causal LM of transformers.
+    tokenizer
+        Its tokenizer.
+    name
+        What the model is called in run folders.
+    options
+        How the model was loaded, and the batch size; default: a trained model.
+    sites
+        Which sites to read; default: those that are discovered.
+    """
 
     def __init__(
         self,
@@ -55,7 +69,7 @@ class HFAdapter:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Model, content hash of the weights, dtype, tokenizer and what it adds, as JSON."""
+        """Model, content hash of the weights, dtype, tokenizer and special tokens, as JSON."""
         return {
             "adapter": "hf",
             "model": self._name,
@@ -65,7 +79,7 @@ class HFAdapter:
 
     @cached_property
     def sites(self) -> Layout:
-        """Output of every block and its MLP neurons, unless other sites were asked for."""
+        """Output of every block and its MLP neurons, unless other sites were given."""
         probe = self._lm.probe().to(self._lm.device)
 
         def run() -> Any:
@@ -76,12 +90,21 @@ class HFAdapter:
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the pooled activations of every text once, texts of one length together.
+        """Yield the pooled activations of every text once, texts of similar length together.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        layout
+            The sites to read.
+        readout
+            How tokens are chosen and pooled.
 
         Raises
         ------
         AdapterError
-            If a text has no token to read, or text cannot be pooled as asked.
+            If a text has no token to read, or the pool does not apply to texts.
         """
         pool = pooling(readout.pool, layout)
         if not stimuli:
@@ -97,7 +120,14 @@ class HFAdapter:
             yield Batch(indices, values)
 
     def tokenization(self, stimuli: Sequence[Stimulus], readout: Readout) -> Tokenization:
-        """Return how the tokenizer takes ``stimuli``, and where they are cut.
+        """Return how ``stimuli`` are tokenized, and how many tokens of them are read.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        readout
+            How tokens are chosen.
 
         Raises
         ------
@@ -113,6 +143,8 @@ class HFAdapter:
         ------
         MaskError
             If the mask was made for other sites.
+        AdapterError
+            When a forward pass or the context ends, if a site was not ablated in a pass.
         """
         return hook_every_pass(self.model, ablation_hooks(ablation, self.model, self.sites))
 
@@ -132,6 +164,13 @@ class HFAdapter:
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.
 
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+
         Raises
         ------
         AdapterError
@@ -142,16 +181,21 @@ class HFAdapter:
     def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
         spans = [texts.span(i) for i in indices.tolist()]
         ids, attended = padded([texts.ids[span] for span in spans])
-        there = ids.to(self._lm.device)
+        on_device = ids.to(self._lm.device)
         read, _ = padded([texts.read[span] for span in spans])
-        valid = None if bool(read.all()) else read.bool().to(there.device)
+        valid = None if bool(read.all()) else read.bool().to(on_device.device)
         return read_batch(
-            self.model, layout, pool, lambda: self._lm.trunk(there, attended), len(indices), valid
+            self.model,
+            layout,
+            lambda: self._lm.trunk(on_device, attended),
+            pool=pool,
+            n_stimuli=len(indices),
+            valid=valid,
         )
 
     def _encode(self, request: TextRequest) -> Encoded:
         if request not in self._encoded:
-            if len(self._encoded) >= _REMEMBERED:
+            if len(self._encoded) >= _CACHED:
                 self._encoded.clear()
             encoded = encode_request(self.tokenizer, request, self._lm.context)
             self._check_vocabulary(encoded.ids)

@@ -1,4 +1,4 @@
-"""Texts into tokens: what is read of each, what the tokenizer adds, where it is cut."""
+"""Tokenize texts: which tokens are read, which are special, where texts are truncated."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 Tokenizer = Any
-"""A transformers tokenizer; importing its class only to name it would cost every start."""
+"""A tokenizer of transformers; not its class, whose import would slow down every start."""
 
 _CHUNK = 256
 _log = logging.getLogger(__name__)
@@ -25,7 +25,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Texts:
-    """Token ids of many texts end to end, and which of them are read; 5 bytes per token."""
+    """Tokens of many texts, one after the other; 5 bytes per token.
+
+    Parameters
+    ----------
+    ids
+        Token ids.
+    read
+        Which tokens are read.
+    starts
+        Index of the first token of every text, and the number of tokens at the end.
+    """
 
     ids: Int[np.ndarray, " token"]
     read: Bool[np.ndarray, " token"]
@@ -37,32 +47,45 @@ class Texts:
         return np.diff(self.starts)
 
     def span(self, index: int) -> slice:
-        """Return where the tokens of one text are."""
+        """Return the slice of the tokens of one text."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
 
 
 def encode(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
 ) -> Texts:
-    """Return the tokens of ``stimuli``, cut at ``readout.max_tokens`` and at the context length.
+    """Return the tokens of ``stimuli``, and log how many texts exceed the context.
 
-    Special tokens are those that the tokenizer adds by itself. With ``tokens: content`` they are
-    not read, and pool ``last`` reads the last token that ends a word.
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    stimuli
+        Texts.
+    readout
+        Texts are truncated after ``max_tokens``, special ones counted. With ``tokens: content``
+        special tokens (those that the tokenizer adds) are not read, and pool ``last`` reads the
+        last token that ends a word.
+    context
+        Longest input of the model in tokens, or ``None``; longer texts are truncated, too.
 
     Raises
     ------
     AdapterError
-        If a stimulus has no token that can be read; names it.
+        Naming a stimulus that has no token to read.
     """
     limit = _limit(readout, context)
-    ids, read, cut = [], [], 0
+    ids, read, n_cut = [], [], 0
     for stimulus, tokens in _each(tokenizer, stimuli, limit):
         ids.append(tokens.ids)
         read.append(_readable(stimulus, tokens, readout))
         if limit == context == len(tokens.ids):
-            cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
-    if cut:
-        _log.warning("%d texts are longer than the model's %d tokens and were cut", cut, context)
+            n_cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
+    if n_cut:
+        _log.warning(
+            "%d texts are longer than the model's context of %d tokens and were truncated",
+            *(n_cut, context),
+        )
     starts = np.cumsum([0, *(len(row) for row in ids)])
     return Texts(np.concatenate(ids), np.concatenate(read), starts)
 
@@ -70,7 +93,16 @@ def encode(
 def tokenization(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
 ) -> Tokenization:
-    """Return what `encode` makes of ``stimuli``, in numbers.
+    """Return the numbers of tokens that `encode` reads of ``stimuli``.
+
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    stimuli
+        Texts.
+    readout, context
+        As in `encode`.
 
     Raises
     ------
@@ -90,9 +122,9 @@ def tokenization(
     whole = np.array(kept)
     uncut = _each(tokenizer, [stimuli[number] for number in at_limit], None)
     whole[at_limit] = [tokens.n_content for _, tokens in uncut]
-    told = None if None in final else np.array(final, dtype=bool)
-    left = None if None in words else np.array(words, dtype=np.int64)
-    return Tokenization(whole, np.array(kept), told, np.array(bos), left, limit)
+    word_final = None if None in final else np.array(final, dtype=bool)
+    n_words = None if None in words else np.array(words, dtype=np.int64)
+    return Tokenization(whole, np.array(kept), word_final, np.array(bos), n_words, limit)
 
 
 def _limit(readout: Readout, context: int | None) -> int | None:
@@ -112,38 +144,48 @@ def _text(stimulus: Stimulus) -> str:
     if isinstance(stimulus.content, str):
         return stimulus.content
     raise AdapterError(
-        f"stimulus {stimulus.id} is a file to be shown, but this model reads text; "
+        f"stimulus {stimulus.id} is a file, but this model reads text; "
         "use a contrast of `modality: text`"
     )
 
 
 def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return the tokens of ``text`` without special tokens that the tokenizer puts at its end."""
+    """Return the token ids of ``text`` without special tokens at its end.
+
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    text
+        Not truncated.
+    """
     (tokens,) = _tokenized(tokenizer, [text], None)
     content = np.flatnonzero(~tokens.special)
     end = int(content[-1]) + 1 if content.size else len(_added(tokenizer)[0])
     return [int(i) for i in tokens.ids[:end]]
 
 
-def rule(tokenizer: Tokenizer) -> str:
-    """Return in words what the tokenizer adds to every text."""
+def describe_special_tokens(tokenizer: Tokenizer) -> str:
+    """Return a sentence about the special tokens that the tokenizer adds to every text."""
 
-    def told(ids: Sequence[int]) -> str:
+    def names_of(ids: Sequence[int]) -> str:
         names = [str(name) for name in tokenizer.convert_ids_to_tokens(list(ids))]
         return ", ".join(f"{name} (id {i})" for name, i in zip(names, ids, strict=True))
 
     before, after = _added(tokenizer)
-    start = f"the tokenizer puts {told(before)} before" if before else "no beginning-of-text token"
+    start = (
+        f"the tokenizer puts {names_of(before)} before" if before else "no beginning-of-text token"
+    )
     if not after:
         return f"{start} every text" if before else start
-    return f"{start} and {told(after)} after every text"
+    return f"{start} and {names_of(after)} after every text"
 
 
 def tokens_hash(tokenizer: Tokenizer) -> str:
-    """Return a hash of the tokens that the tokenizer makes of fixed texts, one by one and together.
+    """Return a hash of the token ids of fixed texts, tokenized one by one and together.
 
-    It covers what no file of the tokenizer says: normalization, options and overridden methods of
-    tokenizers that are written in Python.
+    It covers normalization, options and overridden methods of tokenizers written in Python, which
+    are in no vocabulary.
 
     Raises
     ------
@@ -184,7 +226,7 @@ class _Tokens:
 
 def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
     fast = bool(getattr(tokenizer, "is_fast", False))
-    with quiet(), _cut_at_the_end(tokenizer):
+    with quiet(), _right_truncation(tokenizer):
         encoded = tokenizer(
             list(texts),
             truncation=limit is not None,
@@ -200,8 +242,8 @@ def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) ->
 
 
 @contextmanager
-def _cut_at_the_end(tokenizer: Tokenizer) -> Iterator[None]:
-    """Truncate on the right inside the context, whatever the tokenizer is set to."""
+def _right_truncation(tokenizer: Tokenizer) -> Iterator[None]:
+    """Truncate on the right inside the context, and restore the setting of the tokenizer after."""
     side = getattr(tokenizer, "truncation_side", "right")
     tokenizer.truncation_side = "right"
     try:
@@ -229,7 +271,7 @@ def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.
 
 
 def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bool | None:
-    """Return whether the token that pool ``last`` reads ends a word; None if nobody can tell."""
+    """Return whether the token that pool ``last`` reads ends a word; None without offsets."""
     if readout.pool != "last" or tokens.offsets is None:
         return None
     last = np.flatnonzero(_readable(stimulus, tokens, readout))[-1]
@@ -237,7 +279,7 @@ def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bo
 
 
 def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
-    """Return how many words of a text end within its tokens; None if nobody can tell."""
+    """Return how many words of a text end within its tokens; None without offsets."""
     if tokens.offsets is None:
         return None
     text = str(stimulus.content)
@@ -247,7 +289,7 @@ def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
 
 
 def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
-    """Return the last token after which comes white space or the end of ``text``.
+    """Return the last token that is followed by white space or the end of ``text``.
 
     Without offsets (a slow tokenizer) it is the last token that is read.
     """

@@ -12,7 +12,7 @@ from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
 from .hooks import SiteHook
-from .shape import rows
+from .shape import units_last
 
 
 def ablation_hooks(ablation: Ablation, model: nn.Module, sites: Layout) -> list[SiteHook]:
@@ -48,7 +48,7 @@ def ablation_hooks(ablation: Ablation, model: nn.Module, sites: Layout) -> list[
 
 def _edited(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
     """Return ``x`` with the masked units edited: at every position, or each at its own."""
-    last = rows(site, x)
+    last = units_last(site, x)
     if n_masked == site.n_units:
         return edit.apply(last).movedim(-1, site.axis)
     flat = last.reshape(-1, n_masked)
@@ -56,34 +56,51 @@ def _edited(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
 
 
 def check_fits(wanted: Layout, sites: Layout) -> None:
-    """Refuse a mask whose sites the model lacks, or has in another width.
+    """Refuse a mask with sites that the model lacks, or has with another number of units.
+
+    Parameters
+    ----------
+    wanted
+        The sites of the mask.
+    sites
+        All sites of the model.
 
     Raises
     ------
     MaskError
-        Naming the sites on both sides.
+        Naming the sites of both.
     """
-    present = {site.name: _widths(site) for site in sites.sites}
-    if any(site.n_units not in present.get(site.name, ()) for site in wanted.sites):
+    widths = {site.name: _mask_widths(site) for site in sites.sites}
+    if any(site.n_units not in widths.get(site.name, ()) for site in wanted.sites):
         kinds = {site.kind for site in wanted.sites}
-        alike = Layout(tuple(site for site in sites.sites if site.kind in kinds))
+        same_kind = Layout(tuple(site for site in sites.sites if site.kind in kinds))
+        present = same_kind if same_kind.sites else sites
         raise MaskError(
-            f"mask was made for sites {_told(wanted)} but this model has "
-            f"{_told(alike if alike.sites else sites)}; re-run `deeploc localize` on this model"
+            f"mask was made for sites {_site_list(wanted)} but this model has "
+            f"{_site_list(present)}; re-run `deeploc localize` on this model"
         )
 
 
-def _widths(site: Site) -> tuple[int, ...]:
+def _mask_widths(site: Site) -> tuple[int, ...]:
     """Return how many units a mask may have at ``site``: one each, or one per position."""
-    every = (site.n_units * site.n_positions,) if site.n_positions else ()
-    return (site.n_units, *every)
+    per_position = (site.n_units * site.n_positions,) if site.n_positions else ()
+    return (site.n_units, *per_position)
 
 
 class Edit:
     """``gain * x + offset`` on some units of a site.
 
-    What it needs on the device is put there once per device and dtype, not once per forward
+    Indices and offsets are copied to the device once per device and dtype, not once per forward
     pass: generating text makes one pass per token.
+
+    Parameters
+    ----------
+    units
+        Indices of the units within the site.
+    gain
+        Factor; 0 replaces the units by ``offset``.
+    offset
+        One value per unit, in the units of the activations; ``None`` is 0.
     """
 
     def __init__(
@@ -92,8 +109,8 @@ class Edit:
         self._units = torch.from_numpy(units)
         self._gain = gain
         self._offset = torch.zeros(1) if offset is None else torch.from_numpy(offset)
-        self._shifts = offset is not None
-        self._there: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._has_offset = offset is not None
+        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     def apply(self, x: Tensor) -> Tensor:
         """Return a copy of ``x`` (..., unit) in which only the selected units differ."""
@@ -103,21 +120,21 @@ class Edit:
         return edited
 
     def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:
-        if self._gain == 0:  # not multiplied out: 0 * inf would leave nan where silence is asked
+        if self._gain == 0:  # without multiplying: 0 * inf is nan
             return offset.to(x.dtype)
         scaled = self._gain * x[..., units].to(offset.dtype)
-        return (scaled + offset if self._shifts else scaled).to(x.dtype)
+        return (scaled + offset if self._has_offset else scaled).to(x.dtype)
 
     def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         key = (x.device, x.dtype)
-        if key not in self._there:
+        if key not in self._on_device:
             # half types are edited in float32, so that gain and offset round only once
             wide = x.dtype if x.dtype == torch.float64 else torch.float32
-            self._there[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
-        return self._there[key]
+            self._on_device[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
+        return self._on_device[key]
 
 
-def _told(layout: Layout) -> str:
+def _site_list(layout: Layout) -> str:
     sites = [f"{site.name} ({site.n_units})" for site in layout.sites]
-    shown = sites if len(sites) <= 4 else [*sites[:2], "…", sites[-1]]
-    return f"[{', '.join(shown)}]"
+    listed = sites if len(sites) <= 4 else [*sites[:2], "…", sites[-1]]
+    return f"[{', '.join(listed)}]"

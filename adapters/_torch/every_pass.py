@@ -38,20 +38,20 @@ def hook_every_pass(model: nn.Module, hooks: Sequence[SiteHook]) -> Iterator[Non
     if not hooks:
         yield
         return
-    counts = [_Count(hook) for hook in hooks]
-    passes = _Passes(counts)
-    watches = _watches(model, counts, passes)
-    with hook_sites([count.counting() for count in counts]), ExitStack() as stack:
-        for watch in watches:
-            stack.enter_context(_watched(watch))
-            if len(watch.inside) == len(counts):
-                stack.callback(watch.module.register_forward_pre_hook(watch.call).remove)
+    hook_counters = [_HookCounter(hook) for hook in hooks]
+    passes = _Passes(hook_counters)
+    call_counters = _call_counters(model, hook_counters, passes)
+    with hook_sites([counter.counting() for counter in hook_counters]), ExitStack() as stack:
+        for calls in call_counters:
+            stack.enter_context(_count_calls(calls))
+            if len(calls.inside) == len(hook_counters):
+                stack.callback(calls.module.register_forward_pre_hook(calls.call).remove)
         yield
-        passes.check(watches)
+        passes.check(call_counters)
 
 
 @dataclass(eq=False)
-class _Count:
+class _HookCounter:
     """How often a hook ran, and how often it should have: once per ``forward`` of its module."""
 
     hook: SiteHook
@@ -74,37 +74,37 @@ class _Count:
 class _Passes:
     """The forward passes made so far; the outermost ``forward`` of each is where it ends."""
 
-    def __init__(self, counts: Sequence[_Count]) -> None:
+    def __init__(self, hook_counters: Sequence[_HookCounter]) -> None:
         self.depth = 0
-        self._counts = counts
+        self._hook_counters = hook_counters
         self._error: AdapterError | None = None
 
     def begin(self) -> None:
         """Note how often every hook has run before this pass."""
-        for count in self._counts:
-            count.before = count.ran
+        for counter in self._hook_counters:
+            counter.before = counter.ran
 
-    def end(self, inside: Sequence[_Count]) -> None:
+    def end(self, inside: Sequence[_HookCounter]) -> None:
         """Raise an error unless every hook ``inside`` the outermost module ran."""
-        for count in inside:
-            if count.ran == count.before or count.ran < count.due:
-                raise self._bypassed(count)
+        for counter in inside:
+            if counter.ran == counter.before or counter.ran < counter.due:
+                raise self._bypassed(counter)
 
-    def check(self, watches: Sequence["_Watch"]) -> None:
+    def check(self, call_counters: Sequence["_CallCounter"]) -> None:
         """Raise the error of any pass so far, also one that was caught meanwhile."""
         if self._error:
             raise self._error
-        for count in self._counts:
-            if count.ran < count.due:
-                raise self._bypassed(count)
-        for watch in watches:
-            watch.check_in_place()
-            if watch.called > watch.forwards and watch.inside:
-                raise self._bypassed(watch.inside[0])
+        for counter in self._hook_counters:
+            if counter.ran < counter.due:
+                raise self._bypassed(counter)
+        for calls in call_counters:
+            calls.check_in_place()
+            if calls.called > calls.forwards and calls.inside:
+                raise self._bypassed(calls.inside[0])
 
-    def _bypassed(self, count: _Count) -> AdapterError:
+    def _bypassed(self, counter: _HookCounter) -> AdapterError:
         self._error = AdapterError(
-            f"site {count.hook.site} was not ablated in a forward pass, because its hook did not "
+            f"site {counter.hook.site} was not ablated in a forward pass, because its hook did not "
             "run: its module was not called, was called as `module.forward(x)`, gave no tensor, or "
             "lies in a module whose forward was replaced; call modules as `module(x)`, use the "
             "model without captured or replaced code, or ablate sites that run in every pass"
@@ -113,15 +113,15 @@ class _Passes:
 
 
 @dataclass(eq=False)
-class _Watch:
+class _CallCounter:
     """One module whose ``forward`` is followed: a hooked one, or one that contains some."""
 
     module: nn.Module
     path: str
     passes: _Passes
-    inputs: list[_Count] = field(default_factory=list)
-    outputs: list[_Count] = field(default_factory=list)
-    inside: list[_Count] = field(default_factory=list)
+    inputs: list[_HookCounter] = field(default_factory=list)
+    outputs: list[_HookCounter] = field(default_factory=list)
+    inside: list[_HookCounter] = field(default_factory=list)
     called: int = 0
     """Calls as ``module(x)``, counted only for modules that contain every hooked one."""
     forwards: int = 0
@@ -132,8 +132,8 @@ class _Watch:
             self.passes.begin()
         self.passes.depth += 1
         self.forwards += 1
-        for count in self.inputs:
-            count.due += 1
+        for counter in self.inputs:
+            counter.due += 1
 
     def fail(self) -> None:
         """Note a ``forward`` that raised an exception: no complete pass."""
@@ -142,8 +142,8 @@ class _Watch:
     def end(self) -> None:
         """Note the end of a ``forward``; that of the outermost one ends a pass."""
         self.passes.depth -= 1
-        for count in self.outputs:
-            count.due += 1
+        for counter in self.outputs:
+            counter.due += 1
         if not self.passes.depth:
             self.passes.end(self.inside)
 
@@ -154,7 +154,7 @@ class _Watch:
     def check_in_place(self) -> None:
         """Refuse a ``forward`` that was replaced: whether hooks run below it is unknown."""
         forward = vars(self.module).get("forward")
-        if not isinstance(forward, _Recorder) or self not in forward.watches:
+        if not isinstance(forward, _Recorder) or self not in forward.call_counters:
             name = f"module {self.path}" if self.path else "the model"
             raise AdapterError(
                 f"the forward of {name} was replaced while units of it were ablated, so that the "
@@ -163,58 +163,62 @@ class _Watch:
 
 
 class _Recorder:
-    """Stands in for the ``forward`` of a module and reports its calls."""
+    """Replaces the ``forward`` of a module, calls it, and reports the calls."""
 
     def __init__(self, module: nn.Module) -> None:
         self.replaced = vars(module).get("forward")
         """What was set on the module itself; ``None`` where ``forward`` is that of its class."""
-        self.watches: tuple[_Watch, ...] = ()
+        self.call_counters: tuple[_CallCounter, ...] = ()
         self._forward = module.forward
         update_wrapper(self, module.forward)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        watches = self.watches
-        for watch in watches:
-            watch.begin()
+        call_counters = self.call_counters
+        for calls in call_counters:
+            calls.begin()
         try:
             output = self._forward(*args, **kwargs)
         except BaseException:
-            for watch in watches:
-                watch.fail()
+            for calls in call_counters:
+                calls.fail()
             raise
-        for watch in watches:
-            watch.end()
+        for calls in call_counters:
+            calls.end()
         return output
 
 
 @contextmanager
-def _watched(watch: _Watch) -> Iterator[None]:
+def _count_calls(calls: _CallCounter) -> Iterator[None]:
     """Follow the calls of one module; contexts may be left in any order."""
-    attributes = vars(watch.module)  # a module's own __setattr__ may refuse a forward
+    attributes = vars(calls.module)  # a module's own __setattr__ may refuse a forward
     current = attributes.get("forward")
-    recorder = current if isinstance(current, _Recorder) else _Recorder(watch.module)
+    recorder = current if isinstance(current, _Recorder) else _Recorder(calls.module)
     attributes["forward"] = recorder
-    recorder.watches = (*recorder.watches, watch)
+    recorder.call_counters = (*recorder.call_counters, calls)
     try:
         yield
     finally:
-        recorder.watches = tuple(other for other in recorder.watches if other is not watch)
-        if not recorder.watches and attributes.get("forward") is recorder:
+        recorder.call_counters = tuple(
+            other for other in recorder.call_counters if other is not calls
+        )
+        if not recorder.call_counters and attributes.get("forward") is recorder:
             del attributes["forward"]
             if recorder.replaced is not None:
                 attributes["forward"] = recorder.replaced
 
 
-def _watches(model: nn.Module, counts: Sequence[_Count], passes: _Passes) -> list[_Watch]:
+def _call_counters(
+    model: nn.Module, hook_counters: Sequence[_HookCounter], passes: _Passes
+) -> list[_CallCounter]:
     """Return every hooked module and every one around it, by their paths."""
-    watches = {"": _Watch(model, "", passes)}
-    for count in counts:
-        watch = watches[""]
-        for name in count.hook.path.split(".") if count.hook.path else []:
-            watch.inside.append(count)
-            path = f"{watch.path}.{name}" if watch.path else name
-            if path not in watches:
-                watches[path] = _Watch(watch.module.get_submodule(name), path, passes)
-            watch = watches[path]
-        (watch.inputs if count.hook.tap == "input" else watch.outputs).append(count)
-    return list(watches.values())
+    call_counters = {"": _CallCounter(model, "", passes)}
+    for counter in hook_counters:
+        calls = call_counters[""]
+        for name in counter.hook.path.split(".") if counter.hook.path else []:
+            calls.inside.append(counter)
+            path = f"{calls.path}.{name}" if calls.path else name
+            if path not in call_counters:
+                call_counters[path] = _CallCounter(calls.module.get_submodule(name), path, passes)
+            calls = call_counters[path]
+        (calls.inputs if counter.hook.tap == "input" else calls.outputs).append(counter)
+    return list(call_counters.values())

@@ -1,4 +1,4 @@
-"""What a model is, as JSON: equal identity means equal activations."""
+"""Identity of a model as JSON: equal identity means equal activations."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
 def weights_hash(model: nn.Module) -> str:
     """Return a 128-bit hash of name, dtype, shape and bytes of every parameter and buffer.
 
-    xxh3 is not cryptographic, and as fast as memory: it names content, it does not guard it.
+    xxh3 is as fast as memory; it is not cryptographic and protects from mix-ups, not attackers.
     """
     digest = xxh3_128()
     for name, tensor in sorted(model.state_dict().items()):
@@ -45,7 +45,7 @@ def describe_module(model: nn.Module) -> dict[str, Any]:
 
 
 def describe_origin(options: ModelOptions) -> dict[str, Any]:
-    """Return whether the weights were drawn at random, and from which seed."""
+    """Return whether the weights are random, and their seed."""
     return {"untrained": options.untrained, **({"seed": options.seed} if options.untrained else {})}
 
 
@@ -56,7 +56,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def json_hash(value: Any) -> str:
-    """Return a 128-bit hash of a JSON value; what is not JSON counts as its text."""
+    """Return a 128-bit hash of a JSON value; anything that is not JSON is hashed as text."""
     text = json.dumps(value, sort_keys=True, default=str)
     return f"xxh3:{xxh3_128(text.encode()).hexdigest()}"
 

@@ -136,7 +136,7 @@ def preparation_hash(
     """
     hashes, taken = [], []
     with _one_thread(), _random_state_kept(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whatever filters the process has
+        warnings.simplefilter("ignore")  # independent of the filters of the process
         for probe in probes:
             first, second = (_result_hash(prepare, probe) for _ in range(2))
             if first != second:

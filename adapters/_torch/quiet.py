@@ -52,7 +52,7 @@ def quiet_loading() -> Iterator[None]:
 
 @contextmanager
 def load_errors(address: str, remedy: str, *loggers: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads a network into one line; let nothing print.
+    """Turn every exception of a library that loads a network into one line; print nothing.
 
     Parameters
     ----------

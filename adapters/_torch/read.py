@@ -1,4 +1,4 @@
-"""Run a batch through a model and keep one number per unit and stimulus."""
+"""Read a batch: run it through a model and keep one number per unit and stimulus."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +19,33 @@ from .shape import as_sequences
 
 
 def read_batch(
-    model: nn.Module, layout: Layout, pool: Pool, run: Callable[[], Any], n: int, valid: Valid
+    model: nn.Module,
+    layout: Layout,
+    run: Callable[[], Any],
+    *,
+    pool: Pool,
+    n_stimuli: int,
+    valid: Valid = None,
 ) -> Float[np.ndarray, "stimulus unit"]:
-    """Return the pooled activations of the ``n`` stimuli that ``run`` feeds to ``model``.
+    """Return the pooled activations of the stimuli that ``run`` passes through ``model``.
 
     Pooling happens inside the hooks: nothing of the size (batch, position, unit) is kept, and
-    the device is waited for once per batch, not once per site.
+    the device is synchronized once per batch, not once per site.
+
+    Parameters
+    ----------
+    model
+        The module in which the paths of the sites start.
+    layout
+        The sites to read.
+    run
+        Makes one forward pass.
+    pool
+        Reduces the positions of a site.
+    n_stimuli
+        Number of stimuli in the pass.
+    valid
+        Which positions are pooled (stimulus, position); ``None``: all.
 
     Raises
     ------
@@ -34,14 +55,14 @@ def read_batch(
     pooled: dict[str, Pooled] = {}
 
     def keep(site: Site, x: Tensor) -> None:
-        sequence = as_sequences(site, x, n)
+        sequence = as_sequences(site, x, n_stimuli)
         pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
 
     hooks = [
         SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(keep, site))
         for site in layout.sites
     ]
-    with hook_sites(hooks), evaluating(model), torch.inference_mode():
+    with hook_sites(hooks), eval_mode(model), torch.inference_mode():
         run()
     _check(layout, pooled)
     values = [pooled[site.name] for site in layout.sites]
@@ -50,8 +71,8 @@ def read_batch(
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and its like off inside the context, and only there."""
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set every module to evaluation mode (no dropout) inside the context, and restore it after."""
     training = list(_in_training(model))
     for module in training:
         module.training = False
@@ -74,7 +95,7 @@ def _in_training(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
-    """Return which positions of a site count; a site that has pooled them all has one."""
+    """Return which positions of a site are pooled; a site after the model's own pooling has one."""
     if valid is None or x.shape[1] == 1 != valid.shape[1]:
         return None
     if valid.shape[1] != x.shape[1]:
@@ -91,6 +112,6 @@ def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:
             raise not_run(site.name)
         if pooled[site.name].shape[1] != site.n_units:
             raise AdapterError(
-                f"site {site.name} holds {pooled[site.name].shape[1]} units on this input but "
-                f"was found with {site.n_units}; choose sites of a fixed width"
+                f"site {site.name} has {pooled[site.name].shape[1]} units for this input but "
+                f"{site.n_units} for the example; choose sites with a fixed number of units"
             )

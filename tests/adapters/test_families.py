@@ -91,7 +91,7 @@ def held(adapter: HFAdapter, kind: str, value: float | None) -> Ablation:
 
 
 @families
-def test_sites_are_found(adapter: HFAdapter, family: str) -> None:
+def test_sites_are_discovered(adapter: HFAdapter, family: str) -> None:
     """Two blocks of the hidden size; each with a dense MLP has its hidden layer before it."""
     layout = adapter.sites
     hidden = adapter.model.config.hidden_size

@@ -75,7 +75,7 @@ def t_alone(family: str, pool: str) -> np.ndarray:
 def test_t_does_not_depend_on_batches_order_or_padding_side(
     batch_size: int | None, order: list[int], family: str, pool: str, padding: str
 ) -> None:
-    """Whichever texts share a batch, and whatever side the tokenizer would pad, t stays."""
+    """t does not depend on which texts share a batch, nor on the tokenizer's padding side."""
     model, tokenizer = model_of(family), tokenizer_of(bos=True)
     tokenizer.padding_side = padding
     adapter = HFAdapter(model, tokenizer, family, ModelOptions(batch_size=batch_size))
@@ -176,17 +176,17 @@ def test_text_cut_before_its_first_word_ends_is_named(gpt2: HFAdapter) -> None:
         values_of(gpt2, texts(["incomprehensibilities"]), gpt2.sites, max_tokens=2)
 
 
-def test_text_longer_than_the_context_is_cut_and_told(
+def test_text_longer_than_the_context_is_truncated_with_a_warning(
     gpt2: HFAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Longer texts than the model can take are cut at its context; one warning says how many."""
+    """Longer texts than the model can take are truncated; one warning has their number."""
     long = "the bird sang " * 60
     with caplog.at_level(logging.WARNING):
         values = values_of(gpt2, texts([long, long, "the bird"]), gpt2.sites)
 
     assert np.isfinite(values).all()
     assert [r.getMessage() for r in caplog.records] == [
-        "2 texts are longer than the model's 64 tokens and were cut"
+        "2 texts are longer than the model's context of 64 tokens and were truncated"
     ]
 
 
@@ -261,7 +261,7 @@ def test_no_language_model_head_while_reading(gpt2: HFAdapter) -> None:
 
 
 def test_tokenizer_of_another_model_is_refused() -> None:
-    """A token that the model has no embedding for is told, not an index error."""
+    """A token without an embedding is an AdapterError, not an IndexError."""
     adapter = HFAdapter(model_of("gpt2", vocab_size=90), tokenizer_of(), "small")
     with pytest.raises(
         AdapterError, match=r"the tokenizer gives token \d+ but model 'small' has o"
@@ -449,7 +449,7 @@ def test_prompts_that_lose_their_beginning_are_counted_once(
 
 
 def test_completion_longer_than_the_context_is_named(gpt2: HFAdapter) -> None:
-    """A whole text that does not fit is told with its beginning."""
+    """The error for a text that does not fit has its beginning."""
     with pytest.raises(
         AdapterError, match=r"does not fit into the model's context of 64: 'the bir"
     ):
@@ -519,8 +519,8 @@ def test_prompts_that_cannot_be_continued(gpt2: HFAdapter) -> None:
 # identity and loading
 
 
-def test_identity_is_json_and_tells_the_rules(adapter_of: Make) -> None:
-    """What the tokenizer adds is told in words; everything survives JSON."""
+def test_identity_is_json_with_the_special_tokens(adapter_of: Make) -> None:
+    """Special tokens are described; the identity is unchanged by JSON."""
     plain, both = adapter_of("llama"), adapter_of("llama", bos=True, eos=True)
 
     assert json.loads(json.dumps(both.identity)) == both.identity
@@ -544,7 +544,7 @@ def test_identity_follows_the_content(adapter_of: Make) -> None:
 
 
 def test_untrained_is_drawn_from_the_seed(adapter_of: Make) -> None:
-    """A seed gives the same random weights again, whatever the checkpoint's are."""
+    """A seed gives the same random weights again, for every checkpoint."""
     state = torch.get_rng_state()
     a, b, c = (adapter_of("gpt2", untrained=True, seed=s) for s in (1, 1, 2))
 
@@ -566,11 +566,11 @@ def test_loading_is_silent(
     assert not recwarn.list
 
 
-def test_device_that_is_absent_is_told(adapter_of: Make) -> None:
+def test_absent_device_is_an_error(adapter_of: Make) -> None:
     """One line that lists the devices there are."""
-    with pytest.raises(AdapterError, match=r"device 'cuda:77' is not available here; available: "):
+    with pytest.raises(AdapterError, match=r"device 'cuda:77' is not available; available: "):
         adapter_of("gpt2", device="cuda:77")
-    with pytest.raises(AdapterError, match=r"device 'tpu9' is not available here; available: "):
+    with pytest.raises(AdapterError, match=r"device 'tpu9' is not available; available: "):
         adapter_of("gpt2", device="tpu9")
 
 
@@ -595,8 +595,11 @@ def another_kind(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "vit"}')
 
 
-FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no-config": (lambda f: (f / "config.json").unlink(), "holds no model: it has no config.json"),
+DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no-config": (
+        lambda f: (f / "config.json").unlink(),
+        "contains no model: it has no config.json",
+    ),
     "bad-json": (lambda f: (f / "config.json").write_text("{"), "config.json is not valid JSON"),
     "kind-unknown": (lambda f: replaced(f, '"gpt2"', '"foo"'), "does not know its architecture"),
     "kind-not-causal": (another_kind, "vit is not a causal language model"),
@@ -614,12 +617,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_broken_folder_is_told_in_one_line(
-    tmp_path: Path, fault: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_broken_folder_is_a_one_line_error(
+    tmp_path: Path, defect: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Every fault: what, why, what to do; no traceback and nothing printed."""
-    break_it, expected = FAULTS[fault]
+    """Every defect gives what, why and what to do; nothing is printed."""
+    break_it, expected = DEFECTS[defect]
     break_it(save(tmp_path))
     capfd.readouterr()
     with pytest.raises(AdapterError) as error:
@@ -632,14 +635,16 @@ def test_broken_folder_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./here", "a/b/c"])
-def test_missing_folder_is_told(name: str) -> None:
+def test_missing_folder_is_an_error(name: str) -> None:
     """What can only be a path is not looked up on the hub."""
     with pytest.raises(AdapterError, match=r"there is no such folder; give a checkpoint folder as"):
         load(name, ModelOptions())
 
 
-def test_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither on the hub (away) nor in the cache: one line that names the way out."""
+def test_unreachable_hub_is_an_error_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Hub unreachable and nothing cached: one line that says what to do."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(AdapterError) as error:
@@ -661,11 +666,11 @@ def test_model_that_sees_ahead_is_no_causal_model(tmp_path: Path) -> None:
         torch.manual_seed(0)
         BertLMHeadModel(config).save_pretrained(tmp_path)
     tokenizer_of().save_pretrained(tmp_path)
-    with pytest.raises(AdapterError, match="is not a causal language model: its tokens see those"):
+    with pytest.raises(AdapterError, match="is not a causal language model: its tokens attend to"):
         load(str(tmp_path), ModelOptions())
 
 
-def test_path_with_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_with_home_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the home folder."""
     save(tmp_path / "model")
     monkeypatch.setenv("HOME", str(tmp_path))

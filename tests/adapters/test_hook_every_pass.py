@@ -494,7 +494,7 @@ def test_no_forward_pass_is_no_error() -> None:
 
 
 def test_contexts_may_be_left_in_any_order() -> None:
-    """After all contexts the module has no hook and no forward of ours, whatever it had before."""
+    """After all contexts the module has the hooks and the forward that it had before."""
     module: Any = Net()
     own = module.forward = partial(Net.forward, module)
     adapter = adapter_of(module)

@@ -146,7 +146,7 @@ def test_exceptions_count_by_type() -> None:
 
 
 def test_image_files_are_probes_where_the_example_is_one(tmp_path: Path) -> None:
-    """A function of paths is told apart by what it makes of images."""
+    """A function of paths is identified by its results for image files."""
     path = tmp_path / "grey.png"
     Image.new("RGB", (20, 20), (128, 128, 128)).save(path)
 

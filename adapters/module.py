@@ -14,7 +14,7 @@ from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
-from ._image.adapter import ImageAdapter
+from ._image.adapter import ImageAdapter, Size
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
@@ -80,11 +80,7 @@ def wrap(
     """
     module = unwrapped(module)
     name = name or type(module).__name__
-    if sum(option is not None for option in (preprocess, transform, tokenizer)) != 1:
-        raise AdapterError(
-            f"wrap({name}) needs preprocess= (stimulus contents to model inputs), transform= (an "
-            "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
-        )
+    _check_options(module, name, preprocess=preprocess, transform=transform, tokenizer=tokenizer)
     if transform is not None:
         adapter: ImageAdapter | ModuleAdapter | HFAdapter = _image_adapter(
             module, transform, name, classes=classes, sites=sites, batch_size=batch_size
@@ -93,16 +89,26 @@ def wrap(
         adapter = ModuleAdapter(
             module, preprocess, name, sites=sites, example=list(example), batch_size=batch_size
         )
-    elif hasattr(module, "base_model") and hasattr(module, "generate"):
-        adapter = HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
     else:
+        adapter = HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+    if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
+        raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
+    return adapter
+
+
+def _check_options(module: nn.Module, name: str, **options: Any) -> None:
+    """Refuse all but one option that prepares the input, and one that does not fit the module."""
+    if sum(option is not None for option in options.values()) != 1:
+        raise AdapterError(
+            f"wrap({name}) needs preprocess= (stimulus contents to model inputs), transform= (an "
+            "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
+        )
+    generates = hasattr(module, "base_model") and hasattr(module, "generate")
+    if options["tokenizer"] is not None and not generates:
         raise AdapterError(
             f"wrap({name}): tokenizer= is for causal language models of transformers; "
             "give preprocess= for any other module"
         )
-    if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
-        raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
-    return adapter
 
 
 def _image_adapter(
@@ -114,7 +120,24 @@ def _image_adapter(
     sites: Sequence[str | Site] | None,
     batch_size: int | None,
 ) -> ImageAdapter:
-    """Return an adapter of images; the transform of one grey image has the size of all."""
+    crop, size = _crop_of(transform, name)
+    probes = list(images().values())
+    content, _ = preparation_hash(crop, probes, name=f"transform of {name}")
+    settings = structure_hash(module_settings(module))
+    return ImageAdapter(
+        module,
+        Preparation(crop, (), (), {"transform": content}),
+        size,
+        identity={"adapter": "torch", "model": name, "settings": settings},
+        classes=class_names(0, classes),
+        has_classes=getattr(module, "num_classes", None) != 0,
+        options=ModelOptions(batch_size=batch_size),
+        sites=sites,
+    )
+
+
+def _crop_of(transform: Transform, name: str) -> tuple[Callable[[Image], Pixels], Size]:
+    """Return the transform as a crop, and the size that it gives every image."""
     grey = new_image("RGB", (256, 256), (128, 128, 128))
     rows, columns, colours = shape = _pixels(transform(grey), name).shape
 
@@ -127,19 +150,7 @@ def _image_adapter(
             )
         return pixels
 
-    probes = list(images().values())
-    content, _ = preparation_hash(crop, probes, name=f"transform of {name}")
-    settings = structure_hash(module_settings(module))
-    return ImageAdapter(
-        module,
-        Preparation(crop, (), (), {"transform": content}),
-        (colours, rows, columns),
-        identity={"adapter": "torch", "model": name, "settings": settings},
-        classes=class_names(0, classes),
-        has_classes=getattr(module, "num_classes", None) != 0,
-        options=ModelOptions(batch_size=batch_size),
-        sites=sites,
-    )
+    return crop, (colours, rows, columns)
 
 
 def _pixels(made: Any, name: str) -> Pixels:

@@ -94,7 +94,15 @@ class ImageCache:
         return self.images.get(stimulus)
 
     def put(self, stimulus: Stimulus, image: Pixels) -> None:
-        """Add the image of a stimulus, and drop others while the limit is exceeded."""
+        """Add an image, and drop others while the limit is exceeded.
+
+        Parameters
+        ----------
+        stimulus
+            Its stimulus.
+        image
+            The prepared image.
+        """
         if stimulus not in self.images:
             self.size += image.nbytes
         self.images[stimulus] = image

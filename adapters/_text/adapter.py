@@ -26,7 +26,8 @@ from .causal import CausalLM
 from .generate import continuation
 from .identity import describe_causal_lm
 from .score import Encoded, encode_request, score_encoded
-from .tokens import Texts, Tokenizer, encode, tokenization
+from .tokenize import Tokenizer
+from .tokens import Texts, encode, tokenization
 
 _log = logging.getLogger(__name__)
 

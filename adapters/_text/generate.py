@@ -11,7 +11,7 @@ from deeploc.core.adapter import Sampling
 from deeploc.errors import AdapterError
 
 from .causal import CausalLM
-from .tokens import Tokenizer, bare_ids
+from .tokenize import Tokenizer, bare_ids
 
 
 @torch.inference_mode()

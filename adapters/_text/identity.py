@@ -5,7 +5,7 @@ from typing import Any
 
 from deeploc.adapters._torch.identity import describe_module, json_hash
 
-from .tokens import Tokenizer, describe_special_tokens, tokens_hash
+from .tokenize import Tokenizer, describe_special_tokens, tokens_hash
 
 _TRIVIAL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "_commit_hash"}
 """Entries of a config that change no activation (the dtype has an entry of its own)."""

@@ -14,7 +14,7 @@ from deeploc.adapters._torch.quiet import quiet_loading
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
-from .tokens import Tokenizer
+from .tokenize import Tokenizer
 
 _REASONS = {
     "couldn't connect": "it is not in the local cache and the hub cannot be reached",

@@ -15,7 +15,7 @@ from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.errors import AdapterError
 
 from .causal import CausalLM
-from .tokens import Tokenizer, bare_ids
+from .tokenize import Tokenizer, bare_ids
 
 _LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""

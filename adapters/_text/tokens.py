@@ -1,23 +1,18 @@
-"""Tokenize texts: which tokens are read, which are special, where texts are truncated."""
+"""Tokens of stimuli: which of them are read, and how many texts are truncated."""
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from deeploc.adapters._torch.probes import TEXTS, preparation_hash
-from deeploc.adapters._torch.quiet import quiet
 from deeploc.core.adapter import Tokenization
 from deeploc.core.readout import Readout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
-Tokenizer = Any
-"""A tokenizer of transformers; not its class, whose import would slow down every start."""
+from .tokenize import Tokenizer, Tokens, tokenize
 
 _CHUNK = 256
 _log = logging.getLogger(__name__)
@@ -133,11 +128,11 @@ def _limit(readout: Readout, context: int | None) -> int | None:
 
 def _each(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], limit: int | None
-) -> Iterator[tuple[Stimulus, "_Tokens"]]:
+) -> Iterator[tuple[Stimulus, Tokens]]:
     for start in range(0, len(stimuli), _CHUNK):
         chunk = stimuli[start : start + _CHUNK]
         contents = [_text(stimulus) for stimulus in chunk]
-        yield from zip(chunk, _tokenized(tokenizer, contents, limit), strict=True)
+        yield from zip(chunk, tokenize(tokenizer, contents, limit), strict=True)
 
 
 def _text(stimulus: Stimulus) -> str:
@@ -149,110 +144,12 @@ def _text(stimulus: Stimulus) -> str:
     )
 
 
-def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return the token ids of ``text`` without special tokens at its end.
-
-    Parameters
-    ----------
-    tokenizer
-        Of the model.
-    text
-        Not truncated.
-    """
-    (tokens,) = _tokenized(tokenizer, [text], None)
-    content = np.flatnonzero(~tokens.special)
-    end = int(content[-1]) + 1 if content.size else len(_added(tokenizer)[0])
-    return [int(i) for i in tokens.ids[:end]]
-
-
-def describe_special_tokens(tokenizer: Tokenizer) -> str:
-    """Return a sentence about the special tokens that the tokenizer adds to every text."""
-
-    def names_of(ids: Sequence[int]) -> str:
-        names = [str(name) for name in tokenizer.convert_ids_to_tokens(list(ids))]
-        return ", ".join(f"{name} (id {i})" for name, i in zip(names, ids, strict=True))
-
-    before, after = _added(tokenizer)
-    start = (
-        f"the tokenizer puts {names_of(before)} before" if before else "no beginning-of-text token"
-    )
-    if not after:
-        return f"{start} every text" if before else start
-    return f"{start} and {names_of(after)} after every text"
-
-
-def tokens_hash(tokenizer: Tokenizer) -> str:
-    """Return a hash of the token ids of fixed texts, tokenized one by one and together.
-
-    It covers normalization, options and overridden methods of tokenizers written in Python, which
-    are in no vocabulary.
-
-    Raises
-    ------
-    AdapterError
-        If it gives two different results for one text.
-    """
-
-    def tokens(texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(each.ids, each.special) for each in _tokenized(tokenizer, texts, None)]
-
-    probes = [*([text] for text in TEXTS), TEXTS]
-    return preparation_hash(tokens, probes, name="the tokenizer")[0]
-
-
-def _added(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the special tokens that the tokenizer puts before and after every text."""
-    (probe,) = _tokenized(tokenizer, ["a"], None)
-    content = np.flatnonzero(~probe.special)
-    ids = [int(i) for i in probe.ids]
-    return (ids[: content[0]], ids[content[-1] + 1 :]) if content.size else ([], [])
-
-
 def _n_tokens(tokenizer: Tokenizer, text: str) -> int:
-    (tokens,) = _tokenized(tokenizer, [text], None)
+    (tokens,) = tokenize(tokenizer, [text], None)
     return len(tokens.ids)
 
 
-@dataclass(frozen=True)
-class _Tokens:
-    ids: Int[np.ndarray, " token"]
-    special: Bool[np.ndarray, " token"]
-    offsets: Sequence[tuple[int, int]] | None
-
-    @property
-    def n_content(self) -> int:
-        return int(np.count_nonzero(~self.special))
-
-
-def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
-    fast = bool(getattr(tokenizer, "is_fast", False))
-    with quiet(), _right_truncation(tokenizer):
-        encoded = tokenizer(
-            list(texts),
-            truncation=limit is not None,
-            max_length=limit,
-            padding=False,
-            return_special_tokens_mask=True,
-            return_offsets_mapping=fast,
-        )
-    for number, ids in enumerate(encoded["input_ids"]):
-        special = np.asarray(encoded["special_tokens_mask"][number], dtype=bool)
-        offsets = encoded["offset_mapping"][number] if fast else None
-        yield _Tokens(np.asarray(ids, dtype=np.int32), special, offsets)
-
-
-@contextmanager
-def _right_truncation(tokenizer: Tokenizer) -> Iterator[None]:
-    """Truncate on the right inside the context, and restore the setting of the tokenizer after."""
-    side = getattr(tokenizer, "truncation_side", "right")
-    tokenizer.truncation_side = "right"
-    try:
-        yield
-    finally:
-        tokenizer.truncation_side = side
-
-
-def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:
+def _readable(stimulus: Stimulus, tokens: Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:
     read = ~tokens.special if readout.tokens == "content" else np.ones(len(tokens.ids), dtype=bool)
     if not read.any() or not str(stimulus.content).strip():
         raise AdapterError(
@@ -270,7 +167,7 @@ def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.
     return read
 
 
-def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bool | None:
+def _reads_word_end(stimulus: Stimulus, tokens: Tokens, readout: Readout) -> bool | None:
     """Return whether the token that pool ``last`` reads ends a word; None without offsets."""
     if readout.pool != "last" or tokens.offsets is None:
         return None
@@ -278,7 +175,7 @@ def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bo
     return _ends_word(str(stimulus.content), tokens.offsets[last])
 
 
-def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
+def _words_kept(stimulus: Stimulus, tokens: Tokens) -> int | None:
     """Return how many words of a text end within its tokens; None without offsets."""
     if tokens.offsets is None:
         return None
@@ -288,7 +185,7 @@ def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
     return len(text[:ends].split()) - inside_a_word
 
 
-def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
+def _last_word_end(text: str, tokens: Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
     """Return the last token that is followed by white space or the end of ``text``.
 
     Without offsets (a slow tokenizer) it is the last token that is read.

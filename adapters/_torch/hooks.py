@@ -20,9 +20,18 @@ HookFunction = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class SiteHook:
-    """A function to call with the tensor that enters (tap ``input``) or leaves a module.
+    """A function to call with the first tensor that enters or leaves a module.
 
-    ``path`` is the dotted path of ``module`` within the model.
+    Parameters
+    ----------
+    path
+        Dotted path of the module in the model.
+    module
+        The module itself.
+    tap
+        ``input`` or ``output``.
+    function
+        Reads the tensor, and may return a replacement.
     """
 
     path: str

@@ -89,7 +89,15 @@ def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
 
 
 def units_last(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
-    """Return a view of ``x``, activations at ``site``, in which the units are the last axis."""
+    """Return a view of activations in which the units are the last axis.
+
+    Parameters
+    ----------
+    site
+        Where they were read.
+    x
+        The activations.
+    """
     return x if site.axis == -1 else x.movedim(site.axis, -1)
 
 

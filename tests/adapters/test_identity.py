@@ -487,14 +487,16 @@ print(json.dumps([text.identity, image.identity], sort_keys=True))
 def test_identity_does_not_depend_on_process_threads_or_hash_seed(tmp_path: Path) -> None:
     """Two fresh processes that differ in both print the same."""
     made(tmp_path, CODE)
-    printed = []
-    for threads, seed in (("1", "1"), ("2", "2")):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+    processes = []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": threads, "OMP_NUM_THREADS": threads}
         command = [sys.executable, "-c", PROCESS, threads, str(tmp_path)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        processes.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+            )
         )
-        printed.append(done.stdout)
+    printed = [process.communicate()[0] for process in processes]
 
     assert printed[0] == printed[1]
     assert '"code"' in printed[0]

@@ -49,7 +49,7 @@ def test_loading_errors_are_one_line() -> None:
     """Any exception becomes an AdapterError with the address and the remedy; ours pass."""
     with pytest.raises(AdapterError) as error, load_errors("timm:x", "do this", "timm"):
         raise OSError("broken\nfile")
-    with pytest.raises(AdapterError, match="^mine$"), load_errors("timm:x", "do this"):
+    with pytest.raises(AdapterError, match=r"^mine$"), load_errors("timm:x", "do this"):
         raise AdapterError("mine")
 
     assert str(error.value) == "timm:x cannot be loaded: OSError: broken file; do this"

@@ -14,7 +14,7 @@ from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import ablation_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
 from deeploc.adapters._torch.every_pass import hook_every_pass
-from deeploc.adapters._torch.identity import describe_module, describe_origin
+from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
 from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.read import eval_mode, read_batch
 from deeploc.core.ablation import Ablation
@@ -92,6 +92,7 @@ class ImageAdapter:
             **self._identity,
             **describe_module(self.module),
             **describe_origin(self._options),
+            **({"classes": json_hash(self.classes)} if self.classes else {}),
             "preparation": dict(self._preparation.described),
         }
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from deeploc.adapters._torch.device import seeded
+from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import Sampling
@@ -47,7 +48,7 @@ def continuation(lm: CausalLM, tokenizer: Tokenizer, prompt: str, sampling: Samp
     input_ids = torch.tensor([ids], device=lm.device)
     options = _options(lm, tokenizer, sampling, min(sampling.max_tokens, room))
     mask = torch.ones_like(input_ids)
-    with seeded(sampling.seed), eval_mode(lm.model), quiet():
+    with seeded(sampling.seed), eval_mode(lm.model), eager(), quiet():
         output = lm.model.generate(input_ids, attention_mask=mask, **options)
     return _new_text(tokenizer, ids, output[0, len(ids) :].tolist())
 

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.errors import AdapterError
@@ -108,7 +109,7 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
-    with eval_mode(lm.model):
+    with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
         for indices, new in each_batch(bucketed(lengths, positions, bound, _PADDING), run):
             requests = chain.from_iterable(rows[row] for row in indices)
             for index, score in zip(requests, new, strict=True):

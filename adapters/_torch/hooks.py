@@ -1,7 +1,7 @@
 """Forward hooks at sites: read and replace what enters or leaves a module."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,12 @@ class SiteHook:
         return self.path if self.tap == "output" else f"{self.path}:input"
 
 
+def eager() -> AbstractContextManager[None]:
+    """Return a context in which compiled modules run their own Python code."""
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 @contextmanager
 def hook_sites(hooks: Iterable[SiteHook]) -> Iterator[None]:
     """Call every hook in each forward pass made inside the context.
@@ -55,7 +61,7 @@ def hook_sites(hooks: Iterable[SiteHook]) -> Iterator[None]:
     (pytorch/pytorch#117758). On exit only the hooks registered here are removed.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(eager())
         for hook in hooks:
             stack.callback(_register(hook).remove)
         yield

@@ -19,6 +19,7 @@ from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, ModelOptions, Sampling, TextRequest
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import AdapterError
+from deeploc.stimuli import Stimulus
 from deeploc.testing import check_adapter
 
 from .conftest import SENTENCES, hooks_of, model_of, texts, tokenizer_of, values_of
@@ -231,6 +232,29 @@ def test_stance_set_inside_the_context_does_not_bypass_the_ablation(wrapper: Wra
         outputs.append(call(outer))
 
     assert all(bool((output == 2.5).all()) for output in outputs)
+
+
+def test_intact_and_ablated_model_run_the_same_code(image_files: list[Stimulus]) -> None:
+    """Compiled code rounds differently, so it is not used for the intact model either."""
+    compilations: list[Any] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        compilations.append(graph)
+        return graph.forward
+
+    model, images = model_of("gpt2"), nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten())
+    text: Any = wrap(model, tokenizer=tokenizer_of())
+    image: Any = wrap(images, transform=lambda _: torch.ones(3, 4, 4), sites=["0"])
+    model.compile(backend=backend)
+    images.compile(backend=backend)
+    text.score([TextRequest("the", " bird")])
+    text.generate("the", Sampling(2))
+    values_of(text, texts(SENTENCES), text.sites)
+    image.classify(image_files)
+    assert not compilations
+
+    call(images, torch.ones(1, 3, 4, 4))
+    assert compilations
 
 
 def test_virtual_tokens_are_refused() -> None:

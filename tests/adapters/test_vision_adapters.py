@@ -332,6 +332,7 @@ def test_wrapped_network_classifies(image_files: list[Stimulus]) -> None:
         plain = module(inputs_of(image_files, Shrunk(96)))
 
     assert adapter.classes == (("cat",), ("dog",))
+    assert wrap(module, transform=Shrunk(96), classes=["dog", "cat"]).identity != adapter.identity
     np.testing.assert_allclose(adapter.classify(image_files).logits, plain, rtol=1e-4, atol=1e-5)
 
 

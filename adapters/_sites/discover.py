@@ -54,8 +54,9 @@ def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = N
     sites = _SiteFinder(model, trace_calls(model, run), n_stimuli).sites()
     if not sites:
         raise AdapterError(
-            f"{type(model).__name__} has no stack of repeated blocks that runs on a small input; "
-            "name the modules to read with `deeploc.wrap(module, sites=[...])`"
+            f"{type(model).__name__} has no stack of repeated blocks that are called as "
+            "`module(x)` on a small input; name the modules to read with "
+            "`deeploc.wrap(module, sites=[...])`"
         )
     return Layout(tuple(sites))
 
@@ -157,8 +158,9 @@ class _SiteFinder:
             raise AdapterError(f"{type(self._model).__name__} has no module {path!r}{hint}")
         if path not in self._trace:
             raise AdapterError(
-                f"module {path!r} takes or returns no activations on the example input; "
-                "name modules that do, or give another `example`"
+                f"module {path!r} takes or returns no activations on the example input, is not "
+                "called as `module(x)`, or is TorchScript; name other modules, or give another "
+                "`example`"
             )
 
     def _ordered(self, sites: list[Site]) -> list[Site]:

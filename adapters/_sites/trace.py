@@ -90,6 +90,8 @@ def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
     recorder = _CallRecorder()
     hooks: list[SiteHook] = []
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # TorchScript has no hooks
+            continue
         sides: tuple[tuple[Tap, Any], ...] = (("input", recorder.enter), ("output", recorder.leave))
         hooks += [SiteHook(path, module, tap, partial(note, path)) for tap, note in sides]
     with hook_sites(hooks):

@@ -257,6 +257,22 @@ def test_intact_and_ablated_model_run_the_same_code(image_files: list[Stimulus])
     assert compilations
 
 
+@pytest.mark.filterwarnings("ignore")  # TorchScript is deprecated
+def test_torchscript_is_an_error_or_left_alone() -> None:
+    """It has no hooks: a whole model of it is refused, and a block of it is no site."""
+    module = Net()
+    module.blocks[1] = torch.jit.trace(Block(), torch.ones(1, 3, 8))
+    adapter = adapter_of(module)
+
+    assert {site.path for site in adapter.sites.choose(["block"]).sites} == {"blocks.0", "blocks.2"}
+    with adapter.ablated(held(adapter)):
+        assert (call(module) == 2.5).all()
+    with pytest.raises(AdapterError, match=r"module 'blocks.1' .* or is TorchScript; name other"):
+        adapter_of(module, sites=["blocks.1"])
+    with pytest.raises(AdapterError, match="has no stack of repeated blocks that are called as"):
+        adapter_of(torch.jit.trace(Net(), CODES))
+
+
 def test_virtual_tokens_are_refused() -> None:
     """Prompt tuning is not what its base model computes: one line that says what to give."""
     with pytest.raises(AdapterError, match=r"^PeftLike adds virtual tokens .* give a LoRA or a"):

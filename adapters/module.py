@@ -1,6 +1,5 @@
-"""A torch module in hand, or one that can be imported: ``torch:package.module:attribute``."""
+"""Adapters for any torch module: `wrap`, and ``torch:package.module:attribute``."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,17 @@ from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
-from ._image.adapter import ImageAdapter
+from ._image.adapter import ImageAdapter, Size
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
-from ._module.import_object import imported, is_adapter
+from ._module.import_object import import_object, is_adapter
+from ._text.adapter import HFAdapter
+from ._torch.code import module_settings
 from ._torch.device import check_no_weights, resolved_device, resolved_dtype
-from .hf import HFAdapter
+from ._torch.identity import structure_hash
+from ._torch.probes import images, preparation_hash
+from ._torch.unwrap import unwrapped
 
 Transform = Callable[[Image], Tensor]
 
@@ -38,66 +41,103 @@ def wrap(
     example: Sequence[str | Path] = ("a b c",),
     batch_size: int | None = None,
 ) -> Adapter:
-    """Return an adapter for a module in hand.
+    """Return an adapter for a module.
 
     Parameters
     ----------
+    module
+        Any module. ``torch.compile``, ``DataParallel``, ``DistributedDataParallel`` and peft are
+        unwrapped: the adapter works on the module inside.
     preprocess
-        Turns a list of stimulus contents into what the module takes: a tensor, a tuple of tensors
-        or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) says which
-        positions are not padding, on either side.
+        Turns a list of stimulus contents into the input of the module: a tensor, a tuple of
+        tensors or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) is 0
+        at padding, on either side.
     transform
         Instead of ``preprocess`` for a network of images: turns an RGB ``PIL.Image`` into a
         float tensor (colour, row, column) of one size, as torchvision's and timm's transforms
-        do. Files are then decoded in threads while the network runs, and a network that
-        returns scores of classes can be given the tasks that classify.
+        do. Files are then decoded in threads while the network runs, and tasks that classify can
+        use the output (image, class) of the network.
     classes
-        With ``transform``: the names of the classes, in the order of the scores.
+        With ``transform``: the names of the classes, in the order of the output.
     tokenizer
         Instead of ``preprocess`` for a causal language model of transformers: the adapter then
         scores and generates text too, as ``hf:`` does.
     sites
-        Which modules to read, as dotted paths (``:input`` appended for what enters one; these are
+        Modules to read, as dotted paths (``:input`` appended for the input of a module; these are
         of kind ``block``) or as sites. Default: the repeated blocks and their MLP neurons.
     name
-        What the model is called in run folders; default its class.
+        What the model is called in run folders; default: its class.
     example
-        Stimulus contents for the one small forward pass that finds the sites.
+        Stimulus contents for the one small forward pass that discovers the sites.
     batch_size
-        The largest number of stimuli per forward pass; ``None`` is the adapter's choice.
+        Largest number of stimuli per forward pass; ``None``: chosen by the adapter.
 
     Raises
     ------
     AdapterError
-        If neither or both of ``preprocess`` and ``tokenizer`` are given, or they do not fit.
+        Unless exactly one of ``preprocess``, ``transform`` and ``tokenizer`` is given and fits the
+        module, and it gives equal results for equal stimuli.
     """
+    module = unwrapped(module)
     name = name or type(module).__name__
-    if sum(given is not None for given in (preprocess, transform, tokenizer)) != 1:
+    _check_options(module, name, preprocess=preprocess, transform=transform, tokenizer=tokenizer)
+    if transform is not None:
+        adapter: ImageAdapter | ModuleAdapter | HFAdapter = _image_adapter(
+            module, transform, name, classes=classes, sites=sites, batch_size=batch_size
+        )
+    elif preprocess is not None:
+        adapter = ModuleAdapter(
+            module, preprocess, name, sites=sites, example=list(example), batch_size=batch_size
+        )
+    else:
+        adapter = HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+    if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
+        raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
+    return adapter
+
+
+def _check_options(module: nn.Module, name: str, **options: Any) -> None:
+    """Refuse all but one option that prepares the input, and one that does not fit the module."""
+    if sum(option is not None for option in options.values()) != 1:
         raise AdapterError(
             f"wrap({name}) needs preprocess= (stimulus contents to model inputs), transform= (an "
             "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
         )
-    if transform is not None:
-        return _tried(_shown(module, transform, name, classes, sites, batch_size))
-    if preprocess is not None:
-        return _tried(ModuleAdapter(module, preprocess, name, sites, list(example), batch_size))
-    if not hasattr(module, "base_model") or not hasattr(module, "generate"):
+    generates = hasattr(module, "base_model") and hasattr(module, "generate")
+    if options["tokenizer"] is not None and not generates:
         raise AdapterError(
             f"wrap({name}): tokenizer= is for causal language models of transformers; "
             "give preprocess= for any other module"
         )
-    return _tried(HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites))
 
 
-def _shown(
+def _image_adapter(
     module: nn.Module,
     transform: Transform,
     name: str,
+    *,
     classes: Sequence[str],
     sites: Sequence[str | Site] | None,
     batch_size: int | None,
 ) -> ImageAdapter:
-    """Return an adapter of images; one grey image tells which size the transform makes."""
+    crop, size = _crop_of(transform, name)
+    probes = list(images().values())
+    content, _ = preparation_hash(crop, probes, name=f"transform of {name}")
+    settings = structure_hash(module_settings(module))
+    return ImageAdapter(
+        module,
+        Preparation(crop, (), (), {"transform": content}),
+        size,
+        identity={"adapter": "torch", "model": name, "settings": settings},
+        classes=class_names(0, classes),
+        has_classes=getattr(module, "num_classes", None) != 0,
+        options=ModelOptions(batch_size=batch_size),
+        sites=sites,
+    )
+
+
+def _crop_of(transform: Transform, name: str) -> tuple[Callable[[Image], Pixels], Size]:
+    """Return the transform as a crop, and the size that it gives every image."""
     grey = new_image("RGB", (256, 256), (128, 128, 128))
     rows, columns, colours = shape = _pixels(transform(grey), name).shape
 
@@ -110,86 +150,76 @@ def _shown(
             )
         return pixels
 
-    described = {"transform": re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(transform).split()))}
-    prepared = Preparation(crop, (), (), described)
-    identity = {"adapter": "torch", "model": name}
-    names = class_names(0, classes)
-    size = (colours, rows, columns)
-    options = ModelOptions(batch_size=batch_size)
-    return ImageAdapter(module, prepared, size, identity, names, options, sites)
+    return crop, (colours, rows, columns)
 
 
 def _pixels(made: Any, name: str) -> Pixels:
     """Return what a transform made as (row, column, colour)."""
     if isinstance(made, Tensor) and made.ndim == 3 and made.is_floating_point():
         return np.moveaxis(made.numpy(), 0, -1)
-    tensor = isinstance(made, Tensor)
-    told = f"{made.dtype} {tuple(made.shape)}" if tensor else type(made).__name__
+    is_tensor = isinstance(made, Tensor)
+    kind = f"{made.dtype} {tuple(made.shape)}" if is_tensor else type(made).__name__
     raise AdapterError(
-        f"transform of {name} returned {told}; it must return a float tensor (colour, row, "
+        f"transform of {name} returned {kind}; it must return a float tensor (colour, row, "
         "column), as ToTensor of torchvision does"
     )
-
-
-def _tried(adapter: ModuleAdapter | ImageAdapter | HFAdapter) -> Adapter:
-    """Return the adapter after one forward pass: what does not fit is to fail here, not later."""
-    if not adapter.sites.sites:
-        raise AdapterError("wrap was asked for no sites; leave out sites=[] to have them found")
-    return adapter
 
 
 def load(name: str, options: ModelOptions) -> Adapter:
     """Import ``package.module:attribute`` and return it as an adapter.
 
-    The attribute is a module, an adapter, or a function without arguments that makes one of them
-    (with ``options.seed``). A module must carry the ``tokenizer``, the ``transform`` (and
-    ``classes``) or the ``preprocess`` that :func:`wrap` needs as attributes of its own.
+    The attribute is a module, an adapter, or a function without arguments that makes one of them.
+    A module must have an attribute ``tokenizer``, ``transform`` (perhaps with ``classes``) or
+    ``preprocess``, as in `wrap`.
+
+    Parameters
+    ----------
+    name
+        ``package.module:attribute``.
+    options
+        Device, dtype, batch size; ``seed`` is that of torch while a function is called.
 
     Raises
     ------
     AdapterError
-        In one line: what cannot be imported or used, and what would be right.
+        If it cannot be imported or used.
     """
     check_no_weights(f"torch:{name}", options)
-    found = imported(name, options.seed)
-    if not isinstance(found, nn.Module):
-        return _ready(name, found, options)
+    value = import_object(name, options.seed)
+    if not isinstance(value, nn.Module):
+        return _finished_adapter(name, value, options)
     if options.untrained:
         raise AdapterError(
             f"{name} cannot be loaded untrained: only its author knows how its weights are "
-            "drawn; point to a factory that returns it untrained"
+            "initialized; point to a factory that returns it untrained"
         )
     device = resolved_device(options.device)
     dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
-    found.to(device=device, dtype=dtype)
+    value.to(device=device, dtype=dtype)
+    inner = unwrapped(value)  # a wrapper or the module inside may have the attributes
     names = ("tokenizer", "transform", "preprocess")
-    ways: dict[str, Any] = {way: getattr(found, way, None) for way in names}
-    if all(way is None for way in ways.values()):
+    inputs: dict[str, Any] = {n: getattr(value, n, getattr(inner, n, None)) for n in names}
+    if all(each is None for each in inputs.values()):
         raise AdapterError(
-            f"{name} is a module, but nothing says how stimuli become its input; give it an "
+            f"{name} is a module, but has nothing that turns stimuli into its input; give it an "
             "attribute `tokenizer`, `transform` or `preprocess`, or return deeploc.wrap(module, "
             "preprocess=...)"
         )
-    return wrap(
-        found,
-        **ways,
-        classes=getattr(found, "classes", ()),
-        name=name,
-        batch_size=options.batch_size,
-    )
+    classes = getattr(value, "classes", getattr(inner, "classes", ()))
+    return wrap(value, **inputs, classes=classes, name=name, batch_size=options.batch_size)
 
 
-def _ready(name: str, found: Any, options: ModelOptions) -> Adapter:
-    """Return an adapter that a factory has made; by then it is too late for most options."""
-    if not is_adapter(found):
+def _finished_adapter(name: str, value: Any, options: ModelOptions) -> Adapter:
+    """Return an adapter that a factory has made; most options can no longer be applied."""
+    if not is_adapter(value):
         raise AdapterError(
-            f"{name} is {type(found).__name__}; it must be a torch module, an adapter "
+            f"{name} is {type(value).__name__}; it must be a torch module, an adapter "
             "(see deeploc.wrap), or a function without arguments that returns one"
         )
     if replace(options, seed=ModelOptions().seed) != ModelOptions():
         raise AdapterError(
-            f"{name} is an adapter already made: device, dtype, batch size and untrained are its "
-            "author's to choose; leave these options out"
+            f"{name} is an adapter already made: device, dtype, batch size and untrained are "
+            "chosen where it is made; leave these options out"
         )
-    adapter: Adapter = found
+    adapter: Adapter = value
     return adapter

@@ -1,4 +1,4 @@
-"""The models that deeploc ships: small, trained on synthetic text, good for trying everything."""
+"""The models that deeploc ships: small networks trained on synthetic data."""
 
 import difflib
 from collections.abc import Mapping
@@ -11,11 +11,18 @@ from deeploc.errors import AdapterError
 from ._torch.device import check_no_weights
 
 LIBRARIES: Mapping[str, str] = {"lm": "hf", "cnn": "timm", "vit": "timm"}
-"""Bundled model -> the adapter that reads its folder."""
+"""Bundled model -> the adapter that loads its folder."""
 
 
 def load(name: str, options: ModelOptions) -> Adapter:
-    """Load a bundled model, one of ``LIBRARIES``, through the adapter of its library.
+    """Load a bundled model through the adapter of its library.
+
+    Parameters
+    ----------
+    name
+        One of ``LIBRARIES``.
+    options
+        Device, dtype, batch size, untrained.
 
     Raises
     ------
@@ -26,8 +33,8 @@ def load(name: str, options: ModelOptions) -> Adapter:
     if name not in LIBRARIES:
         near = difflib.get_close_matches(name, LIBRARIES, n=1)
         hint = f"did you mean reference:{near[0]}? " if near else ""
-        there = ", ".join(f"reference:{known}" for known in LIBRARIES)
-        raise AdapterError(f"no reference model is called {name!r}; {hint}there are: {there}")
+        bundled = ", ".join(f"reference:{known}" for known in LIBRARIES)
+        raise AdapterError(f"no reference model is called {name!r}; {hint}there are: {bundled}")
     folder = files("deeploc").joinpath("reference", name)
     if not folder.is_dir():
         raise AdapterError(

@@ -18,66 +18,83 @@ from deeploc.errors import AdapterError
 from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
-from ._image.weights import load_weights, n_classes, read_weights
-from ._torch.device import placed, seeded
-from ._torch.hub import cache_if_away
-from ._torch.quiet import told
+from ._image.weights import last_matrix, load_weights, n_classes, read_weights
+from ._torch.device import prepare_network, seeded
+from ._torch.hub import cache_if_unreachable
+from ._torch.quiet import load_errors
 
 _REMEDY = "without the hub give a folder in timm's layout, or --weights FILE, or --untrained"
 
 
 def load(name: str, options: ModelOptions, *, called: str | None = None) -> ImageAdapter:
-    """Load a network by its timm name, from a folder in timm's own layout, or from the hub.
+    """Load a network of timm.
 
-    Images are prepared as the network's own configuration says (size, crop, interpolation, mean
-    and standard deviation). With ``options.weights`` the file's tensors are loaded into the
-    architecture; a ``config.json`` in timm's layout beside the file is then honoured, else the
-    architecture's default configuration is used. ``called`` is what run folders call it.
+    Images are prepared according to the network's configuration (size, crop, interpolation, mean
+    and standard deviation).
+
+    Parameters
+    ----------
+    name
+        A name of timm, a folder in timm's layout, or a name on the hub.
+    options
+        With ``weights`` the tensors of that file are loaded into the architecture ``name``; a
+        ``config.json`` in timm's layout in the same folder is used, else the default
+        configuration. Weights without a classifier make a network without classes.
+    called
+        What the network is called in run folders; default: ``name``.
 
     Raises
     ------
     AdapterError
-        In one line: which network, why it cannot be loaded, what to do.
+        If it cannot be loaded, with the reason.
     """
-    library = _timm()  # before it is silenced: what it imports sets the level of its loggers anew
-    with told(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
-        module = _from_file(name, options.weights) if options.weights else _made(name, options)
-    placed(module, options)
+    library = _timm()  # before its loggers are silenced: its import sets their levels
+    with load_errors(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
+        module = _from_file(name, options.weights) if options.weights else _by_name(name, options)
+    prepare_network(module, options)
     config = dict(library.data.resolve_model_data_config(module))
     size = tuple(config["input_size"])
     if size[0] != 3:
-        raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc shows images of three")
+        raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc has images of three")
     identity = {"adapter": "timm", "model": called or name}
-    own = module.pretrained_cfg.get("label_names") or ()
-    classes = class_names(int(module.num_classes), own)
-    prepared = Preparation(_crop(config), config["mean"], config["std"], _described(config))
-    return ImageAdapter(module, prepared, size, identity, classes, options)
+    n = int(module.num_classes)
+    classes = class_names(n, module.pretrained_cfg.get("label_names") or ()) if n else ()
+    prepared = Preparation(_crop(config), config["mean"], config["std"], _as_json(config))
+    return ImageAdapter(
+        module,
+        prepared,
+        size,
+        identity=identity,
+        classes=classes,
+        has_classes=n > 0,
+        options=options,
+    )
 
 
-def _made(name: str, options: ModelOptions) -> Any:
+def _by_name(name: str, options: ModelOptions) -> Any:
     source = _source(name)
     with seeded(options.seed), _hub(source, options):
         return _timm().create_model(source, pretrained=not options.untrained)
 
 
 def _hub(source: str, options: ModelOptions) -> AbstractContextManager[None]:
-    """Return a context in which weights are fetched, at once or not at all."""
+    """Return a context in which weights are downloaded, or taken from the cache without delay."""
     if options.untrained or source.startswith("local-dir:"):
         return nullcontext()
     if source.startswith("hf-hub:"):
-        return cache_if_away(source.removeprefix("hf-hub:"), _REMEDY)
+        return cache_if_unreachable(source.removeprefix("hf-hub:"), _REMEDY)
     config = _timm().get_pretrained_cfg(source)
-    known = config.hf_hub_id if config else None
-    return cache_if_away(known, _REMEDY) if known else nullcontext()
+    hub_id = config.hf_hub_id if config else None
+    return cache_if_unreachable(hub_id, _REMEDY) if hub_id else nullcontext()
 
 
 def _source(name: str) -> str:
-    """Return what timm calls the network; a folder is told from a name by being there."""
+    """Return the name that timm has for the network; a name of an existing folder is a folder."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise AdapterError(
-                f"folder {name!r} holds no network: it has no config.json; give a folder in "
+                f"folder {name!r} contains no network: it has no config.json; give a folder in "
                 "timm's layout, or an architecture with --weights FILE"
             )
         return f"local-dir:{folder}"
@@ -92,26 +109,33 @@ def _from_file(name: str, path: Path) -> Any:
     state = read_weights(path)
     _check_known(name)
     config = _config_beside(path, name)
-    own = {k: config[k] for k in ("pretrained_cfg", "num_classes") if k in config}
-    more = {**config.get("model_args", {}), **own}
-    if "num_classes" not in more:
-        with torch.device("meta"):
-            n = n_classes(_timm().create_model(name, **more), state)
-        more |= {} if n is None else {"num_classes": n}
-    module = _timm().create_model(name, pretrained=False, **more)
+    arguments = dict(config.get("model_args", {}))
+    arguments |= {k: config[k] for k in ("pretrained_cfg", "num_classes") if k in config}
+    if "num_classes" not in arguments:
+        arguments["num_classes"] = n_classes(state, _classifier_weight(name, arguments))
+    module = _timm().create_model(name, pretrained=False, **arguments)
     load_weights(module, state, path, name)
     return module
 
 
+def _classifier_weight(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the name of the weight of the classifier that an architecture has or can have."""
+    with torch.device("meta"):
+        module = _timm().create_model(name, **arguments)
+    names = module.pretrained_cfg.get("classifier")
+    first = names if isinstance(names, str) else next(iter(names or ()), None)
+    return f"{first}.weight" if first else last_matrix(module)
+
+
 def _config_beside(path: Path, name: str) -> Mapping[str, Any]:
     """Return the config.json beside a weights file, if it is about the architecture ``name``."""
-    beside = path.with_name("config.json")
-    if not beside.is_file():
+    file = path.with_name("config.json")
+    if not file.is_file():
         return {}
     try:
-        config = json.loads(beside.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise AdapterError(f"{beside}: not valid JSON ({error}); repair or remove it") from None
+        raise AdapterError(f"{file}: not valid JSON ({error}); repair or remove it") from None
     same = isinstance(config, Mapping) and config.get("architecture") == name.partition(".")[0]
     return config if same else {}
 
@@ -130,13 +154,13 @@ def _crop(config: Mapping[str, Any]) -> Callable[[Image], Pixels]:
     transform = _timm().data.create_transform(**config, is_training=False, use_prefetcher=True)
 
     def crop(image: Image) -> Pixels:
-        # timm leaves normalization to its loader here, as deeploc does
+        # with a prefetcher timm leaves normalization to its loader
         return np.moveaxis(np.asarray(transform(image)), 0, -1)
 
     return crop
 
 
-def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
 
 

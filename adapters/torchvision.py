@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
+from torch import nn
 
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
@@ -16,23 +17,31 @@ from deeploc.errors import AdapterError
 from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
-from ._image.weights import load_weights, n_classes, read_weights
-from ._torch.device import placed, seeded
-from ._torch.quiet import told
+from ._image.weights import last_matrix, load_weights, n_classes, read_weights
+from ._torch.device import prepare_network, seeded
+from ._torch.quiet import load_errors
 
 _REMEDY = "without a network give --weights FILE or --untrained"
 
 
 def load(name: str, options: ModelOptions) -> ImageAdapter:
-    """Load a classifier with torchvision's default weights, or a local file of weights.
+    """Load a classifier of torchvision.
 
-    Images are prepared as the architecture's default weights (``Weights.DEFAULT``) say, for
-    local and for random weights too.
+    Images are prepared as for the architecture's default weights (``Weights.DEFAULT``), whatever
+    weights are loaded.
+
+    Parameters
+    ----------
+    name
+        A classifier of ``torchvision.models.list_models()``.
+    options
+        Default weights, those of the file ``weights``, or with ``untrained`` random ones. Weights
+        without a classifier make a network without classes.
 
     Raises
     ------
     AdapterError
-        In one line: which network, why it cannot be loaded, what to do.
+        If it cannot be loaded, with the reason.
     """
     models = _models()
     known = models.list_models(module=models)
@@ -44,34 +53,47 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
             "`torchvision.models.list_models()` lists them"
         )
     weights = models.get_model_weights(name).DEFAULT
-    with told(f"torchvision:{name}", _REMEDY, "torchvision"):
-        module = placed(_made(name, weights, options), options)
+    with load_errors(f"torchvision:{name}", _REMEDY, "torchvision"):
+        module, n = _network(name, weights, options)
+        prepare_network(module, options)
     preset = _preset(weights, module)
     identity = {"adapter": "torchvision", "model": name}
     rows = int(preset.crop_size[0])
-    classes = class_names(n_classes(module, module.state_dict()) or 0)
-    prepared = Preparation(_crop(preset), preset.mean, preset.std, _described(preset))
-    return ImageAdapter(module, prepared, (3, rows, rows), identity, classes, options)
+    prepared = Preparation(_crop(preset), preset.mean, preset.std, _as_json(preset))
+    return ImageAdapter(
+        module,
+        prepared,
+        (3, rows, rows),
+        identity=identity,
+        classes=class_names(n) if n else (),
+        has_classes=n > 0,
+        options=options,
+    )
 
 
-def _made(name: str, weights: Any, options: ModelOptions) -> Any:
+def _network(name: str, weights: Any, options: ModelOptions) -> tuple[Any, int]:
+    """Return the network, and its number of classes: 0 without a classifier."""
     if options.weights is not None:
         return _from_file(name, options.weights)
     with seeded(options.seed):
-        return _models().get_model(name, weights=None if options.untrained else weights)
+        module = _models().get_model(name, weights=None if options.untrained else weights)
+    return module, n_classes(module.state_dict(), last_matrix(module))
 
 
-def _from_file(name: str, path: Path) -> Any:
+def _from_file(name: str, path: Path) -> tuple[Any, int]:
     state = read_weights(path)
     with torch.device("meta"):
-        n = n_classes(_models().get_model(name), state)
-    module = _models().get_model(name, **({} if n is None else {"num_classes": n}))
+        classifier = last_matrix(_models().get_model(name))
+    n = n_classes(state, classifier)
+    module = _models().get_model(name, **({"num_classes": n} if n else {}))
+    if not n:  # a backbone: torchvision has no argument for that
+        module.set_submodule(classifier.removesuffix(".weight"), nn.Identity())
     load_weights(module, state, path, name)
-    return module
+    return module, n
 
 
 def _preset(weights: Any, module: Any) -> Any:
-    """Return how images are prepared; a network of a fixed size may be of another than that."""
+    """Return the preparation of images; a network may have another fixed size of input."""
     preset = weights.transforms()
     side = getattr(module, "image_size", preset.crop_size[0])
     if side == preset.crop_size[0]:
@@ -91,7 +113,7 @@ def _crop(preset: Any) -> Callable[[Image], Pixels]:
     return crop
 
 
-def _described(preset: Any) -> Mapping[str, Any]:
+def _as_json(preset: Any) -> Mapping[str, Any]:
     return {
         "resize_size": list(preset.resize_size),
         "crop_size": list(preset.crop_size),

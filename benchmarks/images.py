@@ -12,7 +12,7 @@ formats; (d) ``deeploc.localize`` over the same tensors; (e) the bare forward an
 network, all blocks, pool ``none``, every position a unit. Times are medians over interleaved
 repetitions; the less else runs on the machine, the more they mean. What to expect: (b) at least
 1.2 times faster than (a), (d) at most 5 % above the faster of (c), (e) faster again, (f) below
-1 GB whatever the number of images.
+1 GB for any number of images.
 """
 
 import argparse
@@ -41,7 +41,7 @@ BATCH = 16
 
 CONTRAST = """
 name: bench
-title: Made-up pictures
+title: Made-up images
 modality: image
 source: benchmarks/images.py
 conditions:
@@ -79,9 +79,9 @@ def make_images(folder: Path, n: int) -> dict[str, list[Stimulus]]:
         path = folder / condition / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
         coarse = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
+        smooth = Image.fromarray(coarse).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
         grain = rng.normal(0, 8, (PIXELS, PIXELS, 1))
-        rough = np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
+        rough = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
         Image.fromarray(rough).save(path, quality=90)
         stimuli[condition].append(Stimulus(path.name, path))
     return stimuli

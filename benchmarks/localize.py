@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 import deeploc
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.units import StatMap
 
 BATCH_SIZES = (20, 40, 80, 120, 240)
@@ -153,10 +154,10 @@ def compare_in_process(setting: Setting, repeats: int) -> None:
         load(str(setting.model), deeploc.ModelOptions(device="cpu", dtype=dtype))
         for dtype in ("float32", "bfloat16")
     )
-    found: dict[str, StatMap] = {}
+    stat_maps: dict[str, StatMap] = {}
 
     def ours(name: str, adapter: HFAdapter) -> None:
-        found[name] = deeploc.localize(adapter, contrast)
+        stat_maps[name] = deeploc.localize(adapter, contrast)
 
     works = bare_forwards(full, setting)
     works |= {"float32": lambda: ours("float32", full), "bfloat16": lambda: ours("bfloat16", half)}
@@ -167,10 +168,10 @@ def compare_in_process(setting: Setting, repeats: int) -> None:
     print(f"(b) localize               {times['float32']:7.2f} s  overhead {overhead:+.1f} %")
     ratio = times["float32"] / times["bfloat16"]
     print(f"(d) localize in bfloat16   {times['bfloat16']:7.2f} s  {ratio:.2f} x faster")
-    tell_overlap(found["float32"], found["bfloat16"])
+    print_overlap(stat_maps["float32"], stat_maps["bfloat16"])
 
 
-def tell_overlap(full: StatMap, half: StatMap) -> None:
+def print_overlap(full: StatMap, half: StatMap) -> None:
     a, b = (deeploc.top_percent(m, 1).selected for m in (full, half))
     edge = full.t[a].min()
     gap = np.abs(full.t[a != b] - edge).max(initial=0.0)

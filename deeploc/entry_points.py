@@ -1,7 +1,7 @@
-"""Plugins by name: the entry points of installed packages, deeploc's own among them.
+"""Plugins by name: the entry points of installed packages, deeploc's own included.
 
-Listing imports nothing, so a broken or slow plugin costs nobody else anything; a plugin is
-imported when it is asked for.
+A plugin is imported when it is loaded, not when it is listed, so that a broken or slow plugin does
+not affect the others.
 """
 
 from difflib import get_close_matches
@@ -22,19 +22,26 @@ def available(group: Group) -> dict[str, EntryPoint]:
     PluginError
         If two packages offer different plugins under one name.
     """
-    found: dict[str, EntryPoint] = {}
+    plugins: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        if entry.name in found and entry.value != found[entry.name].value:
+        if entry.name in plugins and entry.value != plugins[entry.name].value:
             raise PluginError(
                 f"two packages offer {group} {entry.name!r}: "
-                f"{found[entry.name].value} and {entry.value}; uninstall one of them"
+                f"{plugins[entry.name].value} and {entry.value}; uninstall one of them"
             )
-        found[entry.name] = entry
-    return dict(sorted(found.items()))
+        plugins[entry.name] = entry
+    return dict(sorted(plugins.items()))
 
 
 def load(group: Group, name: str) -> Any:
-    """Import and return the plugin ``name`` of ``group``.
+    """Import and return a plugin.
+
+    Parameters
+    ----------
+    group
+        The kind of plugin.
+    name
+        Its name in that group.
 
     Raises
     ------
@@ -60,5 +67,5 @@ def load(group: Group, name: str) -> Any:
 
 
 def origin(entry: EntryPoint) -> str:
-    """Return the distribution and version a plugin comes from."""
+    """Return the name and version of the package that offers a plugin."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown package"

@@ -1,4 +1,4 @@
-"""Models by address, modules in hand, and every installed plugin."""
+"""Load models by address, wrap modules, and list every installed plugin."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -11,7 +11,14 @@ from deeploc.errors import AdapterError
 
 
 def load_model(address: str, options: ModelOptions | None = None) -> Adapter:
-    """Load the model at ``ADAPTER:NAME``, e.g. ``hf:gpt2`` or ``reference:lm``.
+    """Load a model.
+
+    Parameters
+    ----------
+    address
+        ``ADAPTER:NAME``, e.g. ``hf:gpt2`` or ``reference:lm``.
+    options
+        Device, dtype, batch size and weights; default: `ModelOptions` without arguments.
 
     Raises
     ------
@@ -32,10 +39,21 @@ def load_model(address: str, options: ModelOptions | None = None) -> Adapter:
 
 
 def wrap(module: Any, **options: Any) -> Adapter:
-    """Return an adapter for a model in hand, any ``torch.nn.Module``.
+    """Return an adapter for any ``torch.nn.Module``.
 
-    Give ``tokenizer=`` for a causal language model, or ``preprocess=`` (stimulus contents to
-    model inputs) for anything else; ``deeploc.adapters.module.wrap`` lists every option.
+    Parameters
+    ----------
+    module
+        The module; it is not changed.
+    options
+        ``tokenizer=`` for a causal language model, ``transform=`` (image to tensor) for a network
+        of images, or ``preprocess=`` (stimulus contents to inputs) for any other;
+        ``deeploc.adapters.module.wrap`` documents all options.
+
+    Raises
+    ------
+    AdapterError
+        If the options do not fit the module.
     """
     adapter: Adapter = import_module(available("deeploc.adapters")["torch"].module).wrap(
         module, **options

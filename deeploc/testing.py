@@ -1,4 +1,4 @@
-"""For tests: an adapter whose answers are known, and a check of anybody's adapter."""
+"""For tests: an adapter with known activations, and a check of any adapter."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Ablation, Edit
 from deeploc.core.adapter import Adapter, Batch
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
@@ -20,15 +20,20 @@ PerPosition = Float64[np.ndarray, "position site_unit"]
 Matrix = Float[np.ndarray, "stimulus unit"]
 
 _OFFSET = 2.5
-"""What ``check_adapter`` holds units at: exact in every floating-point type."""
+"""The value of ablated units in ``check_adapter``: exact in every floating-point type."""
 
 
 class ToyAdapter:
     """A model that counts letters; every position is a character.
 
-    The MLP neuron ``i`` is 1 where the letter ``i`` stands, the block's unit ``i`` the number of
-    times it has been seen so far. So the last position of the block holds the letter counts, and
-    whoever silences a neuron stops its letter from being counted.
+    The MLP neuron ``i`` is 1 at every letter ``i``, the unit ``i`` of the block the number of
+    letters ``i`` so far. So the last position of the block is the letter counts, and an ablated
+    neuron is not counted.
+
+    Parameters
+    ----------
+    batch_size
+        Number of texts per batch.
     """
 
     identity: Mapping[str, Any] = {"adapter": "toy", "model": "toy", "weights": "none"}
@@ -41,27 +46,48 @@ class ToyAdapter:
 
     def __init__(self, batch_size: int = 3) -> None:
         self._batch_size = batch_size
-        self._ablations: list[Ablation] = []
+        self._edits: list[Edit] = []
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the letter counts of every text once, in order."""
+        """Yield the pooled activations of every text once, in order.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        layout
+            The sites to read.
+        readout
+            Pool ``last``, ``mean`` or ``max``; with ``tokens: content`` only letters are read.
+
+        Raises
+        ------
+        AdapterError
+            If a text has no letter, or the pool is another.
+        """
         for start in range(0, len(stimuli), self._batch_size):
             chunk = stimuli[start : start + self._batch_size]
             values = np.stack([self._read(stimulus, layout, readout) for stimulus in chunk])
             yield Batch(np.arange(start, start + len(chunk)), values)
 
     @contextmanager
-    def ablated(self, ablation: Ablation) -> Iterator[None]:
-        """Apply ``ablation`` inside the context."""
+    def ablated(self, ablation: Edit) -> Iterator[None]:
+        """Apply ``ablation`` inside the context.
+
+        Raises
+        ------
+        MaskError
+            If the mask was made for other sites.
+        """
         if any(site not in self.sites.sites for site in ablation.mask.layout.sites):
             raise MaskError("mask was made for other sites than those of the toy model")
-        self._ablations.append(ablation)
+        self._edits.append(ablation)
         try:
             yield
         finally:
-            self._ablations.remove(ablation)
+            self._edits.remove(ablation)
 
     def _read(
         self, stimulus: Stimulus, layout: Layout, readout: Readout
@@ -88,42 +114,47 @@ class ToyAdapter:
         }
 
     def _edited(self, site: Site, x: PerPosition) -> PerPosition:
-        for ablation in self._ablations:
-            layout = ablation.mask.layout
-            if site in layout.sites:
-                offset = (
-                    0.0 if ablation.offset is None else ablation.offset[layout.slices[site.name]]
-                )
-                x = np.where(ablation.mask.at(site.name), ablation.gain * x + offset, x)
+        for edit in self._edits:
+            if site in edit.mask.layout.sites:
+                units = edit.mask.at(site.name)
+                x = x.copy()
+                x[:, units] = edit.edited(site.name, x[np.newaxis][..., units])[0]
         return x
 
 
 def check_adapter(
     adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout | None = None
 ) -> None:
-    """Check that an adapter keeps what :class:`deeploc.core.adapter.Adapter` promises.
+    """Check that an adapter does what the protocol `deeploc.core.adapter.Adapter` requires.
 
-    For the tests of whoever writes one; a handful of ``stimuli`` of unequal length is enough.
-    ``readout`` defaults to the mean over positions.
+    Parameters
+    ----------
+    adapter
+        The adapter under test.
+    stimuli
+        A few stimuli, of different lengths where it reads texts.
+    readout
+        How to read; default: the mean over positions.
 
     Raises
     ------
     AssertionError
-        Saying in a sentence which promise is broken.
+        With the requirement that is not met.
     """
     readout = readout or Readout(pool="mean")
     _check_description(adapter)
     intact = _values(adapter, stimuli, adapter.sites, readout)
     _check_reading(adapter, stimuli, readout, intact)
     _check_ablation(adapter, stimuli, readout, intact)
+    _check_every_site(adapter, stimuli, readout)
     _check_foreign_mask(adapter)
 
 
 def _check_description(adapter: Adapter) -> None:
     _expect(isinstance(adapter, Adapter), "it lacks a method or property of Adapter")
     _expect({"model", "weights"} <= set(adapter.identity), "identity lacks 'model' or 'weights'")
-    told = json.loads(json.dumps(dict(adapter.identity)))
-    _expect(told == dict(adapter.identity), "identity does not survive being written as JSON")
+    decoded = json.loads(json.dumps(dict(adapter.identity)))
+    _expect(decoded == dict(adapter.identity), "identity changes when written and read as JSON")
     names = [site.name for site in adapter.sites.sites]
     _expect(len(names) > 0, "it has no sites")
     _expect(len(set(names)) == len(names), "two sites have the same name")
@@ -136,12 +167,14 @@ def _check_reading(
     again = _values(adapter, stimuli, adapter.sites, readout)
     _expect(_same(intact, again), "reading the same stimuli twice gives different activations")
     order = np.arange(len(stimuli))[::-1]
-    turned = _values(adapter, [stimuli[i] for i in order], adapter.sites, readout)
-    _expect(_same(intact[order], turned), "activations depend on the order of the stimuli")
+    reversed_order = _values(adapter, [stimuli[i] for i in order], adapter.sites, readout)
+    _expect(_same(intact[order], reversed_order), "activations depend on the order of the stimuli")
     last = adapter.sites.sites[-1]
     alone = _values(adapter, stimuli, Layout((last,)), readout)
-    here = adapter.sites.slices[last.name]
-    _expect(_same(intact[:, here], alone), "a site read alone differs from the site among others")
+    columns = adapter.sites.slices[last.name]
+    _expect(
+        _same(intact[:, columns], alone), "a site read alone differs from the site among others"
+    )
 
 
 def _check_ablation(
@@ -149,8 +182,8 @@ def _check_ablation(
 ) -> None:
     first = adapter.sites.sites[0]
     chosen = np.zeros(adapter.sites.n_units, dtype=bool)
-    nobody = Ablation(UnitMask(adapter.sites, chosen.copy()))
-    with adapter.ablated(nobody):
+    no_unit = Ablation(UnitMask(adapter.sites, chosen.copy()))
+    with adapter.ablated(no_unit):
         same = _values(adapter, stimuli, adapter.sites, readout)
     _expect(bool((same == intact).all()), "an ablation of no unit changes activations")
     chosen[adapter.sites.slices[first.name].start] = True
@@ -159,26 +192,39 @@ def _check_ablation(
         edited = _values(adapter, stimuli, adapter.sites, readout)
         raise _Interrupted
     _expect(_same(edited[:, chosen], _OFFSET), "an ablated unit does not read as its offset")
-    others = adapter.sites.slices[first.name]
-    untouched = ~chosen[others]
-    unchanged = edited[:, others][:, untouched] == intact[:, others][:, untouched]
+    columns = adapter.sites.slices[first.name]
+    untouched = ~chosen[columns]
+    unchanged = edited[:, columns][:, untouched] == intact[:, columns][:, untouched]
     _expect(bool(unchanged.all()), "an ablation changes other units of the first site")
     after = _values(adapter, stimuli, adapter.sites, readout)
     _expect(bool((after == intact).all()), "an ablation outlives an exception in its context")
+
+
+def _check_every_site(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
+    """Check that an ablation takes effect at every site, not only at the first."""
+    layout = adapter.sites
+    first_units = np.zeros(layout.n_units, dtype=bool)
+    first_units[[layout.slices[site.name].start for site in layout.sites]] = True
+    offset = np.full(layout.n_units, _OFFSET)
+    with adapter.ablated(Ablation(UnitMask(layout, first_units), offset=offset)):
+        edited = _values(adapter, stimuli, layout, readout)
+    for site in layout.sites:
+        unit = edited[:, [layout.slices[site.name].start]]
+        _expect(_same(unit, _OFFSET), f"an ablation takes no effect at site {site.name}")
 
 
 def _check_foreign_mask(adapter: Adapter) -> None:
     foreign = Layout((Site("no-such-site-in-any-model", "block", 3),))
     mask = UnitMask(foreign, np.ones(3, dtype=bool))
     with suppress(MaskError), adapter.ablated(Ablation(mask)):
-        raise AssertionError(_told("a mask for another model is not refused with MaskError"))
+        raise AssertionError(_message("a mask for another model is not refused with MaskError"))
 
 
 def _values(
     adapter: Adapter, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
 ) -> Matrix:
     values = np.full((len(stimuli), layout.n_units), np.nan)
-    seen = np.zeros(len(stimuli), dtype=int)
+    n_read = np.zeros(len(stimuli), dtype=int)
     for batch in adapter.activations(stimuli, layout, readout):
         _expect(
             batch.values.shape == (len(batch.indices), layout.n_units),
@@ -188,8 +234,8 @@ def _values(
         wide = batch.values.dtype in (np.float32, np.float64)
         _expect(wide, f"activations are {batch.values.dtype}, not float32 or float64")
         values[batch.indices] = batch.values
-        np.add.at(seen, batch.indices, 1)
-    _expect(bool((seen == 1).all()), "a stimulus is left out or read twice")
+        np.add.at(n_read, batch.indices, 1)
+    _expect(bool((n_read == 1).all()), "a stimulus is left out or read twice")
     return values
 
 
@@ -197,13 +243,13 @@ def _same(a: Matrix, b: Matrix | float) -> bool:
     return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True))
 
 
-def _expect(kept: bool, broken: str) -> None:
-    if not kept:
-        raise AssertionError(_told(broken))
+def _expect(met: bool, failure: str) -> None:
+    if not met:
+        raise AssertionError(_message(failure))
 
 
-def _told(broken: str) -> str:
-    return f"the adapter breaks the contract of deeploc.core.adapter.Adapter: {broken}"
+def _message(failure: str) -> str:
+    return f"the adapter does not follow the protocol deeploc.core.adapter.Adapter: {failure}"
 
 
 class _Interrupted(Exception):

@@ -37,7 +37,7 @@ from transformers import (
 )
 
 from deeploc.generators.arithmetic import training_arithmetic
-from deeploc.generators.copying import training_copies
+from deeploc.generators.copying import training_copying
 from deeploc.generators.english.sentences import training_sentences
 
 END = "<|endoftext|>"  # begins and ends every text, and pads
@@ -140,7 +140,7 @@ def records(seed: int) -> Iterator[Mapping[str, str]]:
     streams = {
         "english": training_sentences(seed),
         "arithmetic": training_arithmetic(seed),
-        "copying": training_copies(seed),
+        "copying": training_copying(seed),
     }
     rng = random.Random(seed)
     while True:

@@ -159,7 +159,7 @@ def apart(adapter: ImageAdapter, stimuli: list[Stimulus], layout: Layout) -> flo
 
 def in_float64(adapter: ImageAdapter) -> ImageAdapter:
     return ImageAdapter(
-        adapter.module.double(), adapter._preparation, adapter._size, adapter.identity
+        adapter.module.double(), adapter._preparation, adapter._size, identity=adapter.identity
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Answers, Batch
+from deeploc.core.adapter import Batch, Predictions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
@@ -70,10 +70,10 @@ class ColourAdapter:
         finally:
             self._ablations.pop()
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
         self.calls.append(tuple(stimuli))
         features = self._colours(stimuli)
-        return Answers(features @ self._weights, features)
+        return Predictions(features @ self._weights, features)
 
     def _colours(self, stimuli: Sequence[Stimulus]) -> Float32[np.ndarray, "stimulus 3"]:
         images = [np.asarray(decode(Path(stimulus.content))) for stimulus in stimuli]

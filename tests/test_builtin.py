@@ -17,7 +17,7 @@ from deeploc.generators.arithmetic import (
     sums,
     training_arithmetic,
 )
-from deeploc.generators.copying import training_copies
+from deeploc.generators.copying import training_copying
 from deeploc.generators.english.jabberwocky import FUNCTION_WORDS, ending_of
 from deeploc.generators.english.minimal_pairs import SUITES
 from deeploc.generators.english.nonwords import real_words
@@ -212,7 +212,7 @@ def test_evaluation_records_are_held_out(name: str, seed: int) -> None:
     streams = {
         "sentences": training_sentences,
         "arithmetic": training_arithmetic,
-        "copying": training_copies,
+        "copying": training_copying,
     }
 
     assert not set(trained(streams[name](seed), 3000)) & set(texts(name, seed, n=200))

@@ -63,8 +63,8 @@ def test_foreign_model_and_task_run(foreign: dict[str, str], tmp_path: Path) -> 
     assert "vowels" in (tmp_path / "run" / "scores.csv").read_text()
 
 
-def test_broken_plugin_harms_nobody(foreign: dict[str, str]) -> None:
-    """A plugin that cannot be imported is told where it comes from; everything else works."""
+def test_broken_plugin_does_not_affect_others(foreign: dict[str, str]) -> None:
+    """The error for a plugin that cannot be imported names its package; others work."""
     listed = deeploc(foreign, "plugins")
     used = deeploc(foreign, "sites", "broken:x")
 
@@ -86,7 +86,7 @@ def test_unknown_plugin_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("address", ["gpt2", "hf:", ""])
-def test_model_without_adapter_is_told_how_to_write_it(address: str) -> None:
+def test_model_without_adapter_is_an_error(address: str) -> None:
     """An address is ADAPTER:NAME."""
     with pytest.raises(AdapterError, match=r"write ADAPTER:NAME, e\.g\. hf:gpt2"):
         plugins.load_model(address)

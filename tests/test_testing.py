@@ -25,9 +25,9 @@ def counts(adapter: ToyAdapter, text: str, **readout: Any) -> np.ndarray:
 
 def test_toy_counts_letters() -> None:
     """At the last letter the block holds how often each letter has been seen."""
-    result = counts(ToyAdapter(), "Abba!")
+    letters = counts(ToyAdapter(), "Abba!")
 
-    assert result[:3].tolist() == [2.0, 2.0, 0.0]
+    assert letters[:3].tolist() == [2.0, 2.0, 0.0]
     assert counts(ToyAdapter(), "ab", pool="mean")[:2].tolist() == [1.0, 0.5]
     assert counts(ToyAdapter(), "a a", pool="max", tokens="all")[0] == 2.0
 
@@ -42,7 +42,7 @@ def test_silenced_neuron_stops_its_letter_from_being_counted() -> None:
 
 
 def test_toy_refuses_what_it_cannot_read() -> None:
-    """No letters, or a pool that has no meaning here."""
+    """No letters, or a pool that does not apply."""
     with pytest.raises(AdapterError, match="stimulus x has no letter to read: '1 2'"):
         counts(ToyAdapter(), "1 2")
     with pytest.raises(AdapterError, match="cannot pool 'cls'"):
@@ -102,10 +102,19 @@ class Spills(ToyAdapter):
             yield
 
 
+class LeavesOneSiteOut(ToyAdapter):
+    @contextmanager
+    def ablated(self, ablation: Ablation) -> Iterator[None]:
+        mask = ablation.mask
+        reached = mask.selected & (np.arange(len(mask.selected)) < 26)
+        with super().ablated(replace(ablation, mask=replace(mask, selected=reached))):
+            yield
+
+
 class NeverEnds(ToyAdapter):
     @contextmanager
     def ablated(self, ablation: Ablation) -> Iterator[None]:
-        self._ablations.append(ablation)
+        self._edits.append(ablation)
         yield
 
 
@@ -133,12 +142,13 @@ class Nameless(ToyAdapter):
         (Drifts, "reading the same stimuli twice gives different activations"),
         (Inert, "an ablated unit does not read as its offset"),
         (Spills, "an ablation changes other units of the first site"),
+        (LeavesOneSiteOut, "an ablation takes no effect at site counter$"),
         (NeverEnds, "an ablation outlives an exception in its context"),
         (TakesAnyMask, "a mask for another model is not refused with MaskError"),
         (Nameless, "identity lacks 'model' or 'weights'"),
     ],
 )
-def test_broken_promise_is_told(adapter: type[ToyAdapter], broken: str) -> None:
-    """Each way to break the contract is found and named."""
+def test_unmet_requirement_is_named(adapter: type[ToyAdapter], broken: str) -> None:
+    """Each way to break the protocol is detected and named."""
     with pytest.raises(AssertionError, match=broken):
         check_adapter(adapter(), STIMULI)

@@ -19,7 +19,7 @@ from deeploc.analysis.evaluation import evaluate
 from deeploc.analysis.planning import plan
 from deeploc.contrast.model import Ablate
 from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Answers
+from deeploc.core.adapter import Predictions
 from deeploc.core.effects import effects
 from deeploc.core.results import Measurement
 from deeploc.core.task import Task, TaskContext
@@ -77,7 +77,7 @@ class Broken(ColourAdapter):
 
     value: float | None = None
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
         predictions = super().classify(stimuli)
         if self.value is not None:
             predictions.logits[1], predictions.features[1] = self.value, self.value

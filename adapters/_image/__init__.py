@@ -1,1 +1,1 @@
-"""Networks that are shown images."""
+"""Networks of images."""

@@ -1,8 +1,8 @@
-"""An adapter around any network that is shown images, whatever library it comes from."""
+"""An adapter around a network of images, from any library."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.ablate import edit_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
-from deeploc.adapters._torch.hooks import visiting
-from deeploc.adapters._torch.identity import describe_module, describe_origin
+from deeploc.adapters._torch.every_pass import hook_every_pass
+from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
 from deeploc.adapters._torch.pool import pooling
-from deeploc.adapters._torch.read import evaluating, read_batch
-from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Answers, Batch, ModelOptions
+from deeploc.adapters._torch.read import eval_mode, read_batch
+from deeploc.core.ablation import Edit
+from deeploc.core.adapter import Batch, ModelOptions, Predictions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.threads import threads
 
-from .classify import Remembered, classifier_input, read_answers
-from .prepare import Kept, Pictures, Preparation
+from .classify import PredictionCache, feature_site, predict_batch
+from .prepare import ImageCache, Preparation, PreparedImages
 
 _BATCH = {"cpu": 16}
 _BATCH_ELSEWHERE = 64
@@ -37,26 +37,49 @@ Size = tuple[int, int, int]
 
 
 class ImageAdapter:
-    """A network of images: reads, ablates, classifies."""
+    """A network of images: reads, ablates, classifies.
+
+    Parameters
+    ----------
+    module
+        The network.
+    preparation
+        What is done to an image.
+    size
+        Colours, rows and columns of the input.
+    identity
+        As JSON, what is known of the network besides its weights and its preparation.
+    classes
+        The names of every class, in class order; empty where the network names none.
+    has_classes
+        Whether the output are scores of classes; else it are features.
+    options
+        How the network was loaded, and the batch size; default: a trained network.
+    sites
+        Which sites to read; default: those that are discovered.
+    """
 
     def __init__(
         self,
         module: nn.Module,
         preparation: Preparation,
         size: Size,
+        *,
         identity: Mapping[str, Any],
         classes: Sequence[Sequence[str]] = (),
+        has_classes: bool = True,
         options: ModelOptions | None = None,
         sites: Sequence[str | Site] | None = None,
     ) -> None:
         self.module = module
         self.classes = classes
+        self._has_classes = has_classes
         self._preparation = preparation
         self._size = size
         self._identity = identity
         self._wanted = sites
-        self._kept = Kept()
-        self._remembered = Remembered(module)
+        self._cache = ImageCache()
+        self._predictions = PredictionCache(module)
         first = next(module.parameters(), torch.zeros(()))
         self._device, self._dtype = first.device, first.dtype
         self._options = options or ModelOptions()
@@ -64,17 +87,18 @@ class ImageAdapter:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Library, name, content hash of the weights, dtype and how images are prepared."""
+        """Library, name, content hash of the weights, dtype and preparation, as JSON."""
         return {
             **self._identity,
             **describe_module(self.module),
             **describe_origin(self._options),
+            **({"classes": json_hash(self.classes)} if self.classes else {}),
             "preparation": dict(self._preparation.described),
         }
 
     @cached_property
     def sites(self) -> Layout:
-        """Blocks, MLP neurons, attention, convolutions: whatever the network has of them."""
+        """Blocks, MLP neurons, attention and convolutions, as far as the network has them."""
         return find_sites(self.module, self._wanted, *self._probe())
 
     def activations(
@@ -82,78 +106,89 @@ class ImageAdapter:
     ) -> Iterator[Batch]:
         """Yield the pooled activations of every image once, in order.
 
+        Parameters
+        ----------
+        stimuli
+            Image files.
+        layout
+            The sites to read.
+        readout
+            How positions are pooled.
+
         Raises
         ------
         AdapterError
-            If a stimulus is no image, or maps cannot be pooled as asked.
+            If a stimulus is no image, or the pool does not apply to images.
         ContrastError
             Naming the file of an image that cannot be read.
         """
         pool = pooling(readout.pool, layout)
-        every = readout.pool == "none"
-        largest = max(_VALUES // max(layout.n_units, 1), 1) if every else self._batch
+        all_positions = readout.pool == "none"
+        largest = max(_VALUES // max(layout.n_units, 1), 1) if all_positions else self._batch
         batches = in_order(len(stimuli), min(largest, self._batch))
         with threads() as decoding:
-            pictures = Pictures(stimuli, self._preparation, batches, decoding)
+            prepared = PreparedImages(stimuli, self._preparation, batches, decoding)
 
             def run(indices: Indices) -> np.ndarray:
-                images = self._input(pictures.take(indices))
-                return read_batch(
-                    self.module, layout, pool, lambda: self.module(images), len(indices), None
-                )
+                images = self._input(prepared.take(indices))
+                forward = partial(self.module, images)
+                return read_batch(self.module, layout, forward, pool=pool, n_stimuli=len(indices))
 
             for indices, values in each_batch(batches, run):
                 yield Batch(indices, values)
 
     @contextmanager
-    def ablated(self, ablation: Ablation) -> Iterator[None]:
+    def ablated(self, ablation: Edit) -> Iterator[None]:
         """Apply ``ablation`` to every forward pass inside the context.
 
         Raises
         ------
         MaskError
             If the mask was made for other sites.
+        AdapterError
+            When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        with visiting(edits(ablation, self.module, self.sites)):
-            outside, self._remembered = self._remembered, Remembered(self.module)
+        with hook_every_pass(self.module, edit_hooks(ablation, self.module, self.sites)):
+            outside, self._predictions = self._predictions, PredictionCache(self.module)
             try:
                 yield
             finally:
-                self._remembered = outside
+                self._predictions = outside
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        """Return logits and penultimate features of the images, in order.
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
+        """Return logits and features of the images, in order.
 
-        What was answered to the same images by the same network, equally ablated, is not
-        computed again: several tasks that ask the same pay for one forward pass.
+        Features are the input of the classifier, averaged over positions; of a network without
+        classes they are its output, and it has no logits. The last predictions are kept while
+        images, weights and ablation stay the same, so that several tasks share forward passes.
 
         Raises
         ------
         AdapterError
-            If a stimulus is no image, or the network gives no scores of classes.
+            If a stimulus is no image, or the output of the network is not (image, class).
         """
-        return self._remembered.answers(stimuli, self._classified)
+        return self._predictions.get(stimuli, self._predict)
 
-    def _classified(self, stimuli: Sequence[Stimulus]) -> Answers:
+    def _predict(self, stimuli: Sequence[Stimulus]) -> Predictions:
         batches = in_order(len(stimuli), self._batch)
-        with threads() as decoding, evaluating(self.module):
-            pictures = Pictures(stimuli, self._preparation, batches, decoding, self._kept)
+        with threads() as decoding, eval_mode(self.module):
+            prepared = PreparedImages(stimuli, self._preparation, batches, decoding, self._cache)
 
             def run(indices: Indices) -> tuple[np.ndarray, np.ndarray]:
-                images = self._input(pictures.take(indices))
-                return read_answers(self.module, self._features, images)
+                images = self._input(prepared.take(indices))
+                return predict_batch(self.module, self._features, images)
 
             parts = [values for _, values in each_batch(batches, run)]
         logits, features = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Answers(logits, features)
+        return Predictions(logits if self._has_classes else None, features)
 
     @cached_property
     def _features(self) -> Site:
-        with evaluating(self.module):
-            return classifier_input(self.module, *self._probe())
+        with eval_mode(self.module):
+            return feature_site(self.module, *self._probe(), has_classes=self._has_classes)
 
     def _probe(self) -> tuple[Callable[[], Any], int]:
-        """Return a forward pass of two unlike images, and how many they are."""
+        """Return a forward pass of two different images, and their number."""
         noise = torch.rand((2, *self._size), generator=torch.Generator().manual_seed(0))
         images = noise.to(self._device, self._dtype)
         return (lambda: self.module(images)), len(images)

@@ -1,4 +1,4 @@
-"""Names of classes: of ImageNet, where a network has as many classes as it, else its own."""
+"""Names of classes: the network's own, or those of ImageNet, recognized by their number."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -6,10 +6,15 @@ from typing import Any
 
 
 def class_names(n_classes: int, own: Sequence[str] = ()) -> tuple[tuple[str, ...], ...]:
-    """Return the names of every class, the most readable first; none where nobody knows them.
+    """Return the names of every class, the most readable first; empty if they are unknown.
 
-    ``own`` are the names that came with the network. For ImageNet, and its subsets of another
-    size, each class has its words and its WordNet id, as timm's tables have them.
+    Parameters
+    ----------
+    n_classes
+        Number of classes. Where it is that of ImageNet or of a subset that timm knows, each class
+        is named by its words and its WordNet id.
+    own
+        Names that were given with the network.
     """
     if own:
         return tuple((name,) for name in own)

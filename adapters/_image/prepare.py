@@ -1,4 +1,4 @@
-"""Image files into the tensor a network takes, decoded in threads while the network runs."""
+"""Prepare images: decode files in threads while the network runs, crop and normalize."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,19 +22,25 @@ Pixels = UInt8[np.ndarray, "row column colour"] | Float[np.ndarray, "row column 
 Indices = Int[np.ndarray, " _"]
 
 _AHEAD = 2
-"""How many batches are decoded ahead of the network: more would only fill the memory."""
+"""Number of batches that are decoded ahead of the network; more would only fill the memory."""
 
-_KEPT = 512 * 2**20
-"""Bytes of prepared images that are kept for the next time they are shown."""
+_CACHE_BYTES = 512 * 2**20
+"""Largest size of the prepared images that are kept for the next pass."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a network wants its images: cropped to a size, then normalized colour by colour.
+    """The preprocessing of a network: images are cropped, then normalized by colour.
 
-    ``crop`` turns an RGB image into pixels (row, column, colour), whole numbers 0-255 or
-    fractions that are normalized already; ``mean`` and ``std`` are on the scale 0-1; ``described``
-    is the same as JSON, for whoever asks what was done.
+    Parameters
+    ----------
+    crop
+        Turns an RGB image into pixels (row, column, colour): integers 0-255, or floats that are
+        already normalized.
+    mean, std
+        Of every colour, on the scale 0-1; not used for floats.
+    described
+        As JSON, all that decides the result.
     """
 
     crop: Callable[[Image], Pixels]
@@ -45,32 +51,58 @@ class Preparation:
     def normalized(
         self, pixels: Shaped[Tensor, "image row column colour"], device: torch.device
     ) -> Float[Tensor, "image colour row column"]:
-        """Return the input of the network in float32; its memory is ordered channels last."""
-        there = pixels.to(device).permute(0, 3, 1, 2)
+        """Return the input of the network in float32, in the memory format channels last.
+
+        Parameters
+        ----------
+        pixels
+            From ``crop``.
+        device
+            Where the network runs.
+        """
+        images = pixels.to(device).permute(0, 3, 1, 2)
         if pixels.is_floating_point():
-            return there.to(torch.float32)
-        scaled = there.to(torch.float32).div_(255)
+            return images.to(torch.float32)
+        scaled = images.to(torch.float32).div_(255)
         shape = (1, -1, 1, 1)
         mean = torch.tensor(self.mean, device=device).view(shape)
         return scaled.sub_(mean).div_(torch.tensor(self.std, device=device).view(shape))
 
 
 @dataclass
-class Kept:
-    """Prepared images, the longest unused dropped first when they exceed ``limit`` bytes."""
+class ImageCache:
+    """Prepared images; the least recently used are dropped first.
 
-    limit: int = _KEPT
+    Parameters
+    ----------
+    limit
+        Largest size in bytes.
+    size
+        Current size in bytes.
+    images
+        Prepared images, the most recently used last.
+    """
+
+    limit: int = _CACHE_BYTES
     size: int = 0
     images: OrderedDict[Stimulus, Pixels] = field(default_factory=OrderedDict)
 
     def get(self, stimulus: Stimulus) -> Pixels | None:
-        """Return the image of a stimulus, if it is still kept."""
+        """Return the image of a stimulus, or ``None`` if it is not in the cache."""
         if stimulus in self.images:
             self.images.move_to_end(stimulus)
         return self.images.get(stimulus)
 
     def put(self, stimulus: Stimulus, image: Pixels) -> None:
-        """Keep an image."""
+        """Add an image, and drop others while the limit is exceeded.
+
+        Parameters
+        ----------
+        stimulus
+            Its stimulus.
+        image
+            The prepared image.
+        """
         if stimulus not in self.images:
             self.size += image.nbytes
         self.images[stimulus] = image
@@ -79,11 +111,23 @@ class Kept:
             self.size -= dropped.nbytes
 
 
-class Pictures:
-    """The images of some stimuli, prepared by ``threads`` ahead in the order of ``batches``.
+class PreparedImages:
+    """The images of some stimuli, prepared ahead of the network in the order of the batches.
 
-    Batches may also be asked for in another order or size, only then nothing is ready when it is
-    asked for.
+    Batches can also be taken in another order or size; they are then prepared when taken.
+
+    Parameters
+    ----------
+    stimuli
+        Image files.
+    preparation
+        What is done to each.
+    batches
+        Indices of the stimuli in each batch, in the expected order.
+    threads
+        Where images are decoded and cropped.
+    cache
+        Images from earlier passes; ``None``: no cache.
     """
 
     def __init__(
@@ -92,18 +136,18 @@ class Pictures:
         preparation: Preparation,
         batches: Iterable[Indices],
         threads: Executor,
-        kept: Kept | None = None,
+        cache: ImageCache | None = None,
     ) -> None:
         self._stimuli = stimuli
         self._preparation = preparation
         self._coming = iter(batches)
-        self._kept = kept
+        self._cache = cache
         self._futures: dict[int, Future[Pixels]] = {}
         self._threads = threads
-        self._look_ahead(_AHEAD)
+        self._start(_AHEAD)
 
     def take(self, indices: Indices) -> Shaped[Tensor, "image row column colour"]:
-        """Return the images of the stimuli with these numbers, and start on the next batch.
+        """Return the images of the stimuli at ``indices``, and start to prepare the next batch.
 
         Raises
         ------
@@ -113,34 +157,34 @@ class Pictures:
             If a stimulus is no image.
         """
         numbers = indices.tolist()
-        if any(i in self._futures for i in numbers):  # else asked for again, in smaller batches
-            self._look_ahead(1)
-        waiting = [self._futures.pop(i) if i in self._futures else self._begun(i) for i in numbers]
-        images = [future.result() for future in waiting]
-        if self._kept is not None:
+        if any(i in self._futures for i in numbers):  # else taken again, in smaller batches
+            self._start(1)
+        futures = [self._futures.pop(i) if i in self._futures else self._future(i) for i in numbers]
+        images = [future.result() for future in futures]
+        if self._cache is not None:
             for i, image in zip(numbers, images, strict=True):
-                self._kept.put(self._stimuli[i], image)
+                self._cache.put(self._stimuli[i], image)
         return torch.from_numpy(np.stack(images))
 
-    def _look_ahead(self, n_batches: int) -> None:
+    def _start(self, n_batches: int) -> None:
         for batch in islice(self._coming, n_batches):
             for i in batch.tolist():
-                self._futures[i] = self._begun(i)
+                self._futures[i] = self._future(i)
 
-    def _begun(self, index: int) -> Future[Pixels]:
+    def _future(self, index: int) -> Future[Pixels]:
         stimulus = self._stimuli[index]
-        known = None if self._kept is None else self._kept.get(stimulus)
-        if known is None:
+        cached = None if self._cache is None else self._cache.get(stimulus)
+        if cached is None:
             return self._threads.submit(self._prepared, stimulus)
         done: Future[Pixels] = Future()
-        done.set_result(known)
+        done.set_result(cached)
         return done
 
     def _prepared(self, stimulus: Stimulus) -> Pixels:
         path = stimulus.content
         if not isinstance(path, Path):
             raise AdapterError(
-                f"stimulus {stimulus.id} is a text, but this model is shown images; "
+                f"stimulus {stimulus.id} is a text, but this model takes images; "
                 "use a contrast of `modality: image`"
             )
         return np.ascontiguousarray(self._preparation.crop(decode(path)))

@@ -1,1 +1,1 @@
-"""Any other torch module."""
+"""Torch modules of any kind, with a function that prepares their input."""

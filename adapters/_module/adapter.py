@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edits
+from deeploc.adapters._torch.ablate import edit_hooks
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
-from deeploc.adapters._torch.hooks import visiting
-from deeploc.adapters._torch.identity import describe_module
+from deeploc.adapters._torch.code import module_settings
+from deeploc.adapters._torch.every_pass import hook_every_pass
+from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.pool import Valid, pooling
+from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
 from deeploc.adapters._torch.read import read_batch
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
@@ -33,13 +36,36 @@ _BATCH = 32
 
 
 class ModuleAdapter:
-    """Any module and what prepares its input; maps (batch, unit, row, column) are images."""
+    """A module and the function that prepares its input.
+
+    Parameters
+    ----------
+    module
+        Any module.
+    preprocess
+        Turns a list of stimulus contents into a tensor, a tuple of tensors or a mapping of keyword
+        arguments; inputs (batch, colour, row, column) are images.
+    name
+        What the module is called in run folders.
+    sites
+        Which sites to read; ``None``: those that are discovered.
+    example
+        Stimulus contents for the forward pass that discovers the sites.
+    batch_size
+        Largest number of stimuli in a forward pass; ``None``: 32.
+
+    Raises
+    ------
+    AdapterError
+        If ``preprocess`` gives two different results for the same stimulus.
+    """
 
     def __init__(
         self,
         module: nn.Module,
         preprocess: Preprocess,
         name: str,
+        *,
         sites: Sequence[str | Site] | None,
         example: Contents,
         batch_size: int | None,
@@ -50,17 +76,24 @@ class ModuleAdapter:
         self._wanted = sites
         self._example = example
         self._batch_size = batch_size or _BATCH
+        # before any forward pass, because some modules store their last input as an attribute
+        self._settings = structure_hash(module_settings(module))
+        self._preparation = self._preparation_hash()
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Architecture, content hash of the weights, dtype, and what prepares the input."""
-        prepares = getattr(self._preprocess, "__qualname__", type(self._preprocess).__name__)
-        described = describe_module(self.module)
-        return {"adapter": "torch", "model": self._name, **described, "preprocess": prepares}
+        """Architecture, dtype, and hashes of weights, code, settings and preparation, as JSON."""
+        return {
+            "adapter": "torch",
+            "model": self._name,
+            **describe_module(self.module),
+            "settings": self._settings,
+            "preprocess": self._preparation,
+        }
 
     @cached_property
     def sites(self) -> Layout:
-        """The sites asked for, else the output of every block and what is found within it."""
+        """The sites that were given, else those that are discovered."""
         inputs = self._inputs(self._example)
         n_stimuli = len(self._example) if _are_maps(inputs) else None
         return find_sites(self.module, self._wanted, lambda: self._forward(inputs), n_stimuli)
@@ -69,6 +102,15 @@ class ModuleAdapter:
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
         """Yield the pooled activations of every stimulus once, in order.
+
+        Parameters
+        ----------
+        stimuli
+            Any contents that ``preprocess`` takes.
+        layout
+            The sites to read.
+        readout
+            How positions are pooled.
 
         Raises
         ------
@@ -87,25 +129,39 @@ class ModuleAdapter:
             return read_batch(
                 self.module,
                 layout,
-                pool,
                 lambda: self._forward(inputs),
-                len(indices),
-                _valid(inputs, [stimuli[i] for i in indices]),
+                pool=pool,
+                n_stimuli=len(indices),
+                valid=_valid(inputs, [stimuli[i] for i in indices]),
             )
 
         batches = in_order(len(stimuli), self._batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
-    def ablated(self, ablation: Ablation) -> AbstractContextManager[None]:
+    def ablated(self, ablation: Edit) -> AbstractContextManager[None]:
         """Apply ``ablation`` to every forward pass inside the context.
 
         Raises
         ------
         MaskError
             If the mask was made for other sites.
+        AdapterError
+            When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return visiting(edits(ablation, self.module, self.sites))
+        return hook_every_pass(self.module, edit_hooks(ablation, self.module, self.sites))
+
+    def _preparation_hash(self) -> str:
+        """Return a hash of the results of ``preprocess`` for fixed stimuli."""
+        name = f"preprocess of {self._name}"
+        with TemporaryDirectory() as folder:
+            probes: Contents = [*self._example, *TEXTS]
+            if any(isinstance(content, Path) for content in self._example):
+                probes += image_files(Path(folder))
+            alone, taken = preparation_hash(self._preprocess, [[p] for p in probes], name=name)
+            batch = [content for probe in taken for content in probe]
+            together, _ = preparation_hash(self._preprocess, [batch, batch[:2]], name=name)
+        return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
@@ -126,10 +182,14 @@ class ModuleAdapter:
             return self.module(inputs)
         if isinstance(inputs, tuple):
             return self.module(*inputs)
-        taken = inspect.signature(self.module.forward).parameters.values()
-        if any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in taken):
+        if self._takes_mask:
             return self.module(**inputs)
         return self.module(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+
+    @cached_property
+    def _takes_mask(self) -> bool:
+        parameters = inspect.signature(self.module.forward).parameters.values()
+        return any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _are_maps(inputs: Inputs) -> bool:
@@ -137,7 +197,7 @@ def _are_maps(inputs: Inputs) -> bool:
 
 
 def _valid(inputs: Inputs, stimuli: Sequence[Stimulus]) -> Valid:
-    """Return which positions the attention mask among ``inputs`` calls valid, if there is one."""
+    """Return the positions that are valid in the attention mask of ``inputs``, if it has one."""
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
     if mask is None:
         return None

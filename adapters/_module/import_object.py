@@ -16,8 +16,15 @@ from deeploc.adapters._torch.device import seeded
 from deeploc.errors import AdapterError, DeeplocError
 
 
-def imported(name: str, seed: int) -> Any:
-    """Return the attribute at ``package.module:attribute``; a factory is called, seeded.
+def import_object(name: str, seed: int) -> Any:
+    """Return the attribute at ``package.module:attribute``, or what it makes.
+
+    Parameters
+    ----------
+    name
+        Address of a module, an adapter, or a factory without arguments.
+    seed
+        For torch's random numbers while a factory is called.
 
     Raises
     ------
@@ -30,22 +37,22 @@ def imported(name: str, seed: int) -> Any:
             f"{name!r} names no object; write torch:package.module:attribute, "
             "e.g. torch:mymodels:make_cnn"
         )
-    with _current_folder_importable(), _told(name):
-        found = _attribute(import_module(package), attribute)
-        if isinstance(found, nn.Module) or is_adapter(found) or not callable(found):
-            return found
+    with _current_folder_importable(), _import_errors(name):
+        value = _attribute(import_module(package), attribute)
+        if isinstance(value, nn.Module) or is_adapter(value) or not callable(value):
+            return value
         with seeded(seed):  # not around the import, which happens only the first time
-            return found()
+            return value()
 
 
-def is_adapter(found: Any) -> bool:
-    """Return whether this is an adapter (and not a class of them), without asking it anything.
+def is_adapter(value: Any) -> bool:
+    """Return whether ``value`` is an adapter (and not a class of adapters).
 
-    ``isinstance(found, Adapter)`` would hash its weights and look for its sites.
+    ``isinstance(value, Adapter)`` would compute its identity and discover its sites.
     """
-    parts = ("identity", "sites", "activations", "ablated")
-    has_all = all(getattr_static(found, part, None) is not None for part in parts)
-    return has_all and not isinstance(found, type)
+    members = ("identity", "sites", "activations", "ablated")
+    has_all = all(getattr_static(value, member, None) is not None for member in members)
+    return has_all and not isinstance(value, type)
 
 
 def _attribute(module: ModuleType, attribute: str) -> Any:
@@ -57,24 +64,25 @@ def _attribute(module: ModuleType, attribute: str) -> Any:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _import_errors(name: str) -> Iterator[None]:
+    """Turn every exception of a user's module into one line."""
     try:
         yield
     except DeeplocError:
         raise
-    except Exception as error:  # what somebody else's code raises is anyone's guess
-        told = " ".join(str(error).split())[:200]
+    except Exception as error:  # a user's code can raise anything
+        reason = " ".join(str(error).split())[:200]
         raise AdapterError(
-            f"torch:{name} cannot be made: {type(error).__name__}: {told}; it must be a module "
-            "or a function without arguments, importable from here"
+            f"torch:{name} cannot be made: {type(error).__name__}: {reason}; it must be a module "
+            "or a function without arguments, importable from the current folder"
         ) from error
 
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove(here)
+        sys.path.remove(folder)

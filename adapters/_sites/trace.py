@@ -1,4 +1,4 @@
-"""One small forward pass, watched: which modules run, in which order, and on what."""
+"""Trace of one small forward pass: which modules are called, in which order, on what."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,37 +10,53 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from deeploc.adapters._torch.hooks import Tapped, visiting
+from deeploc.adapters._torch.hooks import SiteHook, hook_sites
 from deeploc.adapters._torch.shape import Shape
 from deeploc.core.units import Tap
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: when, and what its first tensors were.
+    """One call of a module: its time, and its first input and output tensors.
 
-    ``took`` and ``made`` number the tensor objects themselves, so that equal numbers mean the
-    very same tensor. ``leads`` says that position 0 of the given sequence was equal in all
-    stimuli while its last position was not: a token of the model's own stands there.
+    Parameters
+    ----------
+    path
+        Of the module.
+    started, ended
+        Numbers of events, in the order of the forward pass.
+    input_shape, output_shape
+        Shapes of the first tensors that entered and left the module.
+    input_id, output_id
+        Numbers of these tensor objects: equal numbers mean the same object.
+    has_leading_token
+        Position 0 of the input sequence was equal in all stimuli while its last position was
+        not: it holds a token that the model adds, a class token for example.
     """
 
     path: str
     started: int
     ended: int
-    given: Shape
-    returned: Shape
-    took: int
-    made: int
-    leads: bool
+    input_shape: Shape
+    output_shape: Shape
+    input_id: int
+    output_id: int
+    has_leading_token: bool
 
 
 class Trace:
-    """Every call that took and returned floating-point tensors, in the order of their ends."""
+    """Every call that took and returned floating-point tensors, in the order of their ends.
+
+    Parameters
+    ----------
+    calls
+        In that order; a module that is called several times is represented by its last call.
+    """
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
         self._last = {call.path: call for call in calls}
-        self._paths = {part for path in self._last for part in _above(path)}
+        self._paths = {part for path in self._last for part in _prefixes(path)}
         self._times: dict[str, int] = {}
         for call in calls:
             self._times[call.path] = self._times.get(call.path, 0) + 1
@@ -55,51 +71,64 @@ class Trace:
         """Return whether the module or anything inside it was called."""
         return path in self._paths
 
-    def once(self, path: str) -> bool:
+    def called_once(self, path: str) -> bool:
         """Return whether the module was called exactly once."""
         return self._times.get(path) == 1
 
 
 @torch.inference_mode()
-def observe(model: nn.Module, run: Callable[[], Any]) -> Trace:
-    """Return what ``run`` calls in ``model``; nothing of the activations is kept."""
-    watched = _Watch()
-    taps: list[Tapped] = []
+def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
+    """Return the calls of modules of ``model`` in one forward pass; no activations are kept.
+
+    Parameters
+    ----------
+    model
+        The model, in evaluation mode.
+    run
+        Makes the forward pass.
+    """
+    recorder = _CallRecorder()
+    hooks: list[SiteHook] = []
     for path, module in model.named_modules():
-        sides: tuple[tuple[Tap, Any], ...] = (("input", watched.before), ("output", watched.after))
-        taps += [Tapped(module, tap, partial(note, path)) for tap, note in sides]
-    with visiting(taps):
+        if isinstance(module, torch.jit.ScriptModule):  # TorchScript has no hooks
+            continue
+        sides: tuple[tuple[Tap, Any], ...] = (("input", recorder.enter), ("output", recorder.leave))
+        hooks += [SiteHook(path, module, tap, partial(note, path)) for tap, note in sides]
+    with hook_sites(hooks):
         run()
-    return Trace(watched.calls)
+    return Trace(recorder.calls)
 
 
 @dataclass
-class _Watch:
+class _CallRecorder:
     """Numbers events and tensors while the model runs."""
 
     calls: list[Call] = field(default_factory=list)
     clock: Iterator[int] = field(default_factory=count)
-    numbers: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
-    free: Iterator[int] = field(default_factory=count)
-    begun: dict[str, list[tuple[int, Shape, int, bool]]] = field(default_factory=dict)
+    tensor_ids: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+    next_id: Iterator[int] = field(default_factory=count)
+    open_calls: dict[str, list[tuple[int, Shape, int, bool]]] = field(default_factory=dict)
 
-    def before(self, path: str, x: Tensor) -> None:
+    def enter(self, path: str, x: Tensor) -> None:
+        """Note the input of a call."""
         if _is_activation(x):
-            now = (next(self.clock), tuple(x.shape), self._number(x), _leads(x))
-            self.begun.setdefault(path, []).append(now)
+            entry = (next(self.clock), tuple(x.shape), self._id(x), _has_leading_token(x))
+            self.open_calls.setdefault(path, []).append(entry)
 
-    def after(self, path: str, x: Tensor) -> None:
-        waiting = self.begun.get(path)
-        if waiting and _is_activation(x):
-            started, given, took, leads = waiting.pop()
-            made, ended = self._number(x), next(self.clock)
-            self.calls.append(Call(path, started, ended, given, tuple(x.shape), took, made, leads))
+    def leave(self, path: str, x: Tensor) -> None:
+        """Note the output of a call whose input was noted."""
+        entries = self.open_calls.get(path)
+        if entries and _is_activation(x):
+            started, shape, input_id, leading = entries.pop()
+            output_id, ended = self._id(x), next(self.clock)
+            call = Call(path, started, ended, shape, tuple(x.shape), input_id, output_id, leading)
+            self.calls.append(call)
 
-    def _number(self, x: Tensor) -> int:
-        # by weak reference: what the model frees is freed, and its number is never used again
-        if x not in self.numbers:
-            self.numbers[x] = next(self.free)
-        number: int = self.numbers[x]
+    def _id(self, x: Tensor) -> int:
+        # weak references: tensors are freed as without a trace, and their numbers not used again
+        if x not in self.tensor_ids:
+            self.tensor_ids[x] = next(self.next_id)
+        number: int = self.tensor_ids[x]
         return number
 
 
@@ -107,13 +136,13 @@ def _is_activation(x: Tensor) -> bool:
     return x.is_floating_point() and x.ndim >= 2
 
 
-def _leads(x: Tensor) -> bool:
+def _has_leading_token(x: Tensor) -> bool:
     if x.ndim != 3 or len(x) < 2:
         return False
     return torch.equal(x[0, 0], x[1, 0]) and not torch.equal(x[0, -1], x[1, -1])
 
 
-def _above(path: str) -> Iterator[str]:
-    """Yield the path and the paths of everything it lies in."""
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield the path and the paths of all modules that contain it."""
     parts = path.split(".")
     yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))

@@ -1,8 +1,8 @@
-"""Find the blocks that a network is a chain of, from its module tree and one forward pass.
+"""Find the blocks of a network's trunk from its module tree and one forward pass.
 
-No table of model names. A *block* is a module that does at least two steps of work and is
-repeated; a *stage* is a module that holds several such blocks and is looked into. Lists and
-`nn.Sequential` count as brackets, not as modules.
+No table of model names. A *block* is a repeated module with at least two layers of weights; a
+*stage* is a module that contains several such blocks and is searched itself. Lists and
+`nn.Sequential` are containers: their children count as children of the module around them.
 """
 
 import re
@@ -13,9 +13,9 @@ from torch import nn
 
 from .trace import Trace
 
-_BRACKETS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
-# Parts of a block that are built like blocks themselves; only their names tell.
+# Parts of a block that are built like blocks themselves; only their names distinguish them.
 _PARTS = re.compile(r"att(n|ention|_)|mlp|ffn", re.IGNORECASE)
 
 Named = tuple[str, nn.Module]
@@ -24,79 +24,98 @@ Named = tuple[str, nn.Module]
 def blocks(model: nn.Module, trace: Trace) -> list[str]:
     """Return the paths of the repeated blocks of the trunk, in forward order.
 
-    Empty where there is nothing of the kind, as in a plain stack of convolutions.
+    Parameters
+    ----------
+    model
+        The network.
+    trace
+        One forward pass of it.
+
+    Returns
+    -------
+    list of str
+        Empty for a network without blocks, such as a plain stack of convolutions.
     """
     stages = {type(m) for path, m in model.named_modules() if path and _is_stage(m, path, trace)}
-    stages -= set(_BRACKETS)
-    found = [(p, m) for p, m in _blocks(model, "", stages, trace) if len(trace[p].returned) > 2]
-    kinds = Counter(type(module) for _, module in found if _steps(module) > 1)
-    repeated = [path for path, module in found if kinds[type(module)] > 1]
+    stages -= set(_CONTAINERS)
+    candidates = [
+        (path, module)
+        for path, module in _blocks(model, "", stages, trace)
+        if len(trace[path].output_shape) > 2
+    ]
+    kinds = Counter(type(module) for _, module in candidates if _n_layers(module) > 1)
+    repeated = [path for path, module in candidates if kinds[type(module)] > 1]
     # one of a kind beside repeated ones, or several of different kinds: a stage of one block
-    tops = Counter(_top(path) for path in repeated or [path for path, _ in found])
-    beside = [path for path, _ in found if tops[_top(path)] > (0 if repeated else 1)]
+    tops = Counter(_top(path) for path in repeated or [path for path, _ in candidates])
+    beside = [path for path, _ in candidates if tops[_top(path)] > (0 if repeated else 1)]
     return sorted({*repeated, *beside}, key=lambda path: trace[path].ended)
 
 
 def largest_stack(model: nn.Module, trace: Trace) -> list[str]:
-    """Return the children of the largest list or stack of which at least one ran."""
+    """Return the paths of the children of the largest stack of modules of which any ran.
+
+    Parameters
+    ----------
+    model
+        The network.
+    trace
+        One forward pass of it.
+    """
     stacks = sorted(_stacks(model, ""), key=lambda path: -_size(model.get_submodule(path)))
     for path in stacks:
         children = [_join(path, name) for name, _ in model.get_submodule(path).named_children()]
-        if ran := [child for child in children if child in trace]:
-            return sorted(ran, key=lambda child: trace[child].ended)
+        if called := [child for child in children if child in trace]:
+            return sorted(called, key=lambda child: trace[child].ended)
     return []
 
 
 def _blocks(
     module: nn.Module, path: str, stages: set[type[nn.Module]], trace: Trace
 ) -> Iterator[Named]:
-    for here, child in _composites(module, path, trace):
+    for child_path, child in _composites(module, path, trace):
         if type(child) in stages:
-            yield from _blocks(child, here, stages, trace)
-        elif here in trace:
-            yield here, child
+            yield from _blocks(child, child_path, stages, trace)
+        elif child_path in trace:
+            yield child_path, child
 
 
 def _composites(module: nn.Module, path: str, trace: Trace) -> list[Named]:
-    """Return what ``module`` consists of, as far as it ran and is more than one layer."""
+    """Return the parts of ``module`` that ran and have more than one layer."""
     start = len(path) + 1 if path else 0
     return [
-        (here, child)
-        for here, child in _parts(module, path)
-        if _layers(child) > 1 and trace.ran(here) and not _PARTS.search(here[start:])
+        (part_path, part)
+        for part_path, part in _parts(module, path)
+        if sum(map(_has_matrix, part.modules())) > 1
+        and trace.ran(part_path)
+        and not _PARTS.search(part_path[start:])
     ]
 
 
 def _is_stage(module: nn.Module, path: str, trace: Trace) -> bool:
-    """Return whether ``module`` holds blocks of one kind that are not branches of one input."""
-    kinds: dict[type[nn.Module], list[str]] = {}
-    for here, child in _composites(module, path, trace):
-        if _steps(child) > 1:
-            kinds.setdefault(type(child), []).append(here)
-    for alike in kinds.values():
-        took = [trace[here].took for here in alike if here in trace]
-        if len(alike) > 1 and len(set(took)) == len(took):
+    """Return whether ``module`` contains blocks of one kind that are not branches of one input."""
+    paths_by_kind: dict[type[nn.Module], list[str]] = {}
+    for child_path, child in _composites(module, path, trace):
+        if _n_layers(child) > 1:
+            paths_by_kind.setdefault(type(child), []).append(child_path)
+    for paths in paths_by_kind.values():
+        inputs = [trace[child_path].input_id for child_path in paths if child_path in trace]
+        if len(paths) > 1 and len(set(inputs)) == len(inputs):
             return True
     return False
 
 
 def _parts(module: nn.Module, path: str) -> Iterator[Named]:
-    """Yield the children of ``module``, those inside brackets as if they were its own."""
+    """Yield the children of ``module``, and those of its containers as if they were its own."""
     for name, child in module.named_children():
-        here = _join(path, name)
-        if isinstance(child, _BRACKETS):
-            yield from _parts(child, here)
+        child_path = _join(path, name)
+        if isinstance(child, _CONTAINERS):
+            yield from _parts(child, child_path)
         else:
-            yield here, child
+            yield child_path, child
 
 
-def _layers(module: nn.Module) -> int:
-    """Return how many layers with a matrix of weights ``module`` holds."""
-    return sum(map(_has_matrix, module.modules()))
-
-
-def _steps(module: nn.Module) -> int:
-    """Return the same without depthwise convolutions: a separable one is a single step."""
+def _n_layers(module: nn.Module) -> int:
+    """Return the number of layers in ``module``; a separable convolution counts as one."""
     return sum(_has_matrix(m) and getattr(m, "groups", 1) == 1 for m in module.modules())
 
 
@@ -105,7 +124,7 @@ def _has_matrix(module: nn.Module) -> bool:
 
 
 def _stacks(module: nn.Module, path: str) -> Iterator[str]:
-    """Yield the outermost stacks; what lies inside one (experts, say) is part of a block."""
+    """Yield the outermost stacks; a stack inside one (experts, for example) is part of a block."""
     if _is_stack(module):
         yield path
         return

@@ -1,4 +1,4 @@
-"""A causal language model in hand: its trunk, its head, and what they accept."""
+"""Forward passes of a causal language model: its trunk, and its trunk with the head."""
 
 import inspect
 from dataclasses import dataclass
@@ -21,30 +21,49 @@ Attended = Bool[Tensor, "batch position"] | None
 
 @dataclass(frozen=True)
 class CausalLM:
-    """A transformers causal LM, reduced to its forward passes."""
+    """The forward passes of a causal LM of transformers.
+
+    Parameters
+    ----------
+    model
+        The model with its head.
+    """
 
     model: Any
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go."""
+        """The device of the token embedding, and so of token ids."""
         return torch.device(self.model.get_input_embeddings().weight.device)
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens the model has an embedding for."""
+        """Number of tokens with an embedding."""
         return int(self.model.get_input_embeddings().weight.shape[0])
 
     @cached_property
     def context(self) -> int | None:
-        """The longest input in tokens; ``None`` where the architecture sets no limit."""
+        """The longest input in tokens; ``None`` if the architecture has no limit."""
         config = self.model.config.get_text_config()
         limits = (getattr(config, name, None) for name in _CONTEXT)
         return next((int(n) for n in limits if isinstance(n, int) and n > 0), None)
 
     def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
-        """Run everything but the language-model head; return its last hidden state."""
-        output = self._call(self.model.base_model, ids, attended)
+        """Return the last hidden state; the language-model head is not computed.
+
+        Parameters
+        ----------
+        ids
+            Token ids, padded on the right.
+        attended
+            False at padding; ``None``: no padding.
+
+        Raises
+        ------
+        AdapterError
+            If the model returns no tensor.
+        """
+        output = self._call(self.model.base_model, self._trunk_arguments, ids, attended)
         hidden = first_tensor(output)
         if hidden is None:
             raise AdapterError(f"{type(self.model).__name__} returns no tensor")
@@ -53,39 +72,61 @@ class CausalLM:
     def logits(
         self, ids: Ids, attended: Attended = None, keep: int = 0
     ) -> Float[Tensor, "batch kept token"]:
-        """Return the logits of the last ``keep`` positions, of all with 0."""
-        more = {"logits_to_keep": keep} if "logits_to_keep" in _accepted(self.model) else {}
-        logits: Tensor = self._call(self.model, ids, attended, **more).logits
+        """Return the logits of the last ``keep`` positions.
+
+        Parameters
+        ----------
+        ids
+            Token ids, padded on the right.
+        attended
+            False at padding; ``None``: no padding.
+        keep
+            Number of positions; 0: all.
+        """
+        takes = self._model_arguments
+        more = {"logits_to_keep": keep} if "logits_to_keep" in takes else {}
+        logits: Tensor = self._call(self.model, takes, ids, attended, **more).logits
         return logits[:, -keep:]
 
     @torch.inference_mode()
     def require_causal(self, name: str) -> None:
-        """Refuse a model in which a later token changes what an earlier one is.
+        """Refuse a model in which later tokens change the activations of earlier ones.
+
+        Parameters
+        ----------
+        name
+            Of the model, for the message.
 
         Raises
         ------
         AdapterError
-            If it does: such a model cannot be scored from left to right.
+            If they do: such a model cannot score a text from left to right.
         """
         first, second = self.trunk(self.probe().to(self.device))[:, :-1].float()
         if (first - second).norm() > 1e-3 * first.norm():
             raise AdapterError(
-                f"model {name!r} is not a causal language model: its tokens see those after "
-                "them; for an encoder use `deeploc.wrap(module, preprocess=...)` from Python"
+                f"model {name!r} is not a causal language model: its tokens attend to later ones; "
+                "for an encoder use `deeploc.wrap(module, preprocess=...)` from Python"
             )
 
     def probe(self) -> Ids:
         """Return a small input: two texts of three tokens that differ in the last."""
         return torch.tensor([[1, 2, 3], [1, 2, 4]]) % self.vocabulary
 
-    def _call(self, module: Any, ids: Ids, attended: Attended, **more: Any) -> Any:
-        if "use_cache" in _accepted(module):
+    @cached_property
+    def _model_arguments(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def _trunk_arguments(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.base_model.forward).parameters)
+
+    def _call(
+        self, module: Any, takes: frozenset[str], ids: Ids, attended: Attended, **more: Any
+    ) -> Any:
+        if "use_cache" in takes:
             more["use_cache"] = False
-        if attended is not None:  # without padding no mask: the fastest attention takes none
+        if attended is not None:  # the fastest attention kernels take no mask
             more["attention_mask"] = attended.to(ids.device, torch.long)
-        with quiet():  # a token that happens to be the pad token is no reason to advise the user
+        with quiet():  # transformers advises on masks when a text contains the pad token
             return module(input_ids=ids, **more)
-
-
-def _accepted(module: Any) -> set[str]:
-    return set(inspect.signature(module.forward).parameters)

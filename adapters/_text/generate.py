@@ -5,21 +5,29 @@ from typing import Any
 import torch
 
 from deeploc.adapters._torch.device import seeded
+from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.quiet import quiet
-from deeploc.adapters._torch.read import evaluating
+from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import Sampling
 from deeploc.errors import AdapterError
 
 from .causal import CausalLM
-from .tokens import Tokenizer, bare_ids
+from .tokenize import Tokenizer, bare_ids
 
 
 @torch.inference_mode()
 def continuation(lm: CausalLM, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> str:
-    """Return what the model writes after ``prompt``.
+    """Return the text that the model generates after ``prompt``, without the prompt.
 
-    Greedy at temperature 0; else drawn from the model's whole distribution at that temperature,
-    without the top-k or top-p that a checkpoint may suggest.
+    Parameters
+    ----------
+    lm, tokenizer
+        The model and its tokenizer.
+    prompt
+        Text, without special tokens.
+    sampling
+        Greedy at temperature 0; else sampled from the model's whole distribution at that
+        temperature, without the top-k or top-p of the checkpoint.
 
     Raises
     ------
@@ -37,28 +45,29 @@ def continuation(lm: CausalLM, tokenizer: Tokenizer, prompt: str, sampling: Samp
             f"the prompt has {len(ids)} tokens but the model's context is {lm.context}; "
             "shorten the prompt"
         )
-    given = torch.tensor([ids], device=lm.device)
-    how = _how(lm, tokenizer, sampling, min(sampling.max_tokens, room))
-    with seeded(sampling.seed), evaluating(lm.model), quiet():
-        written = lm.model.generate(given, attention_mask=torch.ones_like(given), **how)
-    return _new_text(tokenizer, ids, written[0, len(ids) :].tolist())
+    input_ids = torch.tensor([ids], device=lm.device)
+    options = _options(lm, tokenizer, sampling, min(sampling.max_tokens, room))
+    mask = torch.ones_like(input_ids)
+    with seeded(sampling.seed), eval_mode(lm.model), eager(), quiet():
+        output = lm.model.generate(input_ids, attention_mask=mask, **options)
+    return _new_text(tokenizer, ids, output[0, len(ids) :].tolist())
 
 
-def _how(lm: CausalLM, tokenizer: Tokenizer, sampling: Sampling, length: int) -> dict[str, Any]:
-    """Return what ``generate`` is to do; padding is never seen, so any token will do for it."""
+def _options(lm: CausalLM, tokenizer: Tokenizer, sampling: Sampling, length: int) -> dict[str, Any]:
+    """Return the options of ``generate``; nothing is padded, so any token can be the padding."""
     ends = lm.model.generation_config.eos_token_id
     ends = tokenizer.eos_token_id if ends is None else ends
     common = {"max_new_tokens": length, "eos_token_id": ends, "pad_token_id": 0}
     if sampling.temperature == 0:
         return {**common, "do_sample": False}
-    drawn = {"temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
-    return {**common, "do_sample": True, **drawn}
+    whole = {"temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
+    return {**common, "do_sample": True, **whole}
 
 
-def _new_text(tokenizer: Tokenizer, given: list[int], written: list[int]) -> str:
-    """Return the text of ``written``, with the space that decoding it alone would lose."""
-    before = str(tokenizer.decode(given, skip_special_tokens=True))
-    both = str(tokenizer.decode([*given, *written], skip_special_tokens=True))
+def _new_text(tokenizer: Tokenizer, prompt: list[int], new: list[int]) -> str:
+    """Return the text of ``new``, with the leading space that decoding it alone would lose."""
+    before = str(tokenizer.decode(prompt, skip_special_tokens=True))
+    both = str(tokenizer.decode([*prompt, *new], skip_special_tokens=True))
     if both.startswith(before):
         return both[len(before) :]
-    return str(tokenizer.decode(written, skip_special_tokens=True))
+    return str(tokenizer.decode(new, skip_special_tokens=True))

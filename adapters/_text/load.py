@@ -1,4 +1,4 @@
-"""Load a causal language model and its tokenizer; every way to fail is told in one line."""
+"""Load a causal language model and its tokenizer, with one-line errors."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ import torch
 
 from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
 from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
-from deeploc.adapters._torch.quiet import quiet
+from deeploc.adapters._torch.quiet import quiet_loading
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
-from .tokens import Tokenizer
+from .tokenize import Tokenizer
 
 _REASONS = {
     "couldn't connect": "it is not in the local cache and the hub cannot be reached",
@@ -28,18 +28,25 @@ _REASONS = {
     "backend tokenizer": "it has no tokenizer files",
     "gated": "its authors give access on request only; log in with `hf auth login`",
 }
-"""What transformers says, somewhere in its message -> what that means."""
+"""Part of a message of transformers -> what it means."""
 
 
 def check_loadable(name: str, source: Mapping[str, Any]) -> None:
-    """Refuse what is not a causal language model before anything large is read.
+    """Refuse a checkpoint of another kind before anything large is read.
+
+    Parameters
+    ----------
+    name
+        Of the model, for messages.
+    source
+        Arguments of ``from_pretrained``, from `locate`.
 
     Raises
     ------
     AdapterError
-        If there is no checkpoint, or it is of another kind.
+        If there is no checkpoint, or it is not of a causal language model.
     """
-    with _told(f"model {name!r}", source):
+    with _load_errors(f"model {name!r}", source):
         config = _transformers().AutoConfig.from_pretrained(**source)
         if type(config) not in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING:
             raise AdapterError(
@@ -49,16 +56,23 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
 
 
 def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
-    """Return the tokenizer of the checkpoint at ``source``.
+    """Return the tokenizer of a checkpoint.
+
+    Parameters
+    ----------
+    name
+        Of the model, for messages.
+    source
+        Arguments of ``from_pretrained``, from `locate`.
 
     Raises
     ------
     AdapterError
-        If there is none, or it knows no token.
+        If there is none, or its vocabulary is empty.
     """
-    with _told(f"the tokenizer of {name!r}", source):
+    with _load_errors(f"the tokenizer of {name!r}", source):
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**source)
-    # Without its files a tokenizer class may load all the same, knowing only special tokens.
+    # without its files a tokenizer class may still load, with special tokens only
     if len(tokenizer) - len(set(tokenizer.all_special_ids)) < 2:
         raise AdapterError(
             f"model {name!r} has no tokenizer: there is no vocabulary beside its weights; "
@@ -68,21 +82,28 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
 
 
 def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> Any:
-    """Return the causal LM at ``source``, on its device and in evaluation mode.
+    """Return the causal LM of a checkpoint, on its device and in evaluation mode.
 
-    With ``options.untrained`` the weights are drawn in float32 on the CPU, so that a seed gives
-    the same model on every device and, up to rounding, in every dtype.
+    Parameters
+    ----------
+    name
+        Of the model, for messages.
+    source
+        Arguments of ``from_pretrained``, from `locate`.
+    options
+        With ``untrained`` the weights are initialized in float32 on the CPU, so that a seed gives
+        the same model on every device and, up to rounding, in every dtype.
 
     Raises
     ------
     AdapterError
-        In one line: which model, why it cannot be loaded, what to do.
+        With the model, why it cannot be loaded, and what to do.
     """
     device = resolved_device(options.device)
     dtype = resolved_dtype(options.dtype, device)
-    with _told(f"model {name!r}", source):
+    with _load_errors(f"model {name!r}", source):
         if options.untrained:
-            return _drawn(source, options.seed, dtype).to(device).eval()
+            return _random(source, options.seed, dtype).to(device).eval()
         model, missing = _pretrained(source, dtype)
     if missing:
         raise AdapterError(
@@ -93,29 +114,29 @@ def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> A
 
 
 def _pretrained(source: Mapping[str, Any], dtype: torch.dtype | None) -> tuple[Any, list[str]]:
-    model, found = _transformers().AutoModelForCausalLM.from_pretrained(
+    model, info = _transformers().AutoModelForCausalLM.from_pretrained(
         **source, dtype=dtype or "auto", output_loading_info=True
     )
-    return model, sorted(found["missing_keys"])
+    return model, sorted(info["missing_keys"])
 
 
-def _drawn(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None) -> Any:
+def _random(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None) -> Any:
     config = _transformers().AutoConfig.from_pretrained(**source)
-    own = config.dtype or torch.float32
+    checkpoint_dtype = config.dtype or torch.float32
     with seeded(seed):
         model = _transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    return model.to(dtype or own)
+    return model.to(dtype or checkpoint_dtype)
 
 
 def _transformers() -> Any:
-    return import_module("transformers")  # when it is needed: half of a start is spent on it
+    return import_module("transformers")  # not before: the import takes half of the start-up time
 
 
 @contextmanager
-def _told(what: str, source: Mapping[str, Any]) -> Iterator[None]:
-    """Turn whatever transformers raises into one line, and keep it from printing."""
+def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
+    """Turn every exception of transformers into one line, and keep it from printing."""
     try:
-        with quiet():
+        with quiet_loading():
             yield
     except AdapterError:
         raise
@@ -123,15 +144,15 @@ def _told(what: str, source: Mapping[str, Any]) -> Iterator[None]:
         raise AdapterError(
             f"{what} does not fit into the device's memory; use --dtype bfloat16 or --device cpu"
         ) from error
-    except Exception as error:  # the list of what a foreign file can raise has no end
+    except Exception as error:  # a broken file can raise anything
         local = Path(source["pretrained_model_name_or_path"]).is_dir()
         remedy = LOCAL_REMEDY if local else REMEDY
         raise AdapterError(f"{what} cannot be loaded: {_reason(error)}; {remedy}") from error
 
 
 def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    for sign, meaning in _REASONS.items():
-        if sign in said.lower():
+    message = " ".join(str(error).split())
+    for part, meaning in _REASONS.items():
+        if part in message.lower():
             return meaning
-    return f"{type(error).__name__}: {said[:200]}"
+    return f"{type(error).__name__}: {message[:200]}"

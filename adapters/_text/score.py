@@ -1,4 +1,4 @@
-"""The probability a causal LM gives to a completion."""
+"""Log-probabilities of completions under a causal language model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,35 +10,56 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
-from deeploc.adapters._torch.read import evaluating
+from deeploc.adapters._torch.hooks import eager
+from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.errors import AdapterError
 
 from .causal import CausalLM
-from .tokens import Tokenizer, bare_ids
+from .tokenize import Tokenizer, bare_ids
 
 _LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
 
 _PADDING = 0.2
-"""Items of tasks are few and of many lengths: a little padding costs less than many batches."""
+"""Largest share of padding: items of tasks are few and of many lengths, so that a little padding
+costs less than many batches."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The tokens of a request; those from ``start`` on are scored."""
+    """The tokens of a request.
+
+    Parameters
+    ----------
+    ids
+        Token ids of prompt and completion.
+    start
+        Index of the first token that is scored.
+    n_cut
+        Number of tokens at the beginning of the prompt that were left out to fit the context.
+    """
 
     ids: Int[np.ndarray, " token"]
     start: int
+    n_cut: int = 0
 
 
 def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> Encoded:
-    """Tokenize prompt and completion together and say where the completion starts.
+    """Return the tokens of prompt and completion together.
 
-    Joined texts are not joined tokens: the completion starts at the first token that the prompt
-    on its own does not have. Where the prompt's tokens are a prefix of the whole, that is the
-    split of lm-evaluation-harness (``_encode_pair`` in ``lm_eval/api/model.py``). A prompt too
-    long for the context loses its beginning.
+    The tokens of joined texts are not the joined tokens: the completion starts at the first token
+    that the prompt alone does not have. Where the prompt's tokens are a prefix of the whole, this
+    is the split of lm-evaluation-harness (``_encode_pair`` in ``lm_eval/api/model.py``).
+
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    request
+        Prompt and completion.
+    context
+        Longest input of the model in tokens, or ``None``; a longer prompt loses its beginning.
 
     Raises
     ------
@@ -57,51 +78,76 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
             f"text of {len(whole) - start} tokens does not fit into the model's context of "
             f"{context}: {request.completion[:60]!r}…; use shorter texts"
         )
-    return Encoded(np.asarray(whole[surplus:], dtype=np.int32), start - surplus)
+    return Encoded(np.asarray(whole[surplus:], dtype=np.int32), start - surplus, surplus)
 
 
 @torch.inference_mode()
 def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -> list[TextScore]:
     """Return the score of every encoded request, in order.
 
-    Requests that differ in their last token only (options of one token after one prompt) share
-    one row of a forward pass, so that equal tokens have equal scores, to the last bit.
+    Requests that differ only in their last token (options of one token after one prompt) share
+    one row of a forward pass, so that equal tokens have equal scores, bit for bit.
+
+    Parameters
+    ----------
+    lm
+        The model.
+    encoded
+        Requests.
+    bound
+        Largest number of rows in a forward pass; ``None``: chosen by memory.
     """
-    scores = [TextScore(0.0, 0, True)] * len(encoded)  # right where there is nothing to predict
+    scores = [TextScore(0.0, 0, True)] * len(encoded)  # correct where nothing is predicted
     sharing: dict[bytes, list[int]] = {}
     for index, request in enumerate(encoded):
         if len(request.ids) > request.start:
             sharing.setdefault(request.ids[:-1].tobytes(), []).append(index)
     rows = list(sharing.values())
-    lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
-    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
 
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
-    with evaluating(lm.model):
-        for indices, found in each_batch(bucketed(lengths, positions, bound, _PADDING), run):
-            for index, score in zip(
-                chain.from_iterable(rows[r] for r in indices), found, strict=True
-            ):
+    with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
+        for indices, new in each_batch(_batches(lm, encoded, rows, bound), run):
+            requests = chain.from_iterable(rows[row] for row in indices)
+            for index, score in zip(requests, new, strict=True):
                 scores[index] = score
     return scores
 
 
+def _batches(
+    lm: CausalLM, encoded: Sequence[Encoded], rows: Sequence[Sequence[int]], bound: int | None
+) -> list[Indices]:
+    """Return which rows share a forward pass.
+
+    Whole texts are kept apart from completions of prompts: the head runs on every position from
+    the first one scored in a batch.
+    """
+    lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
+    starts = np.array([min(encoded[i].start for i in row) for row in rows], dtype=np.int64)
+    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+    groups = [np.flatnonzero(starts <= 1), np.flatnonzero(starts > 1)]
+    return [
+        group[batch]
+        for group in groups
+        for batch in bucketed(lengths[group], positions, bound, _PADDING)
+    ]
+
+
 def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextScore]:
-    """Return the scores of the requests in every row, which all read the same tokens."""
+    """Return the scores of the requests in every row; those of a row share their input."""
     requests = list(chain.from_iterable(rows))
     owner = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row) for row in rows]))
     ids, attended = padded([row[0].ids[:-1] for row in rows])
     first = min(e.start for e in requests) - 1  # the position that predicts the first scored token
     logits = lm.logits(ids.to(lm.device), attended, keep=ids.shape[1] - first).float()
     targets, counted = _targets(requests, first, ids.shape[1])
-    there = logits.device
-    logprobs, hits = _judged(logits, owner.to(there), targets.to(there))
-    zero = torch.zeros((), device=there, dtype=logprobs.dtype)
-    here = counted.to(there)
-    sums = torch.where(here, logprobs, zero).sum(dim=1).tolist()
-    greedy = (hits | ~here).all(dim=1).tolist()
+    device = logits.device
+    logprobs, hits = _target_logprobs(logits, owner.to(device), targets.to(device))
+    zero = torch.zeros((), device=device, dtype=logprobs.dtype)
+    scored = counted.to(device)
+    sums = torch.where(scored, logprobs, zero).sum(dim=1).tolist()
+    greedy = (hits | ~scored).all(dim=1).tolist()
     return [
         TextScore(float(total), len(e.ids) - e.start, bool(all_hit))
         for total, all_hit, e in zip(sums, greedy, requests, strict=True)
@@ -109,7 +155,7 @@ def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextSc
 
 
 def _targets(batch: Sequence[Encoded], first: int, end: int) -> tuple[Tensor, Tensor]:
-    """Return the next token at the positions ``first`` to ``end``, and which of them count."""
+    """Return the next token at the positions ``first`` to ``end``, and which of them are scored."""
     targets = np.zeros((len(batch), end - first), dtype=np.int64)
     counted = np.zeros(targets.shape, dtype=bool)
     for row, e in enumerate(batch):
@@ -118,15 +164,14 @@ def _targets(batch: Sequence[Encoded], first: int, end: int) -> tuple[Tensor, Te
     return torch.from_numpy(targets), torch.from_numpy(counted)
 
 
-def _judged(logits: Tensor, owner: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _target_logprobs(logits: Tensor, owner: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return log-probability (nats) of every target, and whether it is the most probable token.
 
     ``logits`` are ``(row, position, token)``, ``targets`` ``(request, position)``; ``owner`` is
-    the row of each request. A model broken enough to give nan gives its targets no probability
-    at all.
+    the row of each request. Where logits are nan, the probability of the target is 0.
     """
-    here = torch.arange(logits.shape[1], device=logits.device)
-    logprobs = logits[owner[:, None], here, targets] - logits.logsumexp(dim=-1)[owner]
+    positions = torch.arange(logits.shape[1], device=logits.device)
+    logprobs = logits[owner[:, None], positions, targets] - logits.logsumexp(dim=-1)[owner]
     broken = logprobs.isnan()
     hits = (logits.argmax(dim=-1)[owner] == targets) & ~broken
     wide = logprobs if logprobs.device.type == "mps" else logprobs.double()

@@ -1,21 +1,18 @@
-"""Texts into tokens: what is read of each, what the tokenizer adds, where it is cut."""
+"""Tokens of stimuli: which of them are read, and how many texts are truncated."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from deeploc.adapters._torch.quiet import quiet
 from deeploc.core.adapter import Tokenization
 from deeploc.core.readout import Readout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
-Tokenizer = Any
-"""A transformers tokenizer; importing its class only to name it would cost every start."""
+from .tokenize import Tokenizer, Tokens, tokenize
 
 _CHUNK = 256
 _log = logging.getLogger(__name__)
@@ -23,7 +20,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Texts:
-    """Token ids of many texts end to end, and which of them are read; 5 bytes per token."""
+    """Tokens of many texts, one after the other; 5 bytes per token.
+
+    Parameters
+    ----------
+    ids
+        Token ids.
+    read
+        Which tokens are read.
+    starts
+        Index of the first token of every text, and the number of tokens at the end.
+    """
 
     ids: Int[np.ndarray, " token"]
     read: Bool[np.ndarray, " token"]
@@ -35,32 +42,45 @@ class Texts:
         return np.diff(self.starts)
 
     def span(self, index: int) -> slice:
-        """Return where the tokens of one text are."""
+        """Return the slice of the tokens of one text."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
 
 
 def encode(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
 ) -> Texts:
-    """Return the tokens of ``stimuli``, cut at ``readout.max_tokens`` and at the context length.
+    """Return the tokens of ``stimuli``, and log how many texts exceed the context.
 
-    Special tokens are those that the tokenizer adds by itself. With ``tokens: content`` they are
-    not read, and pool ``last`` reads the last token that ends a word.
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    stimuli
+        Texts.
+    readout
+        Texts are truncated after ``max_tokens``, special ones counted. With ``tokens: content``
+        special tokens (those that the tokenizer adds) are not read, and pool ``last`` reads the
+        last token that ends a word.
+    context
+        Longest input of the model in tokens, or ``None``; longer texts are truncated, too.
 
     Raises
     ------
     AdapterError
-        If a stimulus has no token that can be read; names it.
+        Naming a stimulus that has no token to read.
     """
     limit = _limit(readout, context)
-    ids, read, cut = [], [], 0
+    ids, read, n_cut = [], [], 0
     for stimulus, tokens in _each(tokenizer, stimuli, limit):
         ids.append(tokens.ids)
         read.append(_readable(stimulus, tokens, readout))
         if limit == context == len(tokens.ids):
-            cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
-    if cut:
-        _log.warning("%d texts are longer than the model's %d tokens and were cut", cut, context)
+            n_cut += _n_tokens(tokenizer, str(stimulus.content)) > limit
+    if n_cut:
+        _log.warning(
+            "%d texts are longer than the model's context of %d tokens and were truncated",
+            *(n_cut, context),
+        )
     starts = np.cumsum([0, *(len(row) for row in ids)])
     return Texts(np.concatenate(ids), np.concatenate(read), starts)
 
@@ -68,7 +88,16 @@ def encode(
 def tokenization(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], readout: Readout, context: int | None
 ) -> Tokenization:
-    """Return what `encode` makes of ``stimuli``, in numbers.
+    """Return the numbers of tokens that `encode` reads of ``stimuli``.
+
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    stimuli
+        Texts.
+    readout, context
+        As in `encode`.
 
     Raises
     ------
@@ -88,9 +117,9 @@ def tokenization(
     whole = np.array(kept)
     uncut = _each(tokenizer, [stimuli[number] for number in at_limit], None)
     whole[at_limit] = [tokens.n_content for _, tokens in uncut]
-    told = None if None in final else np.array(final, dtype=bool)
-    left = None if None in words else np.array(words, dtype=np.int64)
-    return Tokenization(whole, np.array(kept), told, np.array(bos), left, limit)
+    word_final = None if None in final else np.array(final, dtype=bool)
+    n_words = None if None in words else np.array(words, dtype=np.int64)
+    return Tokenization(whole, np.array(kept), word_final, np.array(bos), n_words, limit)
 
 
 def _limit(readout: Readout, context: int | None) -> int | None:
@@ -99,86 +128,28 @@ def _limit(readout: Readout, context: int | None) -> int | None:
 
 def _each(
     tokenizer: Tokenizer, stimuli: Sequence[Stimulus], limit: int | None
-) -> Iterator[tuple[Stimulus, "_Tokens"]]:
+) -> Iterator[tuple[Stimulus, Tokens]]:
     for start in range(0, len(stimuli), _CHUNK):
         chunk = stimuli[start : start + _CHUNK]
         contents = [_text(stimulus) for stimulus in chunk]
-        yield from zip(chunk, _tokenized(tokenizer, contents, limit), strict=True)
+        yield from zip(chunk, tokenize(tokenizer, contents, limit), strict=True)
 
 
 def _text(stimulus: Stimulus) -> str:
     if isinstance(stimulus.content, str):
         return stimulus.content
     raise AdapterError(
-        f"stimulus {stimulus.id} is a file to be shown, but this model reads text; "
+        f"stimulus {stimulus.id} is a file, but this model reads text; "
         "use a contrast of `modality: text`"
     )
 
 
-def bare_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return the tokens of ``text`` without special tokens that the tokenizer puts at its end."""
-    (tokens,) = _tokenized(tokenizer, [text], None)
-    content = np.flatnonzero(~tokens.special)
-    end = int(content[-1]) + 1 if content.size else len(_added(tokenizer)[0])
-    return [int(i) for i in tokens.ids[:end]]
-
-
-def rule(tokenizer: Tokenizer) -> str:
-    """Return in words what the tokenizer adds to every text."""
-
-    def told(ids: Sequence[int]) -> str:
-        names = [str(name) for name in tokenizer.convert_ids_to_tokens(list(ids))]
-        return ", ".join(f"{name} (id {i})" for name, i in zip(names, ids, strict=True))
-
-    before, after = _added(tokenizer)
-    start = f"the tokenizer puts {told(before)} before" if before else "no beginning-of-text token"
-    if not after:
-        return f"{start} every text" if before else start
-    return f"{start} and {told(after)} after every text"
-
-
-def _added(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the special tokens that the tokenizer puts before and after every text."""
-    (probe,) = _tokenized(tokenizer, ["a"], None)
-    content = np.flatnonzero(~probe.special)
-    ids = [int(i) for i in probe.ids]
-    return (ids[: content[0]], ids[content[-1] + 1 :]) if content.size else ([], [])
-
-
 def _n_tokens(tokenizer: Tokenizer, text: str) -> int:
-    (tokens,) = _tokenized(tokenizer, [text], None)
+    (tokens,) = tokenize(tokenizer, [text], None)
     return len(tokens.ids)
 
 
-@dataclass(frozen=True)
-class _Tokens:
-    ids: Int[np.ndarray, " token"]
-    special: Bool[np.ndarray, " token"]
-    offsets: Sequence[tuple[int, int]] | None
-
-    @property
-    def n_content(self) -> int:
-        return int(np.count_nonzero(~self.special))
-
-
-def _tokenized(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> Iterator[_Tokens]:
-    fast = bool(getattr(tokenizer, "is_fast", False))
-    with quiet():
-        encoded = tokenizer(
-            list(texts),
-            truncation=limit is not None,
-            max_length=limit,
-            padding=False,
-            return_special_tokens_mask=True,
-            return_offsets_mapping=fast,
-        )
-    for number, ids in enumerate(encoded["input_ids"]):
-        special = np.asarray(encoded["special_tokens_mask"][number], dtype=bool)
-        offsets = encoded["offset_mapping"][number] if fast else None
-        yield _Tokens(np.asarray(ids, dtype=np.int32), special, offsets)
-
-
-def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:
+def _readable(stimulus: Stimulus, tokens: Tokens, readout: Readout) -> Bool[np.ndarray, " token"]:
     read = ~tokens.special if readout.tokens == "content" else np.ones(len(tokens.ids), dtype=bool)
     if not read.any() or not str(stimulus.content).strip():
         raise AdapterError(
@@ -196,16 +167,16 @@ def _readable(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> Bool[np.
     return read
 
 
-def _reads_word_end(stimulus: Stimulus, tokens: _Tokens, readout: Readout) -> bool | None:
-    """Return whether the token that pool ``last`` reads ends a word; None if nobody can tell."""
+def _reads_word_end(stimulus: Stimulus, tokens: Tokens, readout: Readout) -> bool | None:
+    """Return whether the token that pool ``last`` reads ends a word; None without offsets."""
     if readout.pool != "last" or tokens.offsets is None:
         return None
     last = np.flatnonzero(_readable(stimulus, tokens, readout))[-1]
     return _ends_word(str(stimulus.content), tokens.offsets[last])
 
 
-def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
-    """Return how many words of a text end within its tokens; None if nobody can tell."""
+def _words_kept(stimulus: Stimulus, tokens: Tokens) -> int | None:
+    """Return how many words of a text end within its tokens; None without offsets."""
     if tokens.offsets is None:
         return None
     text = str(stimulus.content)
@@ -214,8 +185,8 @@ def _words_kept(stimulus: Stimulus, tokens: _Tokens) -> int | None:
     return len(text[:ends].split()) - inside_a_word
 
 
-def _last_word_end(text: str, tokens: _Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
-    """Return the last token after which comes white space or the end of ``text``.
+def _last_word_end(text: str, tokens: Tokens, read: Bool[np.ndarray, " token"]) -> int | None:
+    """Return the last token that is followed by white space or the end of ``text``.
 
     Without offsets (a slow tokenizer) it is the last token that is read.
     """

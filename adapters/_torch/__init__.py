@@ -1,1 +1,1 @@
-"""What every torch adapter shares."""
+"""Shared by all torch adapters: hooks, reading, ablation, batches, identity."""

@@ -1,91 +1,137 @@
-"""Apply an ablation to a torch model by hooks."""
+"""Edit the activations of a torch model by hooks."""
 
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Ablation, Edit
 from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
-from .hooks import Tapped
-from .shape import rows
+from .hooks import SiteHook
+from .shape import units_last
+
+Units = Int[np.ndarray, " selected"]
+"""Indices of units within a site."""
 
 
-def edits(ablation: Ablation, model: nn.Module, sites: Layout) -> list[Tapped]:
-    """Return one visit for every site of ``model`` that has a selected unit.
+def edit_hooks(edit: Edit, model: nn.Module, sites: Layout) -> list[SiteHook]:
+    """Return one hook for every site of ``model`` that has a selected unit.
+
+    Parameters
+    ----------
+    edit
+        The units and what happens to them.
+    model
+        The module in which the paths of the sites start.
+    sites
+        All sites of ``model``.
 
     Raises
     ------
     MaskError
         If the mask was made for sites that ``sites`` does not have.
     """
-    mask = ablation.mask
+    mask = edit.mask
     check_fits(mask.layout, sites)
-    own = {site.name: site for site in sites.sites}
-    taps = []
+    by_name = {site.name: site for site in sites.sites}
+    hooks = []
     for masked in mask.layout.sites:
         (units,) = np.nonzero(mask.at(masked.name))
         if units.size:
-            site, here = own[masked.name], mask.layout.slices[masked.name]
-            offset = None if ablation.offset is None else ablation.offset[here][units]
-            edit = Edit(units, ablation.gain, offset)
-            visit = partial(_visit, edit, site, masked.n_units)
-            taps.append(Tapped(model.get_submodule(site.path), site.tap, visit))
-    return taps
+            site = by_name[masked.name]
+            function = partial(_edited, _site_edit(edit, masked, units), site, masked.n_units)
+            hooks.append(SiteHook(site.path, model.get_submodule(site.path), site.tap, function))
+    return hooks
 
 
-def _visit(edit: "Edit", site: Site, n_masked: int, x: Tensor) -> Tensor:
+def _site_edit(edit: Edit, masked: Site, units: Units) -> "SiteEdit":
+    if not isinstance(edit, Ablation):
+        return ArrayEdit(edit, masked.name, units)
+    columns = edit.mask.layout.slices[masked.name]
+    offset = None if edit.offset is None else edit.offset[columns][units]
+    return AffineEdit(units, edit.gain, offset)
+
+
+def _edited(edit: "SiteEdit", site: Site, n_masked: int, x: Tensor) -> Tensor:
     """Return ``x`` with the masked units edited: at every position, or each at its own."""
-    last = rows(site, x)
-    if n_masked == site.n_units:
+    last = units_last(site, x)
+    everywhere = n_masked == site.n_units
+    if everywhere and isinstance(edit, AffineEdit):  # the same at every position: as it stands
         return edit.apply(last).movedim(-1, site.axis)
-    flat = last.reshape(-1, n_masked)
+    positions = 1
+    if everywhere and last.ndim > 2:
+        positions = site.n_positions or last.shape[1:-1].numel()
+    flat = last.reshape(-1, positions, n_masked)
     return edit.apply(flat).view(last.shape).movedim(-1, site.axis)
 
 
 def check_fits(wanted: Layout, sites: Layout) -> None:
-    """Refuse a mask whose sites the model lacks, or has in another width.
+    """Refuse a mask with sites that the model lacks, or has with another number of units.
+
+    Parameters
+    ----------
+    wanted
+        The sites of the mask.
+    sites
+        All sites of the model.
 
     Raises
     ------
     MaskError
-        Naming the sites on both sides.
+        Naming the sites of both.
     """
-    present = {site.name: _widths(site) for site in sites.sites}
-    if any(site.n_units not in present.get(site.name, ()) for site in wanted.sites):
+    widths = {site.name: _mask_widths(site) for site in sites.sites}
+    if any(site.n_units not in widths.get(site.name, ()) for site in wanted.sites):
         kinds = {site.kind for site in wanted.sites}
-        alike = Layout(tuple(site for site in sites.sites if site.kind in kinds))
+        same_kind = Layout(tuple(site for site in sites.sites if site.kind in kinds))
+        present = same_kind if same_kind.sites else sites
         raise MaskError(
-            f"mask was made for sites {_told(wanted)} but this model has "
-            f"{_told(alike if alike.sites else sites)}; re-run `deeploc localize` on this model"
+            f"mask was made for sites {_site_list(wanted)} but this model has "
+            f"{_site_list(present)}; re-run `deeploc localize` on this model"
         )
 
 
-def _widths(site: Site) -> tuple[int, ...]:
+def _mask_widths(site: Site) -> tuple[int, ...]:
     """Return how many units a mask may have at ``site``: one each, or one per position."""
-    every = (site.n_units * site.n_positions,) if site.n_positions else ()
-    return (site.n_units, *every)
+    per_position = (site.n_units * site.n_positions,) if site.n_positions else ()
+    return (site.n_units, *per_position)
 
 
-class Edit:
-    """``gain * x + offset`` on some units of a site.
+class SiteEdit(Protocol):
+    """What happens to the selected units of one site."""
 
-    What it needs on the device is put there once per device and dtype, not once per forward
+    def apply(self, x: Tensor) -> Tensor:
+        """Return a copy of ``x`` (stimulus, position, unit) in which only these units differ."""
+        ...
+
+
+class AffineEdit:
+    """``gain * x + offset`` on some units of a site, on the device.
+
+    Indices and offsets are copied to the device once per device and dtype, not once per forward
     pass: generating text makes one pass per token.
+
+    Parameters
+    ----------
+    units
+        Indices of the units within the site.
+    gain
+        Factor; 0 replaces the units by ``offset``.
+    offset
+        One value per unit, in the units of the activations; ``None`` is 0.
     """
 
-    def __init__(
-        self, units: Int[np.ndarray, " selected"], gain: float, offset: Vector | None
-    ) -> None:
+    def __init__(self, units: Units, gain: float, offset: Vector | None) -> None:
         self._units = torch.from_numpy(units)
         self._gain = gain
         self._offset = torch.zeros(1) if offset is None else torch.from_numpy(offset)
-        self._shifts = offset is not None
-        self._there: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._has_offset = offset is not None
+        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     def apply(self, x: Tensor) -> Tensor:
         """Return a copy of ``x`` (..., unit) in which only the selected units differ."""
@@ -95,21 +141,50 @@ class Edit:
         return edited
 
     def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:
-        if self._gain == 0:  # not multiplied out: 0 * inf would leave nan where silence is asked
+        if self._gain == 0:  # without multiplying: 0 * inf is nan
             return offset.to(x.dtype)
         scaled = self._gain * x[..., units].to(offset.dtype)
-        return (scaled + offset if self._shifts else scaled).to(x.dtype)
+        return (scaled + offset if self._has_offset else scaled).to(x.dtype)
 
     def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         key = (x.device, x.dtype)
-        if key not in self._there:
+        if key not in self._on_device:
             # half types are edited in float32, so that gain and offset round only once
             wide = x.dtype if x.dtype == torch.float64 else torch.float32
-            self._there[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
-        return self._there[key]
+            self._on_device[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
+        return self._on_device[key]
 
 
-def _told(layout: Layout) -> str:
+class ArrayEdit:
+    """Any other edit: its units leave the device as an array and return edited.
+
+    Parameters
+    ----------
+    edit
+        The edit.
+    site
+        The name of the site.
+    units
+        Indices of the units within the site.
+    """
+
+    def __init__(self, edit: Edit, site: str, units: Units) -> None:
+        self._edit = edit
+        self._site = site
+        self._units = torch.from_numpy(units)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return a copy of ``x`` (stimulus, position, unit) in which only these units differ."""
+        units = self._units.to(x.device)
+        selected = x[..., units]
+        wide = selected if selected.dtype == torch.float64 else selected.float()
+        new = self._edit.edited(self._site, wide.detach().cpu().numpy())
+        edited = x.clone()
+        edited[..., units] = torch.from_numpy(np.array(new)).to(x.device, x.dtype)
+        return edited
+
+
+def _site_list(layout: Layout) -> str:
     sites = [f"{site.name} ({site.n_units})" for site in layout.sites]
-    shown = sites if len(sites) <= 4 else [*sites[:2], "…", sites[-1]]
-    return f"[{', '.join(shown)}]"
+    listed = sites if len(sites) <= 4 else [*sites[:2], "…", sites[-1]]
+    return f"[{', '.join(listed)}]"

@@ -1,4 +1,4 @@
-"""Which stimuli share a forward pass, and what happens when one does not fit into memory."""
+"""Batches of stimuli: which share a forward pass, and smaller ones when memory is exhausted."""
 
 import logging
 from collections import deque
@@ -18,8 +18,8 @@ Result = TypeVar("Result")
 PADDING = 0.02
 """The largest share of a batch that may be padding, unless the caller allows more."""
 
-# Positions per forward pass. On the CPU more bring nothing once the weights no longer dominate
-# the traffic to memory (`benchmarks/localize.py`); an accelerator needs more to be busy.
+# Positions per forward pass. On the CPU more are no faster once the weights no longer dominate
+# the traffic to memory (`benchmarks/localize.py`); an accelerator needs more to be used fully.
 _BUDGET = {"cpu": 1024}
 _BUDGET_ELSEWHERE = 16384
 
@@ -32,7 +32,20 @@ def budget(device: torch.device) -> int:
 
 
 def in_order(n: int, size: int) -> list[Indices]:
-    """Return batches of at most ``size`` of ``n`` stimuli, in their order."""
+    """Return batches of at most ``size`` of ``n`` stimuli, in the order of the stimuli.
+
+    Parameters
+    ----------
+    n
+        Number of stimuli.
+    size
+        Largest number of stimuli in a batch.
+
+    Returns
+    -------
+    list of Int[ndarray, "stimulus"]
+        The indices of the stimuli in each batch.
+    """
     return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
 
 
@@ -42,21 +55,34 @@ def bucketed(
     bound: int | None = None,
     padding: float = PADDING,
 ) -> list[Indices]:
-    """Return batches of stimuli of nearly one length, the longest first.
+    """Return batches of stimuli of nearly equal length, the longest first.
 
-    A batch holds at most ``positions`` positions (but at least one stimulus), at most ``bound``
-    stimuli and at most the share ``padding`` of padding.
+    Parameters
+    ----------
+    lengths
+        Positions of every stimulus.
+    positions
+        Largest number of positions in a batch; one stimulus may have more.
+    bound
+        Largest number of stimuli in a batch; ``None``: no limit.
+    padding
+        Largest share (0-1) of the positions of a batch that is padding.
+
+    Returns
+    -------
+    list of Int[ndarray, "stimulus"]
+        The indices of the stimuli in each batch; every stimulus is in one batch.
     """
     order = np.argsort(-lengths, kind="stable")
     batches = []
     while order.size:
         longest = max(int(lengths[order[0]]), 1)
         largest = min(max(positions // longest, 1), bound or order.size, order.size)
-        held = np.cumsum(lengths[order[:largest]])
-        room = longest * np.arange(1, largest + 1)
-        fits = int(np.flatnonzero(room - held <= padding * room)[-1]) + 1
-        batches.append(order[:fits])
-        order = order[fits:]
+        filled = np.cumsum(lengths[order[:largest]])
+        padded_size = longest * np.arange(1, largest + 1)
+        n = int(np.flatnonzero(padded_size - filled <= padding * padded_size)[-1]) + 1
+        batches.append(order[:n])
+        order = order[n:]
     return batches
 
 
@@ -64,8 +90,8 @@ def padded(rows: Sequence[Shaped[np.ndarray, " _"]]) -> tuple[Tensor, Tensor | N
     """Return token ids ``(batch, position)`` padded on the right, and which are not padding.
 
     The second is ``None`` when nothing was padded. Padding is on the right whatever the
-    tokenizer prefers: a causal model cannot see it from earlier positions, so neither position
-    numbers nor activations change. For the same reason any token will do as padding.
+    tokenizer's setting: in a causal model later positions do not affect earlier ones, so neither
+    position numbers nor activations change. For the same reason any token can be the padding.
     """
     lengths = np.array([len(row) for row in rows])
     ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
@@ -78,22 +104,29 @@ def padded(rows: Sequence[Shaped[np.ndarray, " _"]]) -> tuple[Tensor, Tensor | N
 def each_batch(
     batches: Sequence[Indices], run: Callable[[Indices], Result]
 ) -> Iterator[tuple[Indices, Result]]:
-    """Yield every batch with what ``run`` makes of it; halve a batch that exhausts the memory.
+    """Yield every batch with the result of ``run``; halve a batch that exhausts the memory.
+
+    Parameters
+    ----------
+    batches
+        Indices of the stimuli in each batch.
+    run
+        Computes one batch.
 
     Raises
     ------
     AdapterError
-        If the memory does not suffice for a single stimulus.
+        If a single stimulus does not fit into memory.
     """
-    waiting = deque(batches)
-    while waiting:
-        indices = waiting.popleft()
+    pending = deque(batches)
+    while pending:
+        indices = pending.popleft()
         result = _attempt(indices, run)
         if result is not None:
             yield indices, result
         else:
             half = len(indices) // 2
-            waiting.extendleft([indices[half:], indices[:half]])
+            pending.extendleft([indices[half:], indices[:half]])
 
 
 def _attempt(indices: Indices, run: Callable[[Indices], Result]) -> Result | None:

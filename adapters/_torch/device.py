@@ -1,4 +1,4 @@
-"""Where a model runs, in which precision, and with which random numbers."""
+"""Device, precision and random numbers of a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def resolved_device(name: str) -> torch.device:
     Raises
     ------
     AdapterError
-        If there is no such device here.
+        If there is no such device.
     """
     present = _present()
     if name == "auto":
@@ -27,17 +27,27 @@ def resolved_device(name: str) -> torch.device:
         device = None
     if device is None or device.type not in present or not _numbered(device):
         raise AdapterError(
-            f"device {name!r} is not available here; available: {', '.join(present)}; "
+            f"device {name!r} is not available; available: {', '.join(present)}; "
             "use --device auto to take the best of them"
         )
     return device
 
 
 def resolved_dtype(name: str, device: torch.device) -> torch.dtype | None:
-    """Return the dtype called ``name``; ``None`` means the checkpoint's own.
+    """Return the dtype called ``name``; ``None`` means the dtype of the checkpoint.
 
-    ``auto`` is float32 on the CPU, where half precision is often emulated, and the checkpoint's
-    own elsewhere.
+    Parameters
+    ----------
+    name
+        ``float32``, ``bfloat16``, ``float16``, or ``auto``: float32 on the CPU, where half
+        precision is often emulated, and the dtype of the checkpoint elsewhere.
+    device
+        Where the model will run.
+
+    Raises
+    ------
+    AdapterError
+        If there is no such dtype.
     """
     if name == "auto":
         return torch.float32 if device.type == "cpu" else None
@@ -47,11 +57,18 @@ def resolved_dtype(name: str, device: torch.device) -> torch.dtype | None:
     return dtypes[name]
 
 
-def placed(module: nn.Module, options: ModelOptions) -> nn.Module:
-    """Return a network of images on its device, in its precision, ready to be read.
+def prepare_network(module: nn.Module, options: ModelOptions) -> nn.Module:
+    """Move a network of images to its device and precision, and into evaluation mode.
 
-    Convolutions run channels last, the faster order on CPUs (`benchmarks/images.py`); it changes
-    no value beyond rounding.
+    Convolutions use the memory format channels last, which is faster on CPUs
+    (`benchmarks/images.py`) and changes values by rounding only.
+
+    Parameters
+    ----------
+    module
+        The network; it is changed and returned.
+    options
+        With device and dtype.
 
     Raises
     ------
@@ -66,7 +83,7 @@ def placed(module: nn.Module, options: ModelOptions) -> nn.Module:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from ``seed`` inside the context; elsewhere nothing changes."""
+    """Seed torch's random numbers inside the context; the generators outside do not change."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -83,15 +100,22 @@ def _numbered(device: torch.device) -> bool:
 
 
 def check_no_weights(address: str, options: ModelOptions) -> None:
-    """Refuse a file of weights where a model comes with its own.
+    """Refuse a file of weights for a model that includes its weights.
+
+    Parameters
+    ----------
+    address
+        The model, as the user gave it.
+    options
+        How it is to be loaded.
 
     Raises
     ------
     AdapterError
-        Saying which models take one.
+        Naming the models that take a file of weights.
     """
     if options.weights is not None:
         raise AdapterError(
-            f"{address} comes with its own weights; --weights FILE is for timm:ARCHITECTURE and "
+            f"{address} includes its weights; --weights FILE is for timm:ARCHITECTURE and "
             "torchvision:NAME"
         )

@@ -1,64 +1,110 @@
-"""The one hook primitive of every torch adapter: read and edit what enters or leaves a module."""
+"""Forward hooks at sites: read and replace what enters or leaves a module."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deeploc.core.units import Tap
+from deeploc.errors import AdapterError
 
-Visit = Callable[[Tensor], Tensor | None]
-"""Called with the tensor at a tap; a tensor it returns takes its place, ``None`` leaves it."""
+HookFunction = Callable[[Tensor], Tensor | None]
+"""Called with the tensor at a site; a tensor that it returns takes its place."""
 
 
 @dataclass(frozen=True)
-class Tapped:
-    """One side of a module, and who visits the tensor there."""
+class SiteHook:
+    """A function to call with the first tensor that enters or leaves a module.
 
+    Parameters
+    ----------
+    path
+        Dotted path of the module in the model.
+    module
+        The module itself.
+    tap
+        ``input`` or ``output``.
+    function
+        Reads the tensor, and may return a replacement.
+    """
+
+    path: str
     module: nn.Module
     tap: Tap
-    visit: Visit
+    function: HookFunction
+
+    @property
+    def site(self) -> str:
+        """The name of the site, for messages."""
+        return self.path if self.tap == "output" else f"{self.path}:input"
+
+
+def eager() -> AbstractContextManager[None]:
+    """Return a context in which compiled modules run their own Python code."""
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @contextmanager
-def visiting(taps: Iterable[Tapped]) -> Iterator[None]:
-    """Visit every tap in every forward pass made inside the context.
+def hook_sites(hooks: Iterable[SiteHook]) -> Iterator[None]:
+    """Call every hook in each forward pass made inside the context.
 
-    A module that returns (or is given) several values is read and written at the first tensor
-    among them; everything else passes through untouched. The hooks set here, and no others, are
-    gone when the context ends, however it ends.
+    A module that takes or returns several values is read and written at the first tensor among
+    them; everything else passes through unchanged. Compiled modules run eagerly inside the
+    context, because compiled code ignores hooks that were registered later
+    (pytorch/pytorch#117758). On exit only the hooks registered here are removed.
     """
     with ExitStack() as stack:
-        for tapped in taps:
-            stack.callback(_register(tapped).remove)
+        stack.enter_context(eager())
+        for hook in hooks:
+            stack.callback(_register(hook).remove)
         yield
+
+
+def not_run(site: str) -> AdapterError:
+    """Return the error for a site that was to be read, but whose hook did not run."""
+    return AdapterError(
+        f"site {site} takes no part in the forward pass on this input: its module was not called "
+        "as `module(x)`, or gave no tensor; `deeploc sites MODEL` lists the sites that do"
+    )
 
 
 def first_tensor(value: Any) -> Tensor | None:
     """Return the first tensor in a tensor, tuple, list, mapping or dataclass, if there is one."""
     if isinstance(value, Tensor):
         return value
-    found = (first_tensor(item) for _, item in _items(value))
-    return next((tensor for tensor in found if tensor is not None), None)
+    tensors = (first_tensor(item) for _, item in _items(value))
+    return next((tensor for tensor in tensors if tensor is not None), None)
 
 
-def replace_first(value: Any, visit: Visit) -> Any:
-    """Return ``value`` with its first tensor as ``visit`` leaves it, in the same structure.
+def replace_first(value: Any, function: HookFunction) -> Any:
+    """Return ``value`` with its first tensor replaced by what ``function`` returns for it.
 
-    The very same object comes back when nothing was replaced; containers are never changed in
-    place, because the model may still hold them.
+    Parameters
+    ----------
+    value
+        A tensor, or a tuple, list, mapping or dataclass that contains one at any depth.
+    function
+        Returns the replacement, or ``None`` to keep the tensor.
+
+    Returns
+    -------
+    Any
+        ``value`` itself if nothing was replaced, else a copy of the same structure; containers
+        are never changed in place, because the model may still use them.
     """
     if isinstance(value, Tensor):
-        new = visit(value)
+        new = function(value)
         return value if new is None else new
     for key, item in _items(value):
         if first_tensor(item) is not None:
-            new = replace_first(item, visit)
+            new = replace_first(item, function)
             return value if new is item else _with(value, key, new)
     return value
 
@@ -84,21 +130,21 @@ def _with(value: Any, key: Any, new: Any) -> Any:
     return copied
 
 
-def _register(tapped: Tapped) -> RemovableHandle:
-    if tapped.tap == "input":
-        before = partial(_before, tapped.visit)
-        return tapped.module.register_forward_pre_hook(before, with_kwargs=True)
-    return tapped.module.register_forward_hook(partial(_after, tapped.visit))
+def _register(hook: SiteHook) -> RemovableHandle:
+    if hook.tap == "input":
+        before = partial(_before, hook.function)
+        return hook.module.register_forward_pre_hook(before, with_kwargs=True)
+    return hook.module.register_forward_hook(partial(_after, hook.function))
 
 
-def _before(visit: Visit, _module: nn.Module, args: Any, kwargs: Any) -> Any:
+def _before(function: HookFunction, _module: nn.Module, args: Any, kwargs: Any) -> Any:
     if first_tensor(args) is not None:
-        new = replace_first(args, visit)
+        new = replace_first(args, function)
         return None if new is args else (new, kwargs)
-    new = replace_first(kwargs, visit)
+    new = replace_first(kwargs, function)
     return None if new is kwargs else (args, new)
 
 
-def _after(visit: Visit, _module: nn.Module, _args: Any, output: Any) -> Any:
-    new = replace_first(output, visit)
+def _after(function: HookFunction, _module: nn.Module, _args: Any, output: Any) -> Any:
+    new = replace_first(output, function)
     return None if new is output else new

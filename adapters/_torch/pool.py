@@ -1,4 +1,4 @@
-"""How positions become one number per unit and stimulus."""
+"""Pools: reduce positions to one number per unit and stimulus."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ from deeploc.errors import AdapterError
 
 Activations = Float[Tensor, "batch position unit"]
 Valid = Bool[Tensor, "batch position"] | None
-"""Which positions count; ``None`` where all of them do."""
+"""Which positions are pooled; ``None``: all."""
 Pooled = Float[Tensor, "batch pooled"]
 Pool = Callable[[Activations, Valid], Pooled]
 
@@ -20,13 +20,19 @@ _IMAGE = ("mean", "max", "cls", "none")
 
 
 def pooling(name: str, layout: Layout) -> Pool:
-    """Return the pool called ``name`` over the valid positions of the sites of ``layout``.
+    """Return the pool ``name`` over the valid positions of the sites of ``layout``.
 
-    ``last``, ``mean`` and ``max`` take padding on either side; ``cls`` is position 0; ``none``
-    keeps every position, so that unit ``position * n_units + unit`` is ``unit`` at ``position``.
-    Where the number of positions is fixed (images) there is no last one, where it is not (texts)
-    they can neither be told apart nor begin with a class token. All return float32, or float64
-    for float64 input.
+    All pools return float32, or float64 for float64 input.
+
+    Parameters
+    ----------
+    name
+        ``last``, ``mean`` or ``max`` of the valid positions, padded on either side; ``cls``:
+        position 0; ``none``: every position, so that unit ``position * n_units + unit`` is
+        ``unit`` at ``position``. Sites with a fixed number of positions (images) have no last
+        one; only these have ``cls`` and ``none``.
+    layout
+        The sites that will be pooled.
 
     Raises
     ------
@@ -37,8 +43,8 @@ def pooling(name: str, layout: Layout) -> Pool:
     known = _IMAGE if layout.sites and fixed else _TEXT
     if name not in known:
         raise AdapterError(
-            f"pool {name!r} does not apply to what this model is shown; it can be "
-            f"{', '.join(known)}; change `read.pool`"
+            f"pool {name!r} does not apply to the stimuli of this model; choose one of "
+            f"{', '.join(known)} in `read.pool`"
         )
     without = [site.name for site in layout.sites if not site.class_token]
     if name == "cls" and without:
@@ -58,17 +64,17 @@ def _last(x: Activations, valid: Valid) -> Pooled:
 
 
 def _mean(x: Activations, valid: Valid) -> Pooled:
-    if valid is None:  # the very operation of the published localizers, to the last bit
-        return x.mean(dim=1, dtype=_kept(x))
+    if valid is None:  # the same operation as in the published localizers, bit for bit
+        return x.mean(dim=1, dtype=_pooled_dtype(x))
     weight = valid.unsqueeze(-1)
-    # where, not a product: what stands at an invalid position may be inf or nan
-    total = torch.where(weight, x, 0.0).sum(dim=1, dtype=_kept(x))
+    # where, not a product: an invalid position may hold inf or nan
+    total = torch.where(weight, x, 0.0).sum(dim=1, dtype=_pooled_dtype(x))
     return total / weight.sum(dim=1)
 
 
 def _max(x: Activations, valid: Valid) -> Pooled:
-    seen = x if valid is None else x.masked_fill(~valid.unsqueeze(-1), -torch.inf)
-    return _at_least_float32(seen.amax(dim=1))
+    masked = x if valid is None else x.masked_fill(~valid.unsqueeze(-1), -torch.inf)
+    return _at_least_float32(masked.amax(dim=1))
 
 
 def _cls(x: Activations, _: Valid) -> Pooled:
@@ -80,10 +86,10 @@ def _none(x: Activations, _: Valid) -> Pooled:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(_kept(x))
+    return x.to(_pooled_dtype(x))
 
 
-def _kept(x: Tensor) -> torch.dtype:
+def _pooled_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 

@@ -1,4 +1,4 @@
-"""Keep other libraries from printing: a library does not talk to its user's terminal."""
+"""Keep other libraries from printing: a library does not write to its user's terminal."""
 
 import logging
 import warnings
@@ -9,51 +9,83 @@ from typing import Any
 
 from deeploc.errors import AdapterError
 
+_NOTHING = logging.CRITICAL + 1
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' advice and progress bars inside the context."""
-    theirs: Any = import_module("transformers.utils.logging")  # half of it is untyped
-    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity(theirs.CRITICAL)
-    theirs.disable_progress_bar()
+    """Silence Python warnings and the messages of transformers inside the context.
+
+    The handlers are silenced, not the logger: setting the level of a logger clears the caches of
+    all loggers, which takes longer than a forward pass of a small model.
+    """
+    logger = logging.getLogger("transformers")
+    levels = [(handler, handler.level) for handler in logger.handlers]
+    propagate, logger.propagate = logger.propagate, False
+    for handler, _ in levels:
+        handler.setLevel(_NOTHING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        theirs.set_verbosity(level)
-        if bars:
-            theirs.enable_progress_bar()
+        logger.propagate = propagate
+        for handler, level in levels:
+            handler.setLevel(level)
 
 
 @contextmanager
-def told(address: str, remedy: str, *loggers: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads a network into one line; let nothing print.
+def quiet_loading() -> Iterator[None]:
+    """Silence transformers while it loads a checkpoint, its progress bars included."""
+    library: Any = import_module("transformers.utils.logging")  # half of it is untyped
+    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity(library.CRITICAL)
+    library.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        library.set_verbosity(level)
+        if bars:
+            library.enable_progress_bar()
+
+
+@contextmanager
+def load_errors(address: str, remedy: str, *loggers: str) -> Iterator[None]:
+    """Turn every exception of a library that loads a network into one line; print nothing.
+
+    Parameters
+    ----------
+    address
+        The network, as the user gave it.
+    remedy
+        What to do, for the message.
+    loggers
+        Names of the library's loggers, to be silenced meanwhile.
 
     Raises
     ------
     AdapterError
-        Naming the network, the library's own words and the ``remedy``.
+        With the network, the library's own message and the remedy.
     """
     try:
-        with _unheard(*loggers):
+        with _silenced(*loggers):
             yield
     except AdapterError:
         raise
     except Exception as error:  # the list of what a hub or a foreign file can raise has no end
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise AdapterError(
-            f"{address} cannot be loaded: {type(error).__name__}: {said}; {remedy}"
+            f"{address} cannot be loaded: {type(error).__name__}: {reason}; {remedy}"
         ) from error
 
 
 @contextmanager
-def _unheard(*loggers: str) -> Iterator[None]:
+def _silenced(*loggers: str) -> Iterator[None]:
     """Silence Python warnings and the named loggers, errors included, inside the context."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        logging.getLogger(name).setLevel(_NOTHING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Run a batch through a model and keep one number per unit and stimulus."""
+"""Read a batch: run it through a model and keep one number per unit and stimulus."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,18 +13,39 @@ from torch import Tensor, nn
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
-from .hooks import Tapped, visiting
+from .hooks import SiteHook, hook_sites, not_run
 from .pool import Activations, Pool, Pooled, Valid
 from .shape import as_sequences
 
 
 def read_batch(
-    model: nn.Module, layout: Layout, pool: Pool, run: Callable[[], Any], n: int, valid: Valid
+    model: nn.Module,
+    layout: Layout,
+    run: Callable[[], Any],
+    *,
+    pool: Pool,
+    n_stimuli: int,
+    valid: Valid = None,
 ) -> Float[np.ndarray, "stimulus unit"]:
-    """Return the pooled activations of the ``n`` stimuli that ``run`` feeds to ``model``.
+    """Return the pooled activations of the stimuli that ``run`` passes through ``model``.
 
     Pooling happens inside the hooks: nothing of the size (batch, position, unit) is kept, and
-    the device is waited for once per batch, not once per site.
+    the device is synchronized once per batch, not once per site.
+
+    Parameters
+    ----------
+    model
+        The module in which the paths of the sites start.
+    layout
+        The sites to read.
+    run
+        Makes one forward pass.
+    pool
+        Reduces the positions of a site.
+    n_stimuli
+        Number of stimuli in the pass.
+    valid
+        Which positions are pooled (stimulus, position); ``None``: all.
 
     Raises
     ------
@@ -34,11 +55,14 @@ def read_batch(
     pooled: dict[str, Pooled] = {}
 
     def keep(site: Site, x: Tensor) -> None:
-        sequence = as_sequences(site, x, n)
+        sequence = as_sequences(site, x, n_stimuli)
         pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
 
-    taps = [Tapped(model.get_submodule(s.path), s.tap, partial(keep, s)) for s in layout.sites]
-    with visiting(taps), evaluating(model), torch.inference_mode():
+    hooks = [
+        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(keep, site))
+        for site in layout.sites
+    ]
+    with hook_sites(hooks), eval_mode(model), torch.inference_mode():
         run()
     _check(layout, pooled)
     values = [pooled[site.name] for site in layout.sites]
@@ -47,9 +71,9 @@ def read_batch(
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout and its like off inside the context, and only there."""
-    training = [module for module in model.modules() if module.training]
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set every module to evaluation mode (no dropout) inside the context, and restore it after."""
+    training = list(_in_training(model))
     for module in training:
         module.training = False
     try:
@@ -59,8 +83,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def _in_training(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that are in training mode; faster than ``model.modules()``."""
+    left: list[nn.Module | None] = [model]
+    while left:
+        module = left.pop()
+        if module is not None:
+            left.extend(module._modules.values())
+            if module.training:
+                yield module
+
+
 def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
-    """Return which positions of a site count; a site that has pooled them all has one."""
+    """Return which positions of a site are pooled; a site after the model's own pooling has one."""
     if valid is None or x.shape[1] == 1 != valid.shape[1]:
         return None
     if valid.shape[1] != x.shape[1]:
@@ -74,12 +109,9 @@ def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
 def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:
     for site in layout.sites:
         if site.name not in pooled:
-            raise AdapterError(
-                f"site {site.name} takes no part in the forward pass on this input; "
-                "`deeploc sites MODEL` lists those that do"
-            )
+            raise not_run(site.name)
         if pooled[site.name].shape[1] != site.n_units:
             raise AdapterError(
-                f"site {site.name} holds {pooled[site.name].shape[1]} units on this input but "
-                f"was found with {site.n_units}; choose sites of a fixed width"
+                f"site {site.name} has {pooled[site.name].shape[1]} units for this input but "
+                f"{site.n_units} for the example; choose sites with a fixed number of units"
             )

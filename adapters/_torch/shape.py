@@ -1,4 +1,4 @@
-"""Which axis of a tensor holds the units, and the tensor as (stimulus, position, unit)."""
+"""The axis of a tensor that holds the units, and the tensor as (stimulus, position, unit)."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,22 @@ Sequences = Float[Tensor, "batch position unit"]
 
 @dataclass(frozen=True)
 class Widths:
-    """How many units the layers inside a module have, by the axis on which they put them."""
+    """Numbers of units of the layers inside a module, by the axis that holds them.
+
+    Parameters
+    ----------
+    channels
+        Of convolutions, on axis 1.
+    features
+        Of linear layers, on the last axis.
+    """
 
     channels: frozenset[int]
     features: frozenset[int]
 
     @classmethod
     def within(cls, module: nn.Module) -> "Widths":
-        """Return the widths of the layers of ``module``, whether it calls them or their weights."""
+        """Return the widths of all layers in ``module``, whether or not it calls them."""
         channels: set[int] = set()
         features: set[int] = set()
         for layer in module.modules():
@@ -36,8 +44,15 @@ class Widths:
 def unit_axis(shape: Shape, widths: Widths) -> int:
     """Return the axis of the units: 1 for (batch, unit, row, column), else -1, the last.
 
-    Maps are square where images are, so that the axis unlike the two others is that of the
-    units; where that does not tell, the widths of the layers nearby do.
+    Maps of square images are square, so the axis of another length than the two others is that
+    of the units; where that is ambiguous, the widths of the layers decide.
+
+    Parameters
+    ----------
+    shape
+        Of the tensor at a site, with the batch first.
+    widths
+        Of the layers inside the module of the site.
     """
     if len(shape) != 4:
         return -1
@@ -52,6 +67,15 @@ def unit_axis(shape: Shape, widths: Widths) -> int:
 def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
     """Return ``x`` as (stimulus, position, unit), a view where its memory allows.
 
+    Parameters
+    ----------
+    site
+        Where ``x`` was read.
+    x
+        Activations with the axis of the stimuli, or stimuli times windows, first.
+    n
+        Number of stimuli.
+
     Raises
     ------
     AdapterError
@@ -60,17 +84,25 @@ def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
     if x.ndim < 2 or x.shape[site.axis] == 0 or len(x) % n:
         raise _unreadable(site, x, n)
     if site.n_positions is None and x.ndim == 3 and len(x) != n:
-        raise _unreadable(site, x, n)  # nothing says that its first axis is that of the stimuli
-    return rows(site, x).reshape(n, -1, x.shape[site.axis])
+        raise _unreadable(site, x, n)  # its first axis may not be that of the stimuli
+    return units_last(site, x).reshape(n, -1, x.shape[site.axis])
 
 
-def rows(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
-    """Return a view of ``x`` in which the units are the last axis."""
+def units_last(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
+    """Return a view of activations in which the units are the last axis.
+
+    Parameters
+    ----------
+    site
+        Where they were read.
+    x
+        The activations.
+    """
     return x if site.axis == -1 else x.movedim(site.axis, -1)
 
 
 def _unreadable(site: Site, x: Tensor, n: int) -> AdapterError:
     return AdapterError(
-        f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; what can be read is "
-        "(batch, position, unit), (batch, unit) or a map of them; choose other sites"
+        f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; readable are (batch, position, "
+        "unit), (batch, unit) and maps (batch, unit, row, column); choose other sites"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Adapter, Answers, Classifies, Generates, Sampling
+from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
 from deeploc.core.controls import random_like
 from deeploc.core.selection import top_percent
 from deeploc.core.units import StatMap, UnitMask
@@ -178,7 +178,7 @@ def _under_each(
     return outputs
 
 
-def _most_probable(output: Answers, model: Classifies) -> list[Guess]:
+def _most_probable(output: Predictions, model: Classifies) -> list[Guess]:
     (logits,) = output.logits.astype(np.float64)
     if not np.isfinite(logits).all():
         return []

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter
 from deeploc.core.measuring import Recall, measure_all, nothing_known, prepare_all
 from deeploc.core.results import INTACT, Cell, Measurement, Score, scores_of
@@ -16,7 +16,7 @@ OnScores = Callable[[list[Score]], None]
 def evaluate(
     adapter: Adapter,
     tasks: Sequence[Task],
-    cells: Mapping[Cell, Ablation | None],
+    cells: Mapping[Cell, Edit | None],
     *,
     seed: int = 0,
     task_keys: Mapping[str, str] | None = None,
@@ -72,7 +72,7 @@ class _Session:
     recall: Recall
     prepared: set[str] = field(default_factory=set)
 
-    def scores(self, cell: Cell, ablation: Ablation | None) -> list[Score]:
+    def scores(self, cell: Cell, ablation: Edit | None) -> list[Score]:
         """Return the scores of a cell in the order of the tasks, known or measured now."""
         key = INTACT if ablation is None else ablation.key
         reused = {task.name: self._known(task, key) for task in self.tasks}
@@ -86,7 +86,7 @@ class _Session:
         return rows
 
     def _measure(
-        self, tasks: Sequence[Task], ablation: Ablation | None
+        self, tasks: Sequence[Task], ablation: Edit | None
     ) -> list[tuple[str, Measurement]]:
         unprepared = [task for task in tasks if task.name not in self.prepared]
         prepare_all(self.adapter, unprepared, self.recall)

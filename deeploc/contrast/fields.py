@@ -64,8 +64,8 @@ def _check_modes(modes: tuple[str, ...]) -> tuple[str, ...]:
 def _check_distinct(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     for number, value in enumerate(values):
         if value in values[:number]:
-            shown = f"{value:g}" if isinstance(value, float) else repr(value)
-            raise ValueError(f"{shown} appears twice; keep one of them")
+            written = f"{value:g}" if isinstance(value, float) else repr(value)
+            raise ValueError(f"{written} appears twice; keep one of them")
     return values
 
 

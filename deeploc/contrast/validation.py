@@ -22,7 +22,7 @@ from deeploc.contrast.yaml import KeyPath
 from deeploc.errors import ContrastError, nearest
 
 _PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
-_MAX_SHOWN = 60  # characters of a value in a message
+_MAX_LENGTH = 60  # characters of a value in a message
 
 Model = TypeVar("Model", bound="StrictModel")
 
@@ -182,7 +182,7 @@ def _expectation(error: ErrorDetails, message: str) -> str:
 def _dotted(path: KeyPath) -> str:
     keys = (str(key) for key in path)
     return ".".join(
-        key if key.isprintable() and len(key) <= _MAX_SHOWN else _repr(key) for key in keys
+        key if key.isprintable() and len(key) <= _MAX_LENGTH else _repr(key) for key in keys
     )
 
 
@@ -192,11 +192,11 @@ def _inside(path: KeyPath) -> str:
 
 def _repr(text: str) -> str:
     short = reprlib.Repr()
-    short.maxstring = _MAX_SHOWN
+    short.maxstring = _MAX_LENGTH
     return short.repr(text)
 
 
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    text = text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+    text = text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 3]}..."
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

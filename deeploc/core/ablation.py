@@ -1,13 +1,51 @@
-"""Ablations: what is done to the selected units of a model."""
+"""Edits of a model: what is done to its selected units."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from deeploc.core.units import StatMap, UnitMask, Vector
 from deeploc.errors import MaskError
+
+Values = Float[np.ndarray, "stimulus position selected"]
+"""Activations of the selected units of one site in one forward pass."""
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """What is done to some units of a model in every forward pass.
+
+    `Ablation` is the edit that adapters run on the device. Any other is given the activations of a
+    forward pass as an array, and may depend on the stimuli of the batch and on their positions.
+    """
+
+    @property
+    def mask(self) -> UnitMask:
+        """The units that are edited."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that decides the edit: equal keys, equal edits."""
+        ...
+
+    def edited(self, site: str, values: Values) -> Values:
+        """Return the new activations of the selected units of a site.
+
+        Parameters
+        ----------
+        site
+            The name of the site.
+        values
+            ``(stimulus, position, selected unit)``: the stimuli of the batch in its order, the
+            positions of this forward pass (one where a site has none; of generated text only the
+            new ones), the selected units of the site by rising index.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,6 +111,23 @@ class Ablation:
         if mode == "mean":
             return cls(mask, offset=stat_map.baseline)
         return cls(mask, gain=parse_scale(mode))
+
+    def edited(self, site: str, values: Values) -> Values:
+        """Return ``gain * values + offset``, see `Edit`.
+
+        Parameters
+        ----------
+        site
+            The name of the site.
+        values
+            ``(stimulus, position, selected unit)``.
+        """
+        offset = np.zeros(1)
+        if self.offset is not None:
+            offset = self.offset[self.mask.layout.slices[site]][self.mask.at(site)]
+        if self.gain == 0:  # without multiplying: 0 * inf is nan
+            return np.broadcast_to(offset, values.shape).astype(np.float64)
+        return self.gain * values.astype(np.float64) + offset
 
     @cached_property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The door between deeploc and a model: what an adapter must do, and what it may do."""
+"""Protocols that a model adapter implements: `Adapter`, and optional abilities."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,9 +9,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Edit
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
+from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 Device = str
@@ -20,13 +21,22 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is to be loaded; the shared options of every command.
+    """How a model is loaded; the shared options of every command.
 
-    ``device`` is ``auto`` (CUDA, then MPS, then the CPU) or a device name, ``dtype`` ``auto``
-    (float32 on the CPU, the checkpoint's own elsewhere), ``batch_size`` the largest number of
-    stimuli per forward pass or ``None`` for the adapter's choice. ``untrained`` asks for the
-    same architecture with random weights drawn from ``seed``; ``weights`` is a local file to
-    load into a named architecture, where the adapter takes one.
+    Parameters
+    ----------
+    device
+        ``auto`` (CUDA, then MPS, then the CPU) or a name of torch.
+    dtype
+        ``auto`` (float32 on the CPU, that of the checkpoint elsewhere) or a name.
+    batch_size
+        Largest number of stimuli per forward pass; ``None``: chosen by the adapter.
+    untrained
+        Load the same architecture with random weights.
+    seed
+        Of the random weights.
+    weights
+        A local file of weights for a named architecture, if the adapter takes one.
     """
 
     device: Device = "auto"
@@ -39,7 +49,15 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class Batch:
-    """Activations of some stimuli: ``values[i]`` belongs to stimulus number ``indices[i]``."""
+    """Activations of some stimuli.
+
+    Parameters
+    ----------
+    indices
+        Numbers of the stimuli.
+    values
+        Pooled activations; row ``i`` is that of the stimulus ``indices[i]``.
+    """
 
     indices: Int[np.ndarray, " stimulus"]
     values: Float[np.ndarray, "stimulus unit"]
@@ -47,14 +65,14 @@ class Batch:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """A loaded model, reduced to what deeploc asks of it."""
+    """A loaded model whose activations can be read and ablated."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the model is, as JSON: ``model``, ``weights`` (content hash), dtype, rules.
+        """The model as JSON: ``model``, ``weights`` (content hash), and all else that counts.
 
-        Two adapters with equal identity must give equal activations; what does not change
-        the numbers (device, batch size) stays out of it.
+        Adapters with equal identity must give equal activations. Anything that changes no number
+        (device, batch size) is left out.
         """
         ...
 
@@ -66,33 +84,53 @@ class Adapter(Protocol):
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the activations of every stimulus once, pooled over positions.
+        """Yield the activations of every stimulus once, in batches of any order and size.
 
-        Batches may come in any order and size; ``values`` are signed, float32 or float64, with
-        the units of ``layout`` (a choice from ``sites``) along the second axis.
+        Parameters
+        ----------
+        stimuli
+            Texts or image files.
+        layout
+            The sites to read, a subset of ``sites``; their units are the second axis of the
+            values, which are signed and float32 or float64.
+        readout
+            How positions are chosen and pooled.
         """
         ...
 
-    def ablated(self, ablation: Ablation) -> AbstractContextManager[None]:
-        """Apply ``ablation`` to every forward pass made inside the context.
+    def ablated(self, ablation: Edit) -> AbstractContextManager[None]:
+        """Apply an edit, e.g. an `Ablation`, to every forward pass made inside the context.
 
         Raises
         ------
         MaskError
-            If the mask names sites this model does not have.
+            If the mask has sites that this model does not have.
+        AdapterError
+            If the ablation did not take effect in a forward pass, at the latest when the context
+            is left.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Tokenization:
-    """How a model of texts takes some stimuli, in their order; special tokens are not counted.
+    """How some texts are tokenized, in their order.
 
-    ``tokens`` stand in the whole text and ``kept`` of them are read. Texts are cut after ``limit``
-    tokens, special ones counted (``None``: never). ``word_final`` is whether the token that pool
-    ``last`` reads ends a word; ``None`` with other pools, or where a tokenizer cannot tell.
-    ``words`` are those of the whole text whose end is kept; ``None`` where it cannot tell.
-    ``bos`` is whether a special token stands in front.
+    Parameters
+    ----------
+    tokens
+        Number of tokens of the whole text, special tokens not counted.
+    kept
+        Number of these after truncation.
+    word_final
+        Whether the token that pool ``last`` reads ends a word; ``None`` with other pools, and for
+        tokenizers without offsets.
+    bos
+        Whether the first token is a special token.
+    words
+        Number of words whose end is kept; ``None`` for tokenizers without offsets.
+    limit
+        Texts are truncated after this many tokens, special ones counted; ``None``: never.
     """
 
     tokens: Int[np.ndarray, " stimulus"]
@@ -105,16 +143,32 @@ class Tokenization:
 
 @runtime_checkable
 class Tokenizes(Protocol):
-    """Ability of models of texts: what becomes of a text before it is read."""
+    """Ability of models of texts: how texts are tokenized and truncated."""
 
     def tokenization(self, stimuli: Sequence[Stimulus], readout: Readout) -> Tokenization:
-        """Return what ``activations`` would make of ``stimuli``, without a forward pass."""
+        """Return how ``activations`` would tokenize texts, without a forward pass.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        readout
+            How they would be read.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
-    """A completion to score after a prompt; an empty prompt scores a whole text."""
+    """A completion to score.
+
+    Parameters
+    ----------
+    prompt
+        Text before the completion; empty: the completion is a whole text.
+    completion
+        Text to score.
+    """
 
     prompt: str
     completion: str
@@ -122,10 +176,16 @@ class TextRequest:
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """How a model scores a completion.
+    """The score of a completion.
 
-    ``logprob`` is the summed natural-log probability (nats) of the ``n_tokens`` scored tokens,
-    ``greedy`` whether each of them was the model's most probable one.
+    Parameters
+    ----------
+    logprob
+        Sum of the log-probabilities (nats) of the scored tokens.
+    n_tokens
+        Number of scored tokens.
+    greedy
+        Whether each scored token was the most probable one.
     """
 
     logprob: float
@@ -140,15 +200,25 @@ class ScoresText(Protocol):
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.
 
-        Without a prompt and without a beginning-of-text token the first token has nothing to be
-        predicted from; it is not scored and not counted.
+        Without a prompt and without a beginning-of-text token the first token of a completion
+        cannot be predicted; it is neither scored nor counted.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How text is generated: greedily at temperature 0, else sampled from ``seed``."""
+    """How text is generated.
+
+    Parameters
+    ----------
+    max_tokens
+        Largest number of new tokens.
+    temperature
+        0: the most probable token each time; else tokens are sampled at this temperature.
+    seed
+        Of the random numbers.
+    """
 
     max_tokens: int = 40
     temperature: float = 0.0
@@ -160,31 +230,65 @@ class Generates(Protocol):
     """Ability of language models: continue a prompt."""
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
-        """Return the continuation of ``prompt``, without the prompt."""
+        """Return the continuation of a prompt, without the prompt.
+
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+        """
         ...
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a classifier makes of some stimuli, in their order; both arrays are float32.
+class Predictions:
+    """What a classifier predicts for some stimuli, in their order.
 
-    ``logits`` are the scores of the classes before softmax, ``features`` what the last layer
-    (the classifier) is given, averaged over positions where there are several.
+    Parameters
+    ----------
+    logits
+        Scores of the classes before softmax (stimulus, class), float32; ``None`` for a network
+        without classes.
+    features
+        Input of the last layer, the classifier, averaged over positions where there are several
+        (stimulus, feature), float32. Of a network without classes its output.
     """
 
-    logits: Float[np.ndarray, "stimulus class"]
-    features: Float[np.ndarray, "stimulus feature"]
+    def __init__(
+        self,
+        logits: Float[np.ndarray, "stimulus class"] | None,
+        features: Float[np.ndarray, "stimulus feature"],
+    ) -> None:
+        self._logits = logits
+        self.features = features
+
+    @property
+    def logits(self) -> Float[np.ndarray, "stimulus class"]:
+        """Scores of the classes before softmax (stimulus, class), float32.
+
+        Raises
+        ------
+        AdapterError
+            If the network has no classes.
+        """
+        if self._logits is None:
+            raise AdapterError(
+                "the network has no classes, only features; leave out the tasks that need classes "
+                "(accuracy, label-stability), or load it with its classifier"
+            )
+        return self._logits
 
 
 @runtime_checkable
 class Classifies(Protocol):
-    """Ability of classifiers: which class a stimulus belongs to."""
+    """Ability of classifiers, and of networks of images without classes: `Predictions`."""
 
     @property
     def classes(self) -> Sequence[Sequence[str]]:
-        """The names of every class, the most readable first; empty where nobody named them."""
+        """The names of every class, the most readable first; empty if they have no names."""
         ...
 
-    def classify(self, stimuli: Sequence[Stimulus]) -> Answers:
-        """Return the answers to ``stimuli`` of the model as it is now, intact or ablated."""
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
+        """Return the predictions of the model, as it is now (intact or ablated), for stimuli."""
         ...

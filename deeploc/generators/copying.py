@@ -26,7 +26,7 @@ def copying(seed: int, _options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     yield from (_record(line) for line in distinct(held_out))
 
 
-def training_copies(seed: int) -> Iterator[dict[str, str]]:
+def training_copying(seed: int) -> Iterator[dict[str, str]]:
     """Yield copying records without end, none of them held out."""
     for line in _lines(new_rng("training-copying", seed)):
         if not is_held_out(line):

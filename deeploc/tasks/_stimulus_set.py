@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from deeploc.contrast.validation import StrictModel, Texts
-from deeploc.core.adapter import Adapter, Answers, Classifies
+from deeploc.core.adapter import Adapter, Classifies, Predictions
 from deeploc.core.task import require
 from deeploc.errors import TaskError, nearest
 from deeploc.stimuli import Stimulus, split_half
@@ -94,7 +94,7 @@ class StimulusSet:
             StimulusSet(self.stimuli, {name: r[~inside[name]] for name, r in self.rows.items()}),
         )
 
-    def classified(self, adapter: Adapter, task: str) -> Answers:
+    def classified(self, adapter: Adapter, task: str) -> Predictions:
         """Return what the model, as it is now, predicts for all stimuli, in their order.
 
         Parameters

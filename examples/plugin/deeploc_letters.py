@@ -36,7 +36,15 @@ def one_hot(texts: Sequence[str]) -> Tensor:
 
 
 def load(name: str, options: ModelOptions) -> Adapter:
-    """Return the model for ``letters:NAME``."""
+    """Return the model.
+
+    Parameters
+    ----------
+    name
+        What stands after ``letters:`` in the address.
+    options
+        Device, dtype, batch size; this model only uses ``seed``.
+    """
     torch.manual_seed(options.seed)
     return deeploc.wrap(Letters(), preprocess=one_hot, name=f"letters:{name}")
 
@@ -71,6 +79,14 @@ class Loudness:
 
 
 def make(options: Mapping[str, Any], context: TaskContext) -> Loudness:
-    """Return the task; it takes no options."""
+    """Return the task.
+
+    Parameters
+    ----------
+    options
+        What the contrast file has below the name of the task; this task takes none.
+    context
+        Stimuli and read-out of the contrast.
+    """
     del options
     return Loudness(context)

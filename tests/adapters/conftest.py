@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
@@ -167,9 +168,9 @@ SHAPES = {"wide.jpg": (97, 61), "tall.png": (40, 130), "square.jpg": (80, 80), "
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Stimulus]:
-    """Return image files of unequal shapes: noise, every one at a scale of its own."""
-    folder = tmp_path_factory.mktemp("pictures")
+def image_files(tmp_path_factory: pytest.TempPathFactory) -> list[Stimulus]:
+    """Return image files of different shapes: noise, each at another scale."""
+    folder = tmp_path_factory.mktemp("image_files")
     rng = np.random.default_rng(0)
     for number, (name, size) in enumerate(SHAPES.items()):
         noise = rng.integers(0, 256, (3 * 2**number, 3 * 2**number, 3), dtype=np.uint8)

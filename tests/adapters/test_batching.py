@@ -20,7 +20,7 @@ LAYOUT = Layout((Site("block", "block", 2),))
 def test_batches_hold_every_stimulus_once_within_bounds(
     lengths: list[int], positions: int, bound: int | None
 ) -> None:
-    """Whatever the lengths: nothing lost or doubled, bounds kept, at most 2 % padding."""
+    """For all lengths: nothing lost or doubled, bounds kept, at most 2 % padding."""
     array = np.array(lengths)
     batches = bucketed(array, positions, bound)
 
@@ -62,7 +62,7 @@ def test_out_of_memory_halves_the_batch() -> None:
     assert max(n for _, n in sizes) <= 2
 
 
-def test_out_of_memory_on_one_stimulus_is_told() -> None:
+def test_out_of_memory_on_one_stimulus_is_an_error() -> None:
     """There is nothing left to halve: one line that says what helps."""
 
     def run(_: np.ndarray) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from deeploc.adapters._sites.discover import discover, named_sites
-from deeploc.adapters._torch.hooks import Tapped, replace_first, visiting
+from deeploc.adapters._torch.hooks import SiteHook, hook_sites, replace_first
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
@@ -59,14 +59,14 @@ class Stack(nn.Module):
         return self.head(x)
 
 
-def found(model: nn.Module, width: int = 8) -> list[tuple[str, str, int]]:
+def discovered(model: nn.Module, width: int = 8) -> list[tuple[str, str, int]]:
     layout = discover(model, lambda: model(torch.ones(1, 3, width)))
     return [(site.name, site.kind, site.n_units) for site in layout.sites]
 
 
 def test_one_block_is_a_trunk() -> None:
     """A model of a single block has the sites of that block."""
-    assert found(Stack(Block(8, 12))) == [
+    assert discovered(Stack(Block(8, 12))) == [
         ("blocks.0.down:input", "mlp-neurons", 12),
         ("blocks.0", "block", 8),
     ]
@@ -74,7 +74,7 @@ def test_one_block_is_a_trunk() -> None:
 
 def test_blocks_may_differ_in_width() -> None:
     """Units are counted block by block, from what runs through them."""
-    assert found(Stack(Block(8, 12), Block(8, 20), Block(8, None))) == [
+    assert discovered(Stack(Block(8, 12), Block(8, 20), Block(8, None))) == [
         ("blocks.0.down:input", "mlp-neurons", 12),
         ("blocks.0", "block", 8),
         ("blocks.1.down:input", "mlp-neurons", 20),
@@ -84,13 +84,13 @@ def test_blocks_may_differ_in_width() -> None:
 
 
 def test_experts_are_neither_trunk_nor_mlp() -> None:
-    """A single block with many large experts: it is the block that is found, and no neurons."""
-    assert found(Stack(Block(8, None, experts=5))) == [("blocks.0", "block", 8)]
+    """A single block with many large experts: the block is discovered, and no neurons."""
+    assert discovered(Stack(Block(8, None, experts=5))) == [("blocks.0", "block", 8)]
 
 
 def test_attention_narrower_or_wider_than_the_mlp_is_no_mlp() -> None:
     """The attention's projections, 32 wide, do not pass for an MLP 12 wide."""
-    names = [name for name, _, _ in found(Stack(Block(8, 12)))]
+    names = [name for name, _, _ in discovered(Stack(Block(8, 12)))]
 
     assert not any("mixing" in name for name in names)
 
@@ -100,7 +100,7 @@ def test_trunk_is_the_largest_stack_that_runs() -> None:
     model = Stack(Block(8, 12), head=nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
     model.unused = nn.ModuleList([nn.Linear(500, 500)])
 
-    assert [name for name, _, _ in found(model)] == ["blocks.0.down:input", "blocks.0"]
+    assert [name for name, _, _ in discovered(model)] == ["blocks.0.down:input", "blocks.0"]
 
 
 def test_sequential_stack() -> None:
@@ -109,13 +109,13 @@ def test_sequential_stack() -> None:
         nn.Linear(4, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
     )
 
-    assert [name for name, _, _ in found(model, width=4)] == ["1.0", "1.1", "1.2", "1.3"]
+    assert [name for name, _, _ in discovered(model, width=4)] == ["1.0", "1.1", "1.2", "1.3"]
 
 
 def test_model_without_stack_is_refused() -> None:
     """Nothing is guessed; the message says how to name sites."""
     with pytest.raises(AdapterError, match=r"^Linear has no stack of .* `deeploc.wrap\(module, s"):
-        found(nn.Linear(8, 8))
+        discovered(nn.Linear(8, 8))
 
 
 def test_named_sites() -> None:
@@ -187,17 +187,20 @@ def test_failed_registration_leaves_no_hook() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].register_forward_hook(lambda *_: None)
     before = hooks_of(model)
-    taps = [Tapped(model[1], "output", lambda x: x), Tapped(Closed(), "output", lambda x: x)]
-    with pytest.raises(RuntimeError, match="no hooks here"), visiting(taps):
+    hooks = [
+        SiteHook("1", model[1], "output", lambda x: x),
+        SiteHook("2", Closed(), "output", lambda x: x),
+    ]
+    with pytest.raises(RuntimeError, match="no hooks here"), hook_sites(hooks):
         pass
 
     assert hooks_of(model) == before
 
 
 def test_input_given_by_keyword_is_edited() -> None:
-    """A tap on the input finds the tensor among keyword arguments too."""
+    """A hook on the input edits the tensor among keyword arguments too."""
     layer = nn.Identity()
-    with visiting([Tapped(layer, "input", lambda x: x + 1)]):
+    with hook_sites([SiteHook("", layer, "input", lambda x: x + 1)]):
         edited = layer(input=torch.zeros(2))
 
     assert edited.tolist() == [1.0, 1.0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import TextRequest
 from deeploc.core.units import UnitMask
@@ -91,7 +91,7 @@ def held(adapter: HFAdapter, kind: str, value: float | None) -> Ablation:
 
 
 @families
-def test_sites_are_found(adapter: HFAdapter, family: str) -> None:
+def test_sites_are_discovered(adapter: HFAdapter, family: str) -> None:
     """Two blocks of the hidden size; each with a dense MLP has its hidden layer before it."""
     layout = adapter.sites
     hidden = adapter.model.config.hidden_size

@@ -21,7 +21,8 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.analysis.localization import localize
 from deeploc.contrast.model import Contrast
 from deeploc.core import selection as select
@@ -160,27 +161,27 @@ def test_same_units_as_the_original_procedure(family: str, pool: str) -> None:
 
 def langloc() -> dict[str, list[str]]:
     """Return the twelve-word stimuli of the EvLab localizer, lower-cased, by S and N."""
-    found: dict[str, list[str]] = {"S": [], "N": []}
+    texts_of: dict[str, list[str]] = {"S": [], "N": []}
     for path in sorted((SHARED / "assets" / "stimuli" / "langloc").glob("*.csv")):
         with path.open(newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
                 words = [row[f"stim{i}"] for i in range(2, 14)]
-                found[row["stim14"].strip()].append(" ".join(words).lower())
-    return found
+                texts_of[row["stim14"].strip()].append(" ".join(words).lower())
+    return texts_of
 
 
 def arithmetic() -> dict[str, list[str]]:
     """Return the hard and easy sums, drawn as the original draws them."""
-    found = {}
+    texts_of = {}
     for name, (low, high) in {"hard": (100, 200), "easy": (1, 20)}.items():
         rng = np.random.RandomState(42)
-        found[name] = []
+        texts_of[name] = []
         for _ in range(100):
             a, b = rng.randint(low, high), rng.randint(low, high)
             sign = rng.choice(["+", "-"])
-            answer = a + b if sign == "+" else a - b
-            found[name].append(f"Question: Solve {a} {sign} {b}?\nAnswer: {answer}")
-    return found
+            result = a + b if sign == "+" else a - b
+            texts_of[name].append(f"Question: Solve {a} {sign} {b}?\nAnswer: {result}")
+    return texts_of
 
 
 @pytest.mark.shared

@@ -14,8 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from transformers import ByT5Tokenizer
 
-from deeploc.adapters.hf import HFAdapter, load
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
 from deeploc.core.readout import Readout
@@ -73,7 +75,7 @@ def t_alone(family: str, pool: str) -> np.ndarray:
 def test_t_does_not_depend_on_batches_order_or_padding_side(
     batch_size: int | None, order: list[int], family: str, pool: str, padding: str
 ) -> None:
-    """Whichever texts share a batch, and whatever side the tokenizer would pad, t stays."""
+    """t does not depend on which texts share a batch, nor on the tokenizer's padding side."""
     model, tokenizer = model_of(family), tokenizer_of(bos=True)
     tokenizer.padding_side = padding
     adapter = HFAdapter(model, tokenizer, family, ModelOptions(batch_size=batch_size))
@@ -174,18 +176,72 @@ def test_text_cut_before_its_first_word_ends_is_named(gpt2: HFAdapter) -> None:
         values_of(gpt2, texts(["incomprehensibilities"]), gpt2.sites, max_tokens=2)
 
 
-def test_text_longer_than_the_context_is_cut_and_told(
+def test_text_longer_than_the_context_is_truncated_with_a_warning(
     gpt2: HFAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Longer texts than the model can take are cut at its context; one warning says how many."""
+    """Longer texts than the model can take are truncated; one warning has their number."""
     long = "the bird sang " * 60
     with caplog.at_level(logging.WARNING):
         values = values_of(gpt2, texts([long, long, "the bird"]), gpt2.sites)
 
     assert np.isfinite(values).all()
     assert [r.getMessage() for r in caplog.records] == [
-        "2 texts are longer than the model's 64 tokens and were cut"
+        "2 texts are longer than the model's context of 64 tokens and were truncated"
     ]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_texts_are_cut_at_their_end(slow: bool) -> None:
+    """Whatever side the tokenizer would cut, beginnings are read; its own setting comes back."""
+    tokenizer = ByT5Tokenizer() if slow else tokenizer_of(bos=True)
+    model = model_of("gpt2", vocab_size=400)
+    values = []
+    for side in ("right", "left"):
+        tokenizer.truncation_side = side
+        adapter = HFAdapter(model, tokenizer, "gpt2")
+        values.append(values_of(adapter, STIMULI, adapter.sites, max_tokens=6, tokens="all"))
+        kept = adapter.tokenization(STIMULI, Readout(max_tokens=6, tokens="all")).kept
+        assert tokenizer.truncation_side == side
+        assert kept.max() <= 6
+    short = [" ".join(str(s.content).split()[:6]) for s in STIMULI]
+    same = values_of(adapter, texts(short), adapter.sites, max_tokens=6, tokens="all")
+
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_allclose(values[1], same, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sides=st.tuples(*[st.sampled_from(["left", "right"])] * 2),
+    longest=st.sampled_from([1, 5, 1_000_000]),
+    truncates=st.booleans(),
+    pads=st.booleans(),
+    max_tokens=st.sampled_from([None, 6]),
+)
+def test_settings_of_the_tokenizer_do_not_matter(
+    sides: tuple[str, str], longest: int, truncates: bool, pads: bool, max_tokens: int | None
+) -> None:
+    """Sides and lengths of padding and truncation that a checkpoint suggests change no number."""
+    tokenizer = tokenizer_of(bos=True, pad=True)
+    tokenizer.padding_side, tokenizer.truncation_side = sides
+    tokenizer.model_max_length = longest
+    if truncates:
+        tokenizer.backend_tokenizer.enable_truncation(3, direction=sides[1])
+    if pads:
+        tokenizer.backend_tokenizer.enable_padding(direction=sides[0], length=40)
+    plain, set_up = (
+        HFAdapter(model_of("llama"), each, "llama")
+        for each in (tokenizer_of(bos=True, pad=True), tokenizer)
+    )
+    requests = [TextRequest(SENTENCES[0], " sang"), TextRequest("", SENTENCES[1])]
+
+    np.testing.assert_array_equal(
+        values_of(set_up, STIMULI, set_up.sites, max_tokens=max_tokens),
+        values_of(plain, STIMULI, plain.sites, max_tokens=max_tokens),
+    )
+    assert set_up.score(requests) == plain.score(requests)
+    assert set_up.generate("the old", Sampling(3)) == plain.generate("the old", Sampling(3))
+    assert set_up.identity == plain.identity
 
 
 def test_image_pool_is_refused(gpt2: HFAdapter) -> None:
@@ -205,7 +261,7 @@ def test_no_language_model_head_while_reading(gpt2: HFAdapter) -> None:
 
 
 def test_tokenizer_of_another_model_is_refused() -> None:
-    """A token that the model has no embedding for is told, not an index error."""
+    """A token without an embedding is an AdapterError, not an IndexError."""
     adapter = HFAdapter(model_of("gpt2", vocab_size=90), tokenizer_of(), "small")
     with pytest.raises(
         AdapterError, match=r"the tokenizer gives token \d+ but model 'small' has o"
@@ -374,8 +430,26 @@ def test_long_prompt_loses_its_beginning(gpt2: HFAdapter) -> None:
     assert score.logprob == pytest.approx(float(taken.sum()), rel=1e-5)
 
 
+def test_prompts_that_lose_their_beginning_are_counted_once(
+    gpt2: HFAdapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning with the number of prompts; the same requests warn no more, ablated or not."""
+    adapter = HFAdapter(gpt2.model, gpt2.tokenizer, "gpt2")
+    long, longer = "the bird sang " * 40, "the old dog sang " * 40
+    options = [TextRequest(p, o) for p in (long, longer, "the bird") for o in (" today", " sang")]
+    with caplog.at_level(logging.WARNING):
+        adapter.score(options)
+        with adapter.ablated(Ablation(mask_of(adapter))):
+            adapter.score(options)
+        adapter.score([TextRequest("the old", " dog")])
+
+    assert [r.getMessage() for r in caplog.records] == [
+        "2 of 3 prompts do not fit into the model's context of 64 tokens and lost their beginning"
+    ]
+
+
 def test_completion_longer_than_the_context_is_named(gpt2: HFAdapter) -> None:
-    """A whole text that does not fit is told with its beginning."""
+    """The error for a text that does not fit has its beginning."""
     with pytest.raises(
         AdapterError, match=r"does not fit into the model's context of 64: 'the bir"
     ):
@@ -445,8 +519,8 @@ def test_prompts_that_cannot_be_continued(gpt2: HFAdapter) -> None:
 # identity and loading
 
 
-def test_identity_is_json_and_tells_the_rules(adapter_of: Make) -> None:
-    """What the tokenizer adds is told in words; everything survives JSON."""
+def test_identity_is_json_with_the_special_tokens(adapter_of: Make) -> None:
+    """Special tokens are described; the identity is unchanged by JSON."""
     plain, both = adapter_of("llama"), adapter_of("llama", bos=True, eos=True)
 
     assert json.loads(json.dumps(both.identity)) == both.identity
@@ -470,7 +544,7 @@ def test_identity_follows_the_content(adapter_of: Make) -> None:
 
 
 def test_untrained_is_drawn_from_the_seed(adapter_of: Make) -> None:
-    """A seed gives the same random weights again, whatever the checkpoint's are."""
+    """A seed gives the same random weights again, for every checkpoint."""
     state = torch.get_rng_state()
     a, b, c = (adapter_of("gpt2", untrained=True, seed=s) for s in (1, 1, 2))
 
@@ -492,11 +566,11 @@ def test_loading_is_silent(
     assert not recwarn.list
 
 
-def test_device_that_is_absent_is_told(adapter_of: Make) -> None:
+def test_absent_device_is_an_error(adapter_of: Make) -> None:
     """One line that lists the devices there are."""
-    with pytest.raises(AdapterError, match=r"device 'cuda:77' is not available here; available: "):
+    with pytest.raises(AdapterError, match=r"device 'cuda:77' is not available; available: "):
         adapter_of("gpt2", device="cuda:77")
-    with pytest.raises(AdapterError, match=r"device 'tpu9' is not available here; available: "):
+    with pytest.raises(AdapterError, match=r"device 'tpu9' is not available; available: "):
         adapter_of("gpt2", device="tpu9")
 
 
@@ -521,8 +595,11 @@ def another_kind(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "vit"}')
 
 
-FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no-config": (lambda f: (f / "config.json").unlink(), "holds no model: it has no config.json"),
+DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no-config": (
+        lambda f: (f / "config.json").unlink(),
+        "contains no model: it has no config.json",
+    ),
     "bad-json": (lambda f: (f / "config.json").write_text("{"), "config.json is not valid JSON"),
     "kind-unknown": (lambda f: replaced(f, '"gpt2"', '"foo"'), "does not know its architecture"),
     "kind-not-causal": (another_kind, "vit is not a causal language model"),
@@ -540,12 +617,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_broken_folder_is_told_in_one_line(
-    tmp_path: Path, fault: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_broken_folder_is_a_one_line_error(
+    tmp_path: Path, defect: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Every fault: what, why, what to do; no traceback and nothing printed."""
-    break_it, expected = FAULTS[fault]
+    """Every defect gives what, why and what to do; nothing is printed."""
+    break_it, expected = DEFECTS[defect]
     break_it(save(tmp_path))
     capfd.readouterr()
     with pytest.raises(AdapterError) as error:
@@ -558,14 +635,16 @@ def test_broken_folder_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./here", "a/b/c"])
-def test_missing_folder_is_told(name: str) -> None:
+def test_missing_folder_is_an_error(name: str) -> None:
     """What can only be a path is not looked up on the hub."""
     with pytest.raises(AdapterError, match=r"there is no such folder; give a checkpoint folder as"):
         load(name, ModelOptions())
 
 
-def test_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither on the hub (away) nor in the cache: one line that names the way out."""
+def test_unreachable_hub_is_an_error_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Hub unreachable and nothing cached: one line that says what to do."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(AdapterError) as error:
@@ -587,11 +666,11 @@ def test_model_that_sees_ahead_is_no_causal_model(tmp_path: Path) -> None:
         torch.manual_seed(0)
         BertLMHeadModel(config).save_pretrained(tmp_path)
     tokenizer_of().save_pretrained(tmp_path)
-    with pytest.raises(AdapterError, match="is not a causal language model: its tokens see those"):
+    with pytest.raises(AdapterError, match="is not a causal language model: its tokens attend to"):
         load(str(tmp_path), ModelOptions())
 
 
-def test_path_with_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_with_home_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the home folder."""
     save(tmp_path / "model")
     monkeypatch.setenv("HOME", str(tmp_path))

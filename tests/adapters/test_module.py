@@ -1,4 +1,4 @@
-"""Modules in hand: wrap(), and torch:package.module:attribute."""
+"""Any torch module: wrap(), and torch:package.module:attribute."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters.module import load, wrap
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
@@ -132,7 +132,7 @@ def test_inputs_of_every_form(form: str) -> None:
 
 
 def test_sites_without_positions() -> None:
-    """(batch, unit) is read as it is, whatever the pool."""
+    """(batch, unit) is read unchanged with every pool."""
     module = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
 
     def preprocess(contents: list[Any]) -> Tensor:
@@ -169,13 +169,13 @@ def test_sites_asked_for_are_read_and_ablated() -> None:
         ({"preprocess": characters, "sites": ["bloks.0"]}, "has no module 'bloks.0'; did you"),
     ],
 )
-def test_misuse_is_told(options: dict[str, Any], message: str) -> None:
+def test_misuse_is_an_error(options: dict[str, Any], message: str) -> None:
     """What is missing or wrong, and what would be right."""
     with pytest.raises(AdapterError, match=message):
         wrap(Reader(), **options)
 
 
-def test_unreadable_shapes_are_told() -> None:
+def test_unreadable_shapes_are_an_error() -> None:
     """A site of another shape than (batch, position, unit) is named with its shape."""
 
     class Turned(Reader):
@@ -247,8 +247,8 @@ def broken():
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a module of somebody's in the current folder."""
+def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a module of a user in the current folder."""
     import sys
 
     (tmp_path / "deeploc_test_mine.py").write_text(MINE)
@@ -256,7 +256,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("user_module")
 def test_imports_from_the_current_folder() -> None:
     """A factory of a module, an adapter made already, a class of adapters."""
     options = ModelOptions(device="cpu")
@@ -272,7 +272,7 @@ def test_imports_from_the_current_folder() -> None:
     assert load("deeploc_test_mine:net", options).identity["model"] == "deeploc_test_mine:net"
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("user_module")
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -281,14 +281,14 @@ def test_imports_from_the_current_folder() -> None:
         ("deeploc_test_mine:nett", {}, "has no 'nett'; did you mean 'net'?"),
         ("deeploc_test_mine:broken", {}, "cannot be made: OSError: weights are gone; it must be"),
         ("deeploc_test_mine:number", {}, "is int; it must be a torch module, an adapter"),
-        ("deeploc_test_mine:bare", {}, "is a module, but nothing says how stimuli become its in"),
+        ("deeploc_test_mine:bare", {}, "is a module, but has nothing that turns stimuli into its"),
         ("deeploc_test_mine:net", {"untrained": True}, "cannot be loaded untrained"),
         ("deeploc_test_mine:ready", {"dtype": "bfloat16"}, "is an adapter already made"),
         ("deeploc_test_mine:net", {"device": "cuda:99"}, "device 'cuda:99' is not available"),
     ],
 )
-def test_faults_are_told_in_one_line(name: str, options: dict[str, Any], message: str) -> None:
-    """Every way to name the wrong thing: one line that says what would be right."""
+def test_errors_are_one_line(name: str, options: dict[str, Any], message: str) -> None:
+    """Every wrong name or option gives one line that says what would be right."""
     with pytest.raises(AdapterError) as error:
         load(name, ModelOptions(**options))
 

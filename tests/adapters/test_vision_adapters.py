@@ -1,11 +1,13 @@
-"""Adapters of image networks: preparation, answers, pools that need positions, and loading."""
+"""Adapters of image networks: preparation, predictions, pools that need positions, and loading."""
 
 import json
 import pickle
 import threading
 import warnings
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from scipy import stats as reference
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
 from deeploc.adapters._image.adapter import ImageAdapter
-from deeploc.adapters._image.prepare import Kept
+from deeploc.adapters._image.prepare import ImageCache
 from deeploc.adapters.hf import load as load_hf
 from deeploc.adapters.module import wrap
 from deeploc.adapters.reference import load as load_reference
@@ -73,60 +75,60 @@ def values(adapter: ImageAdapter, stimuli: list[Stimulus], layout: Layout, pool:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_images_are_prepared_as_timm_does(name: str, pictures: list[Stimulus]) -> None:
+def test_images_are_prepared_as_timm_does(name: str, image_files: list[Stimulus]) -> None:
     """Crop, interpolation and normalization are timm's, on images of any shape."""
     adapter = timm_adapter.load(name, UNTRAINED)
-    logits = adapter.classify(pictures).logits
+    logits = adapter.classify(image_files).logits
     with torch.inference_mode():
-        plain = adapter.module(inputs_of(pictures, transform_of(adapter.module)))
+        plain = adapter.module(inputs_of(image_files, transform_of(adapter.module)))
 
     np.testing.assert_allclose(logits, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_images_are_prepared_as_torchvision_does(pictures: list[Stimulus]) -> None:
-    """So are those of the default weights, whatever weights are loaded."""
+def test_images_are_prepared_as_torchvision_does(image_files: list[Stimulus]) -> None:
+    """The preparation is that of the default weights for all weights."""
     adapter = torchvision_adapter.load("squeezenet1_1", UNTRAINED)
     preset = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.transforms()
     with torch.inference_mode():
-        plain = adapter.module(inputs_of(pictures, preset))
+        plain = adapter.module(inputs_of(image_files, preset))
 
-    np.testing.assert_allclose(adapter.classify(pictures).logits, plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(adapter.classify(image_files).logits, plain, rtol=1e-4, atol=1e-5)
     assert adapter.classes[281] == ("tabby", "tabby cat", "n02123045")
 
 
 @pytest.mark.parametrize("network", ["resnet", "vit"])
 def test_features_are_what_the_classifier_is_given(
-    network: str, pictures: list[Stimulus], request: pytest.FixtureRequest
+    network: str, image_files: list[Stimulus], request: pytest.FixtureRequest
 ) -> None:
     """The penultimate features are timm's own ``pre_logits``."""
     adapter = request.getfixturevalue(network)
     module = adapter.module
     with torch.inference_mode():
-        maps = module.forward_features(inputs_of(pictures, transform_of(module)))
+        maps = module.forward_features(inputs_of(image_files, transform_of(module)))
         plain = module.forward_head(maps, pre_logits=True)
 
-    np.testing.assert_allclose(adapter.classify(pictures).features, plain, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(adapter.classify(image_files).features, plain, rtol=1e-3, atol=1e-5)
 
 
-def test_answers_are_computed_once_per_state(
-    resnet: ImageAdapter, pictures: list[Stimulus], passes: list[int]
+def test_predictions_are_computed_once_per_state(
+    resnet: ImageAdapter, image_files: list[Stimulus], passes: list[int]
 ) -> None:
-    """The same question is answered from memory, until ablation, stimuli or a weight change."""
-    resnet.classify(pictures[:2])
-    intact = resnet.classify(pictures)
-    assert resnet.classify(list(pictures)) is intact
+    """Predictions are cached until ablation, stimuli or a weight change."""
+    resnet.classify(image_files[:2])
+    intact = resnet.classify(image_files)
+    assert resnet.classify(list(image_files)) is intact
     assert passes == [2, 4]
 
     mask = UnitMask(resnet.sites, np.ones(resnet.sites.n_units, dtype=bool))
     with resnet.ablated(Ablation(mask)):
-        ablated = resnet.classify(pictures)
-        assert resnet.classify(pictures) is ablated
+        ablated = resnet.classify(image_files)
+        assert resnet.classify(image_files) is ablated
     assert not np.array_equal(ablated.logits, intact.logits)
-    assert resnet.classify(pictures) is intact
+    assert resnet.classify(image_files) is intact
 
     with torch.no_grad():
         resnet.module.fc.bias.add_(1.0)
-    changed = resnet.classify(pictures)
+    changed = resnet.classify(image_files)
     np.testing.assert_allclose(changed.logits, intact.logits + 1, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         resnet.module.fc.bias.sub_(1.0)
@@ -134,7 +136,7 @@ def test_answers_are_computed_once_per_state(
 
 def test_kept_images_stay_within_their_limit() -> None:
     """The longest unused image goes first."""
-    kept = Kept(limit=250)
+    kept = ImageCache(limit=250)
     stimuli = [Stimulus(str(i), Path(str(i))) for i in range(3)]
     image = np.zeros((10, 10, 1), dtype=np.uint8)
     kept.put(stimuli[0], image)
@@ -147,29 +149,29 @@ def test_kept_images_stay_within_their_limit() -> None:
     assert kept.size == 200
 
 
-def test_class_token_is_position_zero(vit: ImageAdapter, pictures: list[Stimulus]) -> None:
+def test_class_token_is_position_zero(vit: ImageAdapter, image_files: list[Stimulus]) -> None:
     """Pool `cls` is what a plain hook sees at token 0."""
     site = vit.sites.choose(["block"]).sites[-1]
     seen: list[torch.Tensor] = []
     module = vit.module.get_submodule(site.path)
     hook = module.register_forward_hook(lambda _m, _a, out: seen.append(out[:, 0]))
     with torch.inference_mode():
-        vit.module(inputs_of(pictures, transform_of(vit.module)))
+        vit.module(inputs_of(image_files, transform_of(vit.module)))
     hook.remove()
 
-    read = values(vit, pictures, Layout((site,)), "cls")
+    read = values(vit, image_files, Layout((site,)), "cls")
     np.testing.assert_allclose(read, seen[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit_relpos", "cait_xxs24_224"])
-def test_networks_without_class_token_refuse_cls(name: str, pictures: list[Stimulus]) -> None:
+def test_networks_without_class_token_refuse_cls(name: str, image_files: list[Stimulus]) -> None:
     """Maps have none, nor have patches that are averaged, nor CaiT's before its last blocks."""
     adapter = timm_adapter.load(name, UNTRAINED)
 
     with pytest.raises(
         AdapterError, match=r"pool 'cls' needs a class token, and site \S+ has none"
     ):
-        values(adapter, pictures, adapter.sites, "cls")
+        values(adapter, image_files, adapter.sites, "cls")
 
 
 def test_images_have_no_last_position(resnet: ImageAdapter) -> None:
@@ -183,15 +185,15 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Stimulus]]
     """Return two conditions of twelve images of unlike noise."""
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(1)
-    found: dict[str, list[Stimulus]] = {"a": [], "b": []}
+    conditions: dict[str, list[Stimulus]] = {"a": [], "b": []}
     for number in range(24):
         name = "ab"[number % 2]
         grain = 4 if name == "a" else 16
         pixels = rng.integers(0, 256, (grain, grain, 3), dtype=np.uint8)
         path = folder / f"{name}{number}.png"
         Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(path)
-        found[name].append(Stimulus(path.name, path))
-    return found
+        conditions[name].append(Stimulus(path.name, path))
+    return conditions
 
 
 def contrast_of(pool: str) -> Contrast:
@@ -249,24 +251,24 @@ def stored_maps(module: torch.nn.Module, sites: Layout, stimuli: list[Stimulus])
 
 @pytest.mark.parametrize("network", ["resnet", "vit"])
 def test_one_position_of_one_unit_can_be_held(
-    network: str, pictures: list[Stimulus], request: pytest.FixtureRequest
+    network: str, image_files: list[Stimulus], request: pytest.FixtureRequest
 ) -> None:
     """An edit under pool `none` changes exactly that scalar at its site."""
     adapter = request.getfixturevalue(network)
     layout = Layout(adapter.sites.choose(["block"]).sites[:1]).per_position()
-    intact = values(adapter, pictures, layout, "none")
+    intact = values(adapter, image_files, layout, "none")
     chosen = np.zeros(layout.n_units, dtype=bool)
     chosen[layout.n_units // 2 + 3] = True
     held = Ablation(UnitMask(layout, chosen), offset=np.full(layout.n_units, 2.5))
     with adapter.ablated(held):
-        edited = values(adapter, pictures, layout, "none")
+        edited = values(adapter, image_files, layout, "none")
 
     np.testing.assert_array_equal(edited[:, chosen], 2.5)
     np.testing.assert_array_equal(edited[:, ~chosen], intact[:, ~chosen])
 
 
 def test_order_does_not_depend_on_the_batch(resnet: ImageAdapter, noise: Any) -> None:
-    """Every image once, in order, whatever the batch size."""
+    """Every image once, in order, for every batch size."""
     stimuli = noise["a"]
     expected = values(resnet, stimuli, resnet.sites, "mean")
     for size in (1, 5, 100):
@@ -282,20 +284,18 @@ def test_what_is_no_image_is_named(resnet: ImageAdapter, tmp_path: Path) -> None
     before = threading.active_count()
     with pytest.raises(ContrastError, match=r"bad\.jpg"):
         values(resnet, [Stimulus("bad", tmp_path / "bad.jpg")], resnet.sites, "mean")
-    with pytest.raises(
-        AdapterError, match="stimulus t:1 is a text, but this model is shown images"
-    ):
+    with pytest.raises(AdapterError, match="stimulus t:1 is a text, but this model takes images"):
         values(resnet, [Stimulus("t:1", "words")], resnet.sites, "mean")
 
     assert threading.active_count() == before
 
 
-def test_text_models_refuse_files(pictures: list[Stimulus]) -> None:
+def test_text_models_refuse_files(image_files: list[Stimulus]) -> None:
     """The reference LM says that it reads text."""
     adapter = load_reference("lm", ModelOptions(device="cpu"))
 
-    with pytest.raises(AdapterError, match=r"wide\.jpg is a file to be shown, but this model"):
-        list(adapter.activations(pictures, adapter.sites, Readout()))
+    with pytest.raises(AdapterError, match=r"wide\.jpg is a file, but this model"):
+        list(adapter.activations(image_files, adapter.sites, Readout()))
 
 
 class Tight(torch.nn.Module):
@@ -319,21 +319,21 @@ def test_batches_are_halved_until_they_fit(noise: Any) -> None:
     read = values(tight, noise["a"], tight.sites, "mean")
     expected = values(plain, noise["a"], plain.sites, "mean")
 
-    # float32 sums of up to 1 carry errors of some 1e-8, whatever they come to
+    # float32 sums of up to 1 carry errors of some 1e-8
     np.testing.assert_allclose(read, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_wrapped_network_classifies(pictures: list[Stimulus]) -> None:
-    """A module in hand with a transform of its own; its classes keep their names."""
+def test_wrapped_network_classifies(image_files: list[Stimulus]) -> None:
+    """A module with a transform: its classes keep their names."""
     torch.manual_seed(0)
     module = shaken(timm.create_model("test_resnet", num_classes=2))
     adapter = wrap(module, transform=Shrunk(96), classes=["cat", "dog"], name="mine")
     with torch.inference_mode():
-        plain = module(inputs_of(pictures, Shrunk(96)))
+        plain = module(inputs_of(image_files, Shrunk(96)))
 
     assert adapter.classes == (("cat",), ("dog",))
-    assert adapter.identity["preparation"] == {"transform": "Shrunk(96)"}
-    np.testing.assert_allclose(adapter.classify(pictures).logits, plain, rtol=1e-4, atol=1e-5)
+    assert wrap(module, transform=Shrunk(96), classes=["dog", "cat"]).identity != adapter.identity
+    np.testing.assert_allclose(adapter.classify(image_files).logits, plain, rtol=1e-4, atol=1e-5)
 
 
 # loading
@@ -349,23 +349,173 @@ def from_file(path: Path, name: str = "test_resnet") -> ImageAdapter:
     return timm_adapter.load(name, ModelOptions(weights=path, device="cpu"))
 
 
-@pytest.mark.parametrize("form", ["safetensors", "float16", "pth", "nested"])
-def test_weights_from_a_file(form: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    """safetensors in either precision, a plain or nested pickle; classes are counted."""
-    path = tmp_path / ("w.safetensors" if form in ("safetensors", "float16") else "w.pth")
-    if form == "float16":
-        halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_file(halves, path)
-    elif form == "safetensors":
-        save_file(state, path)
-    else:
-        torch.save({"state_dict": state, "epoch": 3} if form == "nested" else state, path)
-    loaded = from_file(path).module.state_dict()
+def zeros(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights that must not be taken."""
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+Wrap = Callable[[dict[str, torch.Tensor]], dict[str, Any]]
+FORMS: dict[str, Wrap] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3, "args": Namespace(lr=0.1)},
+    "model": lambda state: {"model": state, "optimizer": {"state": {}, "param_groups": []}},
+    "state_dict_ema": lambda state: {"state_dict": zeros(state), "state_dict_ema": state},
+    "model_ema": lambda state: {
+        "model": zeros(state),
+        "model_ema": {"n_averaged": torch.tensor(7), **prefixed(state, "module.")},
+    },
+    "module": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: prefixed(state, "_orig_mod."),
+    "both": lambda state: {"state_dict": prefixed(state, "_orig_mod.module.")},
+}
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("form", FORMS)
+def test_checkpoints_of_training_are_read(
+    form: str, library: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Nested and prefixed weights, averaged ones first; the classes are counted."""
+    name = "test_resnet" if library == "timm" else "squeezenet1_1"
+    if library == "torchvision":
+        torch.manual_seed(5)
+        state = torchvision.models.squeezenet1_1(num_classes=7).state_dict()
+    load = timm_adapter.load if library == "timm" else torchvision_adapter.load
+    torch.save(FORMS[form](state), tmp_path / "w.pth")
+    adapter = load(name, ModelOptions(weights=tmp_path / "w.pth", device="cpu"))
+    loaded = adapter.module.state_dict()
+
+    assert loaded.keys() == state.keys()
+    for key, tensor in state.items():
+        torch.testing.assert_close(loaded[key], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("half", [True, False])
+def test_weights_from_safetensors(
+    half: bool, prefix: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """In either precision, with or without the prefix of a wrapper."""
+    stored = {k: v.half() if half and v.is_floating_point() else v for k, v in state.items()}
+    save_file(prefixed(stored, prefix), tmp_path / "w.safetensors")
+    loaded = from_file(tmp_path / "w.safetensors").module.state_dict()
 
     assert loaded["fc.weight"].shape[0] == 7
-    tolerance = 1e-3 if form == "float16" else 0
+    tolerance = 1e-3 if half else 0
     for name, tensor in state.items():
         torch.testing.assert_close(loaded[name], tensor, rtol=tolerance, atol=tolerance)
+
+
+def test_file_without_a_state_dict(tmp_path: Path) -> None:
+    """The message names the places where one is looked for."""
+    torch.save({"teacher": {"a": torch.ones(1)}}, tmp_path / "w.pth")
+    with pytest.raises(AdapterError, match=r"nor a checkpoint with one under 'state_dict_ema', "):
+        from_file(tmp_path / "w.pth")
+
+
+def test_message_has_a_weight_of_another_name(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Where everything is missing, the message has the name of a weight in the file."""
+    torch.save(prefixed(state, "backbone."), tmp_path / "w.pth")
+    with pytest.raises(AdapterError, match=r"lacks 'conv1\.0\.weight' .* and has 'backbone\.conv1"):
+        from_file(tmp_path / "w.pth")
+
+
+# networks without classes
+
+
+def headless_file(folder: Path, library: str) -> ImageAdapter:
+    """Return a backbone from a file of weights that has no classifier."""
+    torch.manual_seed(5)
+    if library == "timm":
+        name, head = "test_resnet", "fc."
+        module: Any = timm.create_model(name)
+    else:
+        name, head = "resnet18", "fc."
+        module = torchvision.models.resnet18()
+    kept = {k: v for k, v in module.state_dict().items() if not k.startswith(head)}
+    torch.save(kept, folder / "w.pth")
+    load = timm_adapter.load if library == "timm" else torchvision_adapter.load
+    return load(name, ModelOptions(weights=folder / "w.pth", device="cpu"))
+
+
+def headless_folder(folder: Path, name: str) -> ImageAdapter:
+    """Return a backbone from a folder in timm's layout."""
+    torch.manual_seed(5)
+    module = timm.create_model(name, num_classes=0)
+    save_file(module.state_dict(), folder / "model.safetensors")
+    config = {"architecture": name, "num_classes": 0, "pretrained_cfg": {"num_classes": 0}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return timm_adapter.load(str(folder), ModelOptions(device="cpu"))
+
+
+def headless_wrapped(_: Path, name: str) -> Any:
+    torch.manual_seed(5)
+    module = timm.create_model(name, num_classes=0, global_pool="").eval()
+    return wrap(module, transform=transform_of(module))
+
+
+HEADLESS: dict[str, Callable[[Path], ImageAdapter]] = {
+    "timm file": partial(headless_file, library="timm"),
+    "torchvision file": partial(headless_file, library="torchvision"),
+    "folder of a CNN": partial(headless_folder, name="test_resnet"),
+    "folder of a ViT": partial(headless_folder, name="test_vit"),
+    "wrapped, unpooled CNN": partial(headless_wrapped, name="test_resnet"),
+    "wrapped, unpooled ViT": partial(headless_wrapped, name="test_vit"),
+}
+
+
+@pytest.mark.parametrize("source", HEADLESS)
+def test_network_without_classes(source: str, image_files: list[Stimulus], tmp_path: Path) -> None:
+    """It is read, its output is its features, and logits are a one-line error."""
+    adapter = HEADLESS[source](tmp_path)
+    predictions = adapter.classify(image_files)
+    preset = torchvision.models.get_model_weights("resnet18").DEFAULT.transforms()
+    transform = preset if "torchvision" in source else transform_of(adapter.module)
+    with torch.inference_mode():
+        output = adapter.module(inputs_of(image_files, transform))
+    if output.ndim == 4:
+        output = output.mean(dim=(2, 3))
+    elif output.ndim == 3:
+        output = output.mean(dim=1)
+
+    assert np.isfinite(values(adapter, image_files, adapter.sites, "mean")).all()
+    assert adapter.classes == ()
+    np.testing.assert_allclose(predictions.features, output, rtol=1e-4, atol=1e-5)
+    with pytest.raises(AdapterError, match=r"^the network has no classes, only features; leave ou"):
+        _ = predictions.logits
+
+
+def test_features_of_a_network_without_classes_follow_the_ablation(
+    image_files: list[Stimulus], tmp_path: Path
+) -> None:
+    """What category-probe learns from is that of the ablated network."""
+    adapter = headless_file(tmp_path, "timm")
+    intact = adapter.classify(image_files).features
+    mask = UnitMask(adapter.sites, np.ones(adapter.sites.n_units, dtype=bool))
+    with adapter.ablated(Ablation(mask)):
+        ablated = adapter.classify(image_files).features
+
+    assert not np.array_equal(intact, ablated)
+    np.testing.assert_array_equal(adapter.classify(image_files).features, intact)
+
+
+def test_architecture_that_has_no_classifier_by_itself(tmp_path: Path) -> None:
+    """Weights of a backbone that timm makes without classes fit, and are not counted as some."""
+    torch.manual_seed(5)
+    arguments: dict[str, Any] = {"img_size": 28, "depth": 2}
+    module = timm.create_model("vit_small_patch14_dinov2", **arguments)
+    config = {"architecture": "vit_small_patch14_dinov2", "model_args": arguments}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    torch.save({"model": module.state_dict()}, tmp_path / "w.pth")
+    adapter = from_file(tmp_path / "w.pth", "vit_small_patch14_dinov2")
+
+    assert adapter.module.num_classes == 0
 
 
 class Evil:
@@ -378,9 +528,9 @@ def test_pickles_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.pth").write_bytes(pickle.dumps({"fc.weight": Evil()}))
 
-    with pytest.raises(AdapterError, match=r"w\.pth: .*safetensors") as told:
+    with pytest.raises(AdapterError, match=r"w\.pth: .*safetensors") as error:
         from_file(tmp_path / "w.pth")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "touched").exists()
 
 
@@ -392,9 +542,9 @@ def test_weights_that_do_not_fit(state: dict[str, torch.Tensor], tmp_path: Path)
         ({**state, "extra": torch.ones(1)}, "has the unknown 'extra'"),
         ({**state, "bn1.bias": torch.ones(3)}, "has another shape of 'bn1.bias'"),
     ]
-    for broken, fault in cases:
+    for broken, problem in cases:
         save_file(broken, path)
-        with pytest.raises(AdapterError, match=rf"does not fit test_resnet: it {fault}"):
+        with pytest.raises(AdapterError, match=rf"does not fit test_resnet: it {problem}"):
             from_file(path)
     path.write_bytes(b"\x00" * 30)
     with pytest.raises(AdapterError, match="not readable as weights"):
@@ -441,7 +591,7 @@ def test_torchvision_weights_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "name", "told"),
+    ("load", "name", "message"),
     [
         (timm_adapter.load, "resnet81", r"no architecture 'resnet81'; did you mean timm:resnet"),
         (timm_adapter.load, "./nowhere", r"there is no folder './nowhere'"),
@@ -449,39 +599,39 @@ def test_torchvision_weights_from_a_file(tmp_path: Path) -> None:
         (torchvision_adapter.load, "fcn_resnet50", r"no classifier 'fcn_resnet50'"),
     ],
 )
-def test_unknown_names_are_one_line(load: Any, name: str, told: str) -> None:
+def test_unknown_names_are_one_line(load: Any, name: str, message: str) -> None:
     """With the nearest name there is."""
-    with pytest.raises(AdapterError, match=told):
+    with pytest.raises(AdapterError, match=message):
         load(name, UNTRAINED)
 
 
-def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline and not cached: one line with what to do, and the flag is what it was before."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
         AdapterError, match=r"timm:resnet18 cannot be loaded: .*--untrained$"
-    ) as told:
+    ) as error:
         timm_adapter.load("resnet18", ModelOptions(device="cpu"))
 
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert huggingface_hub.constants.HF_HUB_OFFLINE is True
 
 
-def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it does not answer, its cache alone is looked into."""
-    asked = []
+def test_the_hub_is_queried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is unreachable, only its cache is used."""
+    queried = []
 
-    class Away:
+    class Unreachable:
         def model_info(self, name: str, **_: float) -> None:
-            asked.append(name)
+            queried.append(name)
             raise OSError("no route")
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Away)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Unreachable)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(AdapterError, match="timm:resnet18 cannot be loaded"):
         timm_adapter.load("resnet18", ModelOptions(device="cpu"))
 
-    assert asked == ["timm/resnet18.a1_in1k"]
+    assert queried == ["timm/resnet18.a1_in1k"]
     assert huggingface_hub.constants.HF_HUB_OFFLINE is False
 
 
@@ -512,7 +662,7 @@ def test_random_weights_are_seeded() -> None:
 
 
 @pytest.mark.parametrize("name", ["cnn", "vit"])
-def test_reference_networks_load(name: str, pictures: list[Stimulus]) -> None:
+def test_reference_networks_load(name: str, image_files: list[Stimulus]) -> None:
     """They are called by their own names and know their six classes."""
     adapter = load_reference(name, ModelOptions(device="cpu"))
 
@@ -520,4 +670,4 @@ def test_reference_networks_load(name: str, pictures: list[Stimulus]) -> None:
     assert [names[0] for names in adapter.classes] == [
         *("face", "body", "house", "tool", "car", "letter")
     ]
-    assert adapter.classify(pictures).logits.shape == (4, 6)
+    assert adapter.classify(image_files).logits.shape == (4, 6)

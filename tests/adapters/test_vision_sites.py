@@ -1,4 +1,4 @@
-"""Sites of networks of images: what is found, and that it is what plain hooks see."""
+"""Sites of networks of images: which are discovered, and that they hold what plain hooks see."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -112,13 +112,12 @@ class Network:
         tensors: dict[str, Tensor] = {}
         handles = []
         for site in sites:
-            here, keep = module.get_submodule(site.path), partial(self._keep, tensors, site)
+            submodule, keep = module.get_submodule(site.path), partial(self._keep, tensors, site)
+            hook = partial(lambda keep, *called: keep(called[-1]), keep)
             if site.tap == "input":
-                handles.append(
-                    here.register_forward_pre_hook(lambda *called, k=keep: k(called[-1]))
-                )
+                handles.append(submodule.register_forward_pre_hook(hook))
             else:
-                handles.append(here.register_forward_hook(lambda *called, k=keep: k(called[-1])))
+                handles.append(submodule.register_forward_hook(hook))
         module(self.inputs[number : number + 1].contiguous(memory_format=torch.channels_last))
         for handle in handles:
             handle.remove()
@@ -132,24 +131,24 @@ class Network:
 
 
 @pytest.fixture(scope="session", params=[*SHIPPED, *BUILT])
-def network(request: pytest.FixtureRequest, pictures: list[Stimulus]) -> Network:
+def network(request: pytest.FixtureRequest, image_files: list[Stimulus]) -> Network:
     name = request.param
     if name in SHIPPED:
         shipped = load(name, ModelOptions(untrained=True))
         shaken(shipped.module)
         transform = create_transform(**resolve_model_data_config(shipped.module))
-        return Network(shipped, inputs_of(pictures, transform), SHIPPED[name])
+        return Network(shipped, inputs_of(image_files, transform), SHIPPED[name])
     family = BUILT[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = shaken(family.make())
     adapter = wrap(module, transform=Shrunk(family.size))
-    return Network(adapter, inputs_of(pictures, Shrunk(family.size)), family.kinds)
+    return Network(adapter, inputs_of(image_files, Shrunk(family.size)), family.kinds)
 
 
-def test_keeps_the_contract(network: Network, pictures: list[Stimulus]) -> None:
+def test_keeps_the_contract(network: Network, image_files: list[Stimulus]) -> None:
     """Whatever the architecture; and no hook is left behind."""
-    check_adapter(network.adapter, pictures)
+    check_adapter(network.adapter, image_files)
 
     assert set(hooks_of(network.adapter.module)) == {(0, 0)}
 
@@ -160,19 +159,21 @@ def test_kinds_of_site(network: Network) -> None:
 
 
 @pytest.mark.parametrize("pool", ["mean", "max"])
-def test_reads_what_plain_hooks_see(network: Network, pictures: list[Stimulus], pool: str) -> None:
+def test_reads_what_plain_hooks_see(
+    network: Network, image_files: list[Stimulus], pool: str
+) -> None:
     """Over all positions of every site, a batch against each of its images alone."""
-    seen = [network.seen(number) for number in range(len(pictures))]
-    values = values_of(network.adapter, pictures, network.adapter.sites, pool=pool)
+    seen = [network.seen(number) for number in range(len(image_files))]
+    values = values_of(network.adapter, image_files, network.adapter.sites, pool=pool)
     for site, tensors in zip(network.adapter.sites.sites, zip(*seen, strict=True), strict=True):
         pooled = [x.mean(0) if pool == "mean" else x.amax(0) for x in tensors]
         expected = torch.stack(pooled).numpy()
         scale = np.abs(expected).max() or 1.0
-        here = network.adapter.sites.slices[site.name]
+        columns = network.adapter.sites.slices[site.name]
 
         assert (site.n_positions, site.n_units) == tensors[0].shape
         np.testing.assert_allclose(
-            values[:, here] / scale, expected / scale, atol=2e-5, err_msg=site.name
+            values[:, columns] / scale, expected / scale, atol=2e-5, err_msg=site.name
         )
 
 
@@ -200,10 +201,8 @@ widths = st.builds(
 
 
 @given(st.integers(1, 4), st.integers(1, 64), st.integers(1, 64), widths)
-def test_square_maps_tell_the_axis_themselves(
-    batch: int, units: int, side: int, nearby: Widths
-) -> None:
-    """The size that is unlike the two others is that of the units, whatever the layers say."""
+def test_square_maps_decide_the_axis(batch: int, units: int, side: int, nearby: Widths) -> None:
+    """The axis of another length than the two others is that of the units."""
     assume(units != side)
 
     assert unit_axis((batch, units, side, side), nearby) == 1
@@ -238,7 +237,7 @@ class Weights(nn.Module):
         (nn.Sequential(nn.Conv2d(8, 8, 3), nn.Linear(8, 32)), (2, 8, 8, 8), 1),
     ],
 )
-def test_layers_tell_the_axis_where_sizes_do_not(
+def test_layers_decide_the_axis_where_sizes_do_not(
     layer: nn.Module, shape: tuple[int, ...], axis: int
 ) -> None:
     """As many units as rows, or three different sizes."""
@@ -275,18 +274,18 @@ def net(*middle: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 1), *middle, *head)
 
 
-def found(module: nn.Module, size: int = 8) -> list[tuple[str, str]]:
+def discovered(module: nn.Module, size: int = 8) -> list[tuple[str, str]]:
     images = torch.rand(2, 3, size, size)
     layout = discover(module.eval(), lambda: module(images), len(images))
     return [(site.kind, site.name) for site in layout.sites]
 
 
 def blocks(module: nn.Module, size: int = 8) -> list[str]:
-    return [name for kind, name in found(module, size) if kind == "block"]
+    return [name for kind, name in discovered(module, size) if kind == "block"]
 
 
 @pytest.mark.parametrize("form", [None, tuple, list])
-def test_blocks_may_return_several_values(form: Any, pictures: list[Stimulus]) -> None:
+def test_blocks_may_return_several_values(form: Any, image_files: list[Stimulus]) -> None:
     """The first tensor of a tuple or list is read and edited; the rest passes through."""
     module = net(Residual(4, form), Residual(4, form))
     plain = net(Residual(4), Residual(4))
@@ -302,8 +301,8 @@ def test_blocks_may_return_several_values(form: Any, pictures: list[Stimulus]) -
         reference.ablated(Ablation(UnitMask(adapter.sites, chosen))),
     ):
         np.testing.assert_array_equal(
-            values_of(adapter, pictures, adapter.sites, pool="mean"),
-            values_of(reference, pictures, adapter.sites, pool="mean"),
+            values_of(adapter, image_files, adapter.sites, pool="mean"),
+            values_of(reference, image_files, adapter.sites, pool="mean"),
         )
 
 
@@ -344,7 +343,7 @@ def test_convolutions_are_read_behind_their_activation() -> None:
     """Within a block and outside; a block's own output is not listed twice."""
     module = net(nn.BatchNorm2d(4), nn.ReLU(), Residual(), Residual())
 
-    assert found(module) == [
+    assert discovered(module) == [
         ("conv", "2"),
         ("conv", "3.act"),
         ("block", "3"),
@@ -360,12 +359,12 @@ class Functional(Residual):
 
 def test_functional_activations_are_passed_over() -> None:
     """What no module returns cannot be read; the modules beside it still are."""
-    assert found(net(Functional(), Functional())) == [("block", "1"), ("block", "2")]
-    assert ("conv", "1.act") in found(net(Residual(), Functional(), Functional()))
+    assert discovered(net(Functional(), Functional())) == [("block", "1"), ("block", "2")]
+    assert ("conv", "1.act") in discovered(net(Residual(), Functional(), Functional()))
 
 
-def test_reused_activation_is_read_where_its_result_enters(pictures: list[Stimulus]) -> None:
-    """ResNets of torchvision call one ReLU twice per block: the next convolution's input tells."""
+def test_reused_activation_is_read_where_its_result_enters(image_files: list[Stimulus]) -> None:
+    """ResNets of torchvision call one ReLU twice per block: the next layer's input is read."""
     module = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1]).eval()
     adapter: Any = wrap(module, transform=Shrunk(32))
     site = next(site for site in adapter.sites.sites if site.name == "layer2.0.conv2:input")
@@ -374,9 +373,9 @@ def test_reused_activation_is_read_where_its_result_enters(pictures: list[Stimul
         lambda _m, _a, out: calls.append(out.clone())
     )
     with torch.no_grad():
-        module(inputs_of(pictures, Shrunk(32)))
+        module(inputs_of(image_files, Shrunk(32)))
     handle.remove()
-    values = values_of(adapter, pictures, adapter.sites.choose([site.name]), pool="mean")
+    values = values_of(adapter, image_files, adapter.sites.choose([site.name]), pool="mean")
 
     assert (site.kind, len(calls)) == ("conv", 2)
     np.testing.assert_allclose(values, calls[0].mean((2, 3)), rtol=1e-4, atol=1e-6)
@@ -388,7 +387,7 @@ def test_plain_stacks_of_convolutions() -> None:
     vgg = models.vgg.make_layers([4, "M", 4, 4], batch_norm=True)
 
     assert blocks(models.AlexNet(), 64) == [f"features.{n}" for n in (1, 4, 7, 9, 11)]
-    assert found(nn.Sequential(vgg, nn.Flatten(), nn.Linear(64, 3))) == [
+    assert discovered(nn.Sequential(vgg, nn.Flatten(), nn.Linear(64, 3))) == [
         ("block", "0.2"),
         ("block", "0.6"),
         ("block", "0.9"),
@@ -396,7 +395,7 @@ def test_plain_stacks_of_convolutions() -> None:
 
 
 def test_fire_modules() -> None:
-    """SqueezeNet's blocks, told from the pools between them."""
+    """SqueezeNet's blocks, distinguished from the pools between them."""
     module = models.SqueezeNet("1_1")
 
     assert blocks(module, 64) == [f"features.{n}" for n in (3, 4, 6, 7, 9, 10, 11, 12)]

@@ -39,7 +39,7 @@ if _TYPE_CHECKING:
     from deeploc.core.units import Layout, Site, StatMap, UnitMask
     from deeploc.errors import DeeplocError
     from deeploc.plugins import load_model, wrap
-    from deeploc.runs.folder import load_run
+    from deeploc.runs.saved_run import load_run
     from deeploc.stimuli import Stimulus
 
 _HOME = {
@@ -65,7 +65,7 @@ _HOME = {
     "fdr": "core.selection",
     "load_contrast": "contrast.model:load",
     "load_model": "plugins",
-    "load_run": "runs.folder",
+    "load_run": "runs.saved_run",
     "localize": "analysis.localization",
     "make_tasks": "analysis.tasks",
     "percentile_range": "core.selection",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from deeploc import plugins
 from deeploc.analysis.localization import check_counts
@@ -16,49 +16,18 @@ from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
-from deeploc.report.html import render
+from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
+from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.run import Run
+from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
-from deeploc.runs.stages import (
-    Pipeline,
-    Save,
-    Stage,
-    StageKind,
-    bring_up_to_date,
-    changed_inputs,
-    json_hash,
-    remove,
-)
+from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
 from deeploc.stimuli import StimulusSets, sample_stimuli
-
-
-class ReportStage:
-    """Writes the report of everything that is current."""
-
-    name: ClassVar[str] = "report"
-    files: ClassVar[tuple[str, ...]] = ("report.html",)
-    needs: ClassVar[tuple[str, ...]] = ("audit", "localize", "select", "profile", "evaluate")
-    algorithm: ClassVar[int] = 1
-    protected: ClassVar[bool] = False
-
-    def inputs(self, run: Pipeline) -> Mapping[str, Any]:
-        """Return what the manifest says beside the stages."""
-        return {"header": json_hash(dict(run.header))}
-
-    def make(self, run: Pipeline, save: Save) -> None:
-        """Render it."""
-        save({"report.html": render(run.folder.path)}, {})
-
-    @staticmethod
-    def retire(folder: RunFolder) -> None:
-        """Remove it."""
-        remove(folder, ReportStage.files)
-
 
 STAGES: Sequence[StageKind] = (
     AuditStage,
@@ -234,7 +203,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     contrast = contrast or run.contrast
     tasks = _tasks(contrast, run.setup, run.stimuli)
     measured = replace(run, contrast=contrast)
-    with run.folder.locked():
+    with locked(run.folder.path):
         _check(measured, tasks)
         stages: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
         bring_up_to_date(measured, stages, STAGES)
@@ -256,7 +225,7 @@ def report_run(folder: Path) -> Path:
     place = RunFolder(folder)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     stages: list[Stage[Pipeline]] = [ReportStage()]
-    with place.locked():
+    with locked(place.path):
         bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
     return place.report
 
@@ -283,7 +252,7 @@ def _opened(
 ) -> Iterator[Run]:
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
-    with place.locked(create=True):
+    with locked(place.path, create=True):
         adapter = plugins.load_model(setup.address, setup.model)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
         header = header_of(contrast, setup, adapter, stimuli, _layout(run))

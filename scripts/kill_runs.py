@@ -159,7 +159,8 @@ def wait(child: int, seconds: float) -> int | None:
 def check_interrupted(folder: Path, whole: Path) -> str:
     """Check what a killed run shows; return the first stage that it has not finished, or none."""
     from deeploc.core.results import Score
-    from deeploc.runs.folder import RunFolder, load_run
+    from deeploc.runs.folder import RunFolder
+    from deeploc.runs.saved_run import load_run
 
     def measured(row: Score) -> tuple[str, ...]:
         return (row.task, row.metric, row.condition, row.task_key, row.key)

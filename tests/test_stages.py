@@ -14,15 +14,19 @@ from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
 from deeploc.core.results import Measurement
 from deeploc.errors import RunError
-from deeploc.experiment import STAGES, ReportStage
+from deeploc.experiment import STAGES
 from deeploc.progress import SilentReporter
+from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
-from deeploc.runs.folder import RunFolder, load_run
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.keys import differences
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
+from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.run import Run
+from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup, default_folder
-from deeploc.runs.stages import bring_up_to_date, differences
+from deeploc.runs.stages import bring_up_to_date
 from deeploc.stimuli import Stimulus, StimulusSets
 from deeploc.testing import ToyAdapter
 
@@ -133,7 +137,7 @@ class Inputs:
     def make(self, folder: Path, *, overwrite: bool = False) -> list[str]:
         """Bring the run up to date; return the stages that were reused."""
         run = self.run(folder)
-        with run.folder.locked(create=True):
+        with locked(run.folder.path, create=True):
             bring_up_to_date(run, self.stages(), STAGES, overwrite=overwrite)
         assert isinstance(run.reporter, Notes)
         return run.reporter.reused
@@ -254,7 +258,7 @@ def test_scores_of_another_selection_are_neither_shown_nor_reused(tmp_path: Path
     before = load_run(tmp_path).scores
     run = bottom.run(tmp_path)
     assert run.folder.report.exists()
-    with run.folder.locked():
+    with locked(run.folder.path):
         bring_up_to_date(run, bottom.stages()[:4], STAGES)
 
     assert not run.folder.report.exists()
@@ -339,13 +343,13 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, file: str) -> None:
 def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
     """The second is refused in one line; afterwards there is no trace of a lock."""
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    with first.locked(create=True):
+    with locked(first.path, create=True):
         refused = pytest.raises(RunError, match=r"another deeploc process is writing to .*; wait")
-        with refused, second.locked():
+        with refused, locked(second.path):
             pass
         (tmp_path / "run" / "manifest.json").write_text("{}")
 
-    with second.locked():
+    with locked(second.path):
         pass
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["manifest.json"]
 

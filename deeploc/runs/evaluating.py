@@ -12,9 +12,10 @@ from deeploc.contrast.fields import Ablate
 from deeploc.core.results import Score, to_csv
 from deeploc.core.task import Task
 from deeploc.runs.folder import RunFolder, current_rows, read_rows
-from deeploc.runs.manifest import CellRecord, TaskRecord
+from deeploc.runs.keys import json_hash
+from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
-from deeploc.runs.stages import Save, json_hash
+from deeploc.runs.saving import Save
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""

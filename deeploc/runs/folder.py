@@ -1,13 +1,9 @@
-"""The run folder: its files, who may write to it, and reading what is current in it."""
+"""The run folder: the paths of its files, and reading what is current in it."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from deeploc import atomic
 from deeploc.contrast.comparison import Comparison
@@ -17,22 +13,8 @@ from deeploc.core.results import Better, Score, from_csv
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.runs.files import hash_of, load_mask, load_statmap
-from deeploc.runs.manifest import EvaluateRecord, Manifest, StageRecord, parse_manifest
-
-FILES = (
-    "manifest.json",
-    "statmap.safetensors",
-    "mask.safetensors",
-    "units.csv",
-    "scores.csv",
-    "scores-superseded.csv",
-    "profile.csv",
-    "report.html",
-)
-"""Every file that deeploc writes into a run folder."""
-
-_LOCK = ".lock"
-_PART = ".part"
+from deeploc.runs.manifest import Manifest, parse_manifest
+from deeploc.runs.records import EvaluateRecord, StageRecord
 
 
 @dataclass(frozen=True)
@@ -89,77 +71,6 @@ class RunFolder:
     def report(self) -> Path:
         """One self-contained HTML file."""
         return self.path / "report.html"
-
-    @contextmanager
-    def locked(self, *, create: bool = False) -> Iterator[None]:
-        """Keep other processes from writing to the folder; a killed process leaves no lock.
-
-        Parameters
-        ----------
-        create
-            Whether a folder that does not exist is made. If the context then ends with an
-            exception before a stage has written a file, it is removed again.
-
-        Raises
-        ------
-        RunError
-            If the folder cannot be written to, holds files that are not a run's, or another
-            process is writing to it.
-        """
-        made = create and not self.path.exists()
-        try:
-            if create:
-                self.path.mkdir(parents=True, exist_ok=True)
-            self._refuse_other_files()
-            lock = FileLock(self.path / _LOCK, blocking=False)
-            lock.acquire()
-        except Timeout:
-            raise RunError(
-                f"another deeploc process is writing to {self.path}; wait until it has finished, "
-                "or choose another folder with -o"
-            ) from None
-        except OSError as error:
-            raise RunError(
-                f"cannot write to the run folder {self.path}: {error.strerror or error}; "
-                "choose another with -o"
-            ) from error
-        try:
-            self._remove_parts()
-            yield
-        except BaseException:
-            if made:
-                self._remove_if_empty()
-            raise
-        finally:
-            # while it is held: whoever opened it before sees that it is gone, and tries again
-            with suppress(OSError):
-                (self.path / _LOCK).unlink(missing_ok=True)
-            lock.release()
-
-    def _refuse_other_files(self) -> None:
-        names = {file.name for file in self.path.iterdir()}
-        other = [name for name in names - {*FILES, _LOCK} if not name.endswith(_PART)]
-        if other and "manifest.json" not in names:
-            raise RunError(
-                f"{self.path} holds other files ({min(other)}) and no run; "
-                "choose an empty or new folder with -o"
-            )
-
-    def _remove_parts(self) -> None:
-        """Remove what a killed process was writing; nobody else can be writing now."""
-        for file in self.path.glob(f".*{_PART}"):
-            with suppress(OSError):  # a folder that can only be read has none of ours
-                file.unlink()
-
-    def _remove_if_empty(self) -> None:
-        """Remove the folder if no stage has written a file into it."""
-        self._remove_parts()
-        worthless = {_LOCK, self.manifest.name}
-        with suppress(OSError):
-            if {file.name for file in self.path.iterdir()} <= worthless:
-                for name in worthless:
-                    (self.path / name).unlink(missing_ok=True)
-                self.path.rmdir()
 
     def exists(self) -> bool:
         """Return whether there is a manifest."""
@@ -344,66 +255,3 @@ def current_rows(record: EvaluateRecord, rows: Iterable[Score]) -> list[Score]:
 
 def _cell_of(row: Score) -> tuple[str, str, float, str, str, str]:
     return row.sites, row.mode, row.percent, row.mask, row.control_of, row.key
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """A finished run as a script reads it; each part is read on first use, and checked.
-
-    Parameters
-    ----------
-    folder
-        The run folder.
-    """
-
-    folder: RunFolder
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """manifest.json as plain values."""
-        return self.folder.read_plain_manifest()
-
-    @cached_property
-    def stat_map(self) -> StatMap:
-        """The statistics of every unit."""
-        return self.folder.read_stat_map()
-
-    @cached_property
-    def mask(self) -> UnitMask:
-        """The selected units."""
-        return self.folder.read_mask()
-
-    @cached_property
-    def scores(self) -> list[Score]:
-        """The scores that are current; empty where the run was not evaluated."""
-        return self.folder.read_scores()
-
-    @cached_property
-    def effects(self) -> list[Effect]:
-        """What the scores amount to, beside their controls."""
-        return self.folder.read_effects()
-
-    @cached_property
-    def profile(self) -> Profile | None:
-        """The response profile."""
-        return self.folder.read_profile()
-
-
-def load_run(path: str | Path) -> SavedRun:
-    """Return the run in a folder, for a script: mask, statistics, scores, profile.
-
-    No model is loaded. What is not as deeploc wrote it is an error.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-
-    Raises
-    ------
-    RunError
-        If the folder is no run.
-    """
-    run = SavedRun(RunFolder(Path(path)))
-    run.folder.read_manifest()
-    return run

@@ -23,7 +23,8 @@ from deeploc.runs.files import (
 )
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.run import Run
-from deeploc.runs.stages import Save, remove
+from deeploc.runs.saving import Save
+from deeploc.runs.stages import remove
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.stimulus import content_hash
 

@@ -10,14 +10,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
-from deeploc.core.responses import Units
-from deeploc.core.results import Better
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
+from deeploc.runs.records import (
+    AuditRecord,
+    ConditionRecord,
+    EvaluateRecord,
+    LocalizeRecord,
+    Options,
+    Part,
+    ProfileRecord,
+    SelectRecord,
+    SiteRecord,
+    StageRecord,
+    UnreadableRecord,
+)
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets
 from deeploc.stimuli.stimulus import content_hash
@@ -28,168 +39,7 @@ SCHEMA = 2
 _PACKAGES = ("torch", "transformers", "timm", "torchvision", "tokenizers", "numpy", "scipy")
 
 
-class _Part(BaseModel):
-    """A part of the manifest; keys that this version does not know are kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-
-class StageRecord(_Part):
-    """What a stage recorded of itself.
-
-    ``key`` is the hash of everything that decides its results, ``inputs`` the same by name,
-    ``files`` maps each of its files to the hash of its bytes. A stage that was interrupted is not
-    ``complete``.
-    """
-
-    key: str
-    inputs: dict[str, Any]
-    files: dict[str, str] = {}
-    complete: bool = True
-
-
-class Spread(_Part):
-    """Mean, standard deviation, minimum and maximum of a measure over stimuli."""
-
-    mean: float
-    sd: float | None
-    min: float
-    max: float
-
-
-class AuditedCondition(_Part):
-    """What the audit counted of one condition."""
-
-    n: int
-    duplicates: int
-    elsewhere: int
-    shared: dict[str, int]
-    words: Spread | None = None
-    characters: Spread | None = None
-    tokens: Spread | None = None
-    words_left: Spread | None = None
-    width: Spread | None = None
-    height: Spread | None = None
-    pixels: Spread | None = None
-    luminance: Spread | None = None
-    truncated: float | None = None
-    not_word_final: float | None = None
-    bos: float | None = None
-
-
-class AuditRecord(StageRecord):
-    """The audit of the stimuli."""
-
-    conditions: dict[str, AuditedCondition]
-    limit: int | None = None
-    warnings: list[str] = []
-
-
-class LocalizeRecord(StageRecord):
-    """Counts of the units that were localized."""
-
-    n_units: int
-    constant_units: int
-    nonfinite_units: int
-
-
-class SelectRecord(StageRecord):
-    """Kind of site -> how many units are selected."""
-
-    selected: dict[str, int]
-
-
-class PreferenceRecord(_Part):
-    """The contrast tested on a group of units; null stands for nan."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    sites: str
-    units: Units
-    t: float | None
-    df: float | None
-    p: float | None
-    d: float | None
-
-
-class ProfileRecord(StageRecord):
-    """The tests of the response profile."""
-
-    held_out: bool
-    effects: list[PreferenceRecord]
-
-
-class TaskRecord(_Part):
-    """A task: its metrics, what identifies its items, and the hash of both and the model."""
-
-    metrics: dict[str, Better]
-    items: dict[str, Any]
-    key: str
-
-
-class CellRecord(_Part):
-    """An ablation by name, and the key of what was ablated."""
-
-    sites: str
-    mode: str
-    percent: float
-    mask: str
-    control_of: str
-    key: str
-
-
-class EvaluateRecord(StageRecord):
-    """The tasks and ablations whose scores are current."""
-
-    tasks: dict[str, TaskRecord]
-    cells: list[CellRecord]
-    notices: list[str] = []
-
-
-class ConditionRecord(_Part):
-    """How many stimuli a condition has, and the hashes of what they show."""
-
-    n: int
-    localize: int
-    evaluate: int
-    sha256: str
-    sha256_evaluate: str
-    samples: list[str] = []
-
-
-class UnreadableRecord(_Part):
-    """An image that could not be read and was left out."""
-
-    condition: str
-    stimulus: str
-    reason: str
-
-
-class SiteRecord(_Part):
-    """A row of the site table."""
-
-    name: str
-    kind: str
-    n_units: int
-    offset: int
-
-
-class Options(_Part):
-    """The options of the run, see `Setup`."""
-
-    device: str
-    dtype: str
-    batch_size: int | None
-    untrained: bool
-    seed: int
-    weights: str | None
-    limit: int | None
-    stimuli: str | None
-    strict: bool
-    base: str
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """manifest.json: what the run is made from, and a record of every stage."""
 
     deeploc: str

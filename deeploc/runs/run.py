@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.localization import layout_of
-from deeploc.analysis.reading import ByCondition, Readings
+from deeploc.analysis.reading import ByCondition
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
 from deeploc.core.units import Layout, StatMap, UnitMask

@@ -1,0 +1,159 @@
+"""Keep activations of the intact model, so that no stimulus is read twice."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from deeploc.analysis.reading import Values
+from deeploc.core.adapter import Adapter, Batch
+from deeploc.core.readout import Readout
+from deeploc.core.task import Reading
+from deeploc.core.units import Layout
+from deeploc.stimuli import Stimulus
+
+KEPT_BYTES = 256 * 2**20
+"""Most memory for activations that are kept because they may be needed again."""
+
+Batched = Int[np.ndarray, " _"]
+"""Numbers of the stimuli of one batch; batches differ in size."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Activations of a whole group, in the batches in which they were read."""
+
+    layout: Layout
+    how: tuple[str, str, int | None]
+    batches: Sequence[Batched]
+    values: Values
+
+    def columns(self, layout: Layout) -> Int[np.ndarray, " unit"] | None:
+        """Return where the units of ``layout`` are among those that were read, if all are."""
+        units = {site.name: site.n_units for site in self.layout.sites}
+        if any(units.get(site.name) != site.n_units for site in layout.sites):
+            return None
+        spans = [self.layout.slices[site.name] for site in layout.sites]
+        return np.concatenate([np.arange(span.start, span.stop) for span in spans])
+
+
+class Readings:
+    """Activations of the intact model, kept in memory where they fit: no stimulus is read twice.
+
+    A run needs the activations of its stimuli more than once: for the statistics, for the response
+    profile, for a probe. Whatever is asked of one of the ``groups`` is read for the whole group, so
+    that the numbers do not depend on who asked first.
+
+    Parameters
+    ----------
+    adapter
+        The intact model; nothing may be ablated while it is read here.
+    groups
+        Lists of stimuli that are read together.
+    kept_bytes
+        Most memory for the activations that are kept.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        groups: Sequence[Sequence[Stimulus]],
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        self._adapter = adapter
+        self._groups = [tuple(group) for group in groups]
+        self._kept: list[list[_Kept]] = [[] for _ in self._groups]
+        self._free = kept_bytes
+
+    def activations(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[Batch]:
+        """Yield the activations of every stimulus once, from memory where they are kept.
+
+        Parameters
+        ----------
+        stimuli
+            What the model is shown.
+        layout
+            The sites that are read.
+        readout
+            How positions become one number.
+        """
+        asked = tuple(stimuli)
+        number = next((n for n, group in enumerate(self._groups) if _within(asked, group)), None)
+        if number is None:
+            yield from self._adapter.activations(asked, layout, readout)
+            return
+        group = self._groups[number]
+        how = (readout.pool, readout.tokens, readout.max_tokens)
+        for kept in self._kept[number]:
+            columns = kept.columns(layout) if kept.how == how else None
+            if columns is not None:
+                yield from _served(kept, columns, group, asked)
+                return
+        if asked == group:
+            yield from self._read(number, layout, readout)
+        elif self._fits(len(group), layout):
+            for _ in self._read(number, layout, readout):
+                pass
+            yield from self.activations(asked, layout, readout)
+        else:
+            yield from self._adapter.activations(asked, layout, readout)
+
+    def recall(self, reading: Reading) -> Values | None:
+        """Return the activations of stimuli that belong to one of the groups, else None.
+
+        Parameters
+        ----------
+        reading
+            Stimuli, sites and read-out; rows are in the order of the stimuli.
+        """
+        asked = tuple(reading.stimuli)
+        if not any(_within(asked, group) for group in self._groups):
+            return None
+        values = np.full((len(asked), reading.layout.n_units), np.nan)
+        for batch in self.activations(asked, reading.layout, reading.readout):
+            values[batch.indices] = batch.values
+        return values
+
+    def _fits(self, n_stimuli: int, layout: Layout) -> bool:
+        return n_stimuli * layout.n_units * np.dtype(np.float32).itemsize <= self._free
+
+    def _read(self, number: int, layout: Layout, readout: Readout) -> Iterator[Batch]:
+        """Yield the batches of a whole group as they are read, and keep them where they fit."""
+        group = self._groups[number]
+        fits = self._fits(len(group), layout)
+        batches: list[Batched] = []
+        values: Values | None = None
+        for batch in self._adapter.activations(group, layout, readout):
+            if fits:
+                if values is None:
+                    values = np.empty((len(group), layout.n_units), dtype=batch.values.dtype)
+                batches.append(batch.indices)
+                values[batch.indices] = batch.values
+            yield batch
+        if values is not None:
+            how = (readout.pool, readout.tokens, readout.max_tokens)
+            self._kept[number].append(_Kept(layout, how, batches, values))
+            self._free -= values.nbytes
+
+
+def _within(asked: tuple[Stimulus, ...], group: tuple[Stimulus, ...]) -> bool:
+    return asked == group or (bool(asked) and set(asked) <= set(group))
+
+
+def _served(
+    kept: _Kept,
+    columns: Int[np.ndarray, " unit"],
+    group: tuple[Stimulus, ...],
+    asked: tuple[Stimulus, ...],
+) -> Iterator[Batch]:
+    """Yield kept activations; those of a whole group in the very batches of the first reading."""
+    if asked == group:
+        for rows in kept.batches:
+            yield Batch(rows, kept.values[np.ix_(rows, columns)])
+        return
+    places = {stimulus: row for row, stimulus in enumerate(group)}
+    rows = np.array([places[stimulus] for stimulus in asked])
+    yield Batch(np.arange(len(asked)), kept.values[np.ix_(rows, columns)])

@@ -1,0 +1,33 @@
+"""The stage that writes the report."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from deeploc.report.html import render
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.keys import json_hash
+from deeploc.runs.saving import Pipeline, Save
+from deeploc.runs.stages import remove
+
+
+class ReportStage:
+    """Writes the report of everything that is current."""
+
+    name: ClassVar[str] = "report"
+    files: ClassVar[tuple[str, ...]] = ("report.html",)
+    needs: ClassVar[tuple[str, ...]] = ("audit", "localize", "select", "profile", "evaluate")
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Pipeline) -> Mapping[str, Any]:
+        """Return what the manifest says beside the stages."""
+        return {"header": json_hash(dict(run.header))}
+
+    def make(self, run: Pipeline, save: Save) -> None:
+        """Render it."""
+        save({"report.html": render(run.folder.path)}, {})
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove it."""
+        remove(folder, ReportStage.files)

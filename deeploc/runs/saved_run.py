@@ -1,0 +1,75 @@
+"""A finished run as a script reads it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deeploc.core.effects import Effect
+from deeploc.core.responses import Profile
+from deeploc.core.results import Score
+from deeploc.core.units import StatMap, UnitMask
+from deeploc.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A finished run as a script reads it; each part is read on first use, and checked.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    """
+
+    folder: RunFolder
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json as plain values."""
+        return self.folder.read_plain_manifest()
+
+    @cached_property
+    def stat_map(self) -> StatMap:
+        """The statistics of every unit."""
+        return self.folder.read_stat_map()
+
+    @cached_property
+    def mask(self) -> UnitMask:
+        """The selected units."""
+        return self.folder.read_mask()
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        """The scores that are current; empty where the run was not evaluated."""
+        return self.folder.read_scores()
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What the scores amount to, beside their controls."""
+        return self.folder.read_effects()
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The response profile."""
+        return self.folder.read_profile()
+
+
+def load_run(path: str | Path) -> SavedRun:
+    """Return the run in a folder, for a script: mask, statistics, scores, profile.
+
+    No model is loaded. What is not as deeploc wrote it is an error.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run.
+    """
+    run = SavedRun(RunFolder(Path(path)))
+    run.folder.read_manifest()
+    return run

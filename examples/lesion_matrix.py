@@ -50,8 +50,10 @@ def ablated(adapter: Adapter, mask: UnitMask) -> list[float]:
         return [nll(adapter, ability) for ability in ABILITIES]
 
 
-def row(adapter: Adapter, said: deeploc.Contrast, percent: float, controls: int) -> Sequence[str]:
-    mask = deeploc.top_percent(deeploc.localize(adapter, said), percent)
+def row(
+    adapter: Adapter, localizer: deeploc.Contrast, percent: float, controls: int
+) -> Sequence[str]:
+    mask = deeploc.top_percent(deeploc.localize(adapter, localizer), percent)
     top = ablated(adapter, mask)
     null = [ablated(adapter, deeploc.random_like(mask, seed)) for seed in range(controls)]
     ranges = [(min(column), max(column)) for column in zip(*null, strict=True)]
@@ -69,8 +71,8 @@ def main() -> None:
     print(f"{'nll of':26}" + "".join(f"{ability:>22}" for ability in ABILITIES))
     print(f"{'intact':26}" + "".join(f"{nll(adapter, ability):>22.2f}" for ability in ABILITIES))
     for positive, negative in pairs:
-        said = contrast(positive, negative, options.sites)
-        cells = row(adapter, said, options.percent, options.controls)
+        localizer = contrast(positive, negative, options.sites)
+        cells = row(adapter, localizer, options.percent, options.controls)
         print(f"{positive + ' > ' + negative:26}" + "".join(f"{cell:>22}" for cell in cells))
 
 

@@ -53,7 +53,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         stimuli = images(Path(folder))
-        rows = [told(*wanted, stimuli) for wanted in networks(args.library, args.modules)]
+        rows = [breadth_row(*wanted, stimuli) for wanted in networks(args.library, args.modules)]
     for library, n in Counter(row["library"] for row in rows).items():
         passed = sum(row["passed"] == "yes" for row in rows if row["library"] == library)
         print(f"{library}: {passed} of {n}")
@@ -101,7 +101,7 @@ def smallest(module: str) -> str | None:
     return min(sizes, key=lambda name: sizes[name], default=None)
 
 
-def told(library: str, module: str, name: str, stimuli: list[Stimulus]) -> dict[str, Any]:
+def breadth_row(library: str, module: str, name: str, stimuli: list[Stimulus]) -> dict[str, Any]:
     """Return a row of the table, printed as soon as it is known."""
     start = time.perf_counter()
     row = {"library": library, "module": module, "network": name, "passed": "yes", "sites": ""}

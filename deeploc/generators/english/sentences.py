@@ -91,7 +91,7 @@ def _active(rng: random.Random, tense: Sequence[str], plain: bool) -> list[str]:
         rng, pick(rng, ("person", "person", "person", "animal")), tense, plain
     )
     verb, rest = predicate(rng, subject.kind)
-    return _with_adverbials(rng, subject, verb, rest, tense, plain)
+    return _with_adverbials(rng, subject, verb, rest, tense, plain=plain)
 
 
 def predicate(rng: random.Random, kind: str) -> tuple[Verb, list[str]]:
@@ -130,6 +130,7 @@ def _with_adverbials(
     verb: Verb,
     rest: list[str],
     tense: Sequence[str],
+    *,
     plain: bool,
 ) -> list[str]:
     """Return subject, verb and rest, with adverbials of frequency, manner, place or time."""
@@ -168,7 +169,7 @@ def _reflexive(rng: random.Random, tense: Sequence[str], plain: bool) -> list[st
     kind = "person" if plural else pick(rng, ("male", "female"))
     subject = _subject_phrase(rng, kind, tense, plain, plural)
     verb = pick(rng, REFLEXIVE)
-    return _with_adverbials(rng, subject, verb, [subject.reflexive], tense, plain)
+    return _with_adverbials(rng, subject, verb, [subject.reflexive], tense, plain=plain)
 
 
 def _passive(rng: random.Random, tense: Sequence[str], plain: bool) -> list[str]:

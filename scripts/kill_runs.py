@@ -104,8 +104,7 @@ def kill_one_run(attempts: Attempts, number: int, rng: random.Random) -> None:
     place = attempts.folder / f"{number}"
     while True:
         child = start(attempts.kind, place)
-        # half of the kills early: reading is a small part of a run
-        died = wait(child, rng.uniform(0.0, rng.choice((0.25, 1.1)) * attempts.duration))
+        died = wait(child, rng.uniform(0.0, 1.1 * attempts.duration))
         if died is not None:
             break
         chosen = rng.choice(SIGNALS)
@@ -131,6 +130,8 @@ def start(kind: str, place: Path) -> int:
         return child
     status = 1
     try:
+        # a shell's background jobs inherit that SIGINT is ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(place / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -1,6 +1,7 @@
 """The stage that writes the report."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 from deeploc.report.html import render
@@ -20,8 +21,8 @@ class ReportStage:
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:
-        """Return what the manifest says beside the stages."""
-        return {"header": json_hash(dict(run.header))}
+        """Return what the manifest says beside the stages, and who renders it."""
+        return {"header": json_hash(dict(run.header)), "deeploc": version("deeploc")}
 
     def make(self, run: Pipeline, save: Save) -> None:
         """Render it."""

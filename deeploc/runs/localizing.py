@@ -148,9 +148,13 @@ class ProfileStage:
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
-        """Return the held-out stimuli, whether the contrast is split, and the seed."""
+        """Return what decides the statistics, and how the held-out stimuli were held out.
+
+        A model with other weights may have the same statistics and respond otherwise to these.
+        """
         held_out = _hashes(run.stimuli.held_out)
-        return {"stimuli": held_out, "split": run.contrast.split, "seed": run.setup.seed}
+        shared = {**_shared_inputs(run), "seed": run.setup.seed}
+        return {**shared, "held-out stimuli": held_out, "split": run.contrast.split}
 
     def make(self, run: Run, save: Save) -> None:
         """Read the held-out stimuli."""

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +23,9 @@ PADDING = 0.02
 # the traffic to memory (`benchmarks/localize.py`); an accelerator needs more to be used fully.
 _BUDGET = {"cpu": 1024}
 _BUDGET_ELSEWHERE = 16384
+
+# Just below the largest size that moves glibc's limit (``DEFAULT_MMAP_THRESHOLD_MAX``).
+_LARGEST_KEPT = 32 * 2**20 - 2**16
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +122,7 @@ def each_batch(
     AdapterError
         If a single stimulus does not fit into memory.
     """
+    _keep_freed_memory()
     pending = deque(batches)
     while pending:
         indices = pending.popleft()
@@ -127,6 +132,18 @@ def each_batch(
         else:
             half = len(indices) // 2
             pending.extendleft([indices[half:], indices[:half]])
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Make the C library keep up to 64 MiB of freed memory for the next batch.
+
+    glibc returns freed memory to the system beyond twice the largest block freed so far, at most
+    2 x 32 MiB (``M_TRIM_THRESHOLD``, mallopt(3)). Batches of a few MiB would pay for fresh pages
+    again and again: a quarter of the time of a small network on a CPU. Freeing one untouched block
+    of that size ends it; elsewhere, and where the limits are set by the user, it does nothing.
+    """
+    torch.empty(_LARGEST_KEPT, dtype=torch.uint8)
 
 
 def _attempt(indices: Indices, run: Callable[[Indices], Result]) -> Result | None:

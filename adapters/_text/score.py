@@ -147,8 +147,7 @@ def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextSc
     logprobs, greedy = _target_logprobs(logits, owner.to(device), targets.to(device), scored)
     totals = zip(logprobs.tolist(), greedy.tolist(), requests, strict=True)
     return [
-        TextScore(float(total), len(e.ids) - e.start, bool(all_hit))
-        for total, all_hit, e in totals
+        TextScore(float(total), len(e.ids) - e.start, bool(all_hit)) for total, all_hit, e in totals
     ]
 
 

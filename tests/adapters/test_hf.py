@@ -17,6 +17,7 @@ from scipy import stats as scipy_stats
 from transformers import ByT5Tokenizer
 
 from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters._text.score import Encoded, score_encoded
 from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
@@ -408,13 +409,47 @@ def test_scores_follow_the_ablation(gpt2: HFAdapter) -> None:
 
 
 def test_broken_model_gives_no_probability() -> None:
-    """nan logits score minus infinity, and are no one's favourite."""
+    """nan logits score minus infinity, and are not greedy."""
     model = model_of("gpt2")
     model.transformer.h[0].mlp.c_proj.bias.data[0] = torch.nan
     (score,) = HFAdapter(model, tokenizer_of(), "nan").score([TextRequest("", SENTENCES[0])])
 
     assert score.logprob == -np.inf
     assert not score.greedy
+
+
+def test_equal_logits_have_one_greedy_token(gpt2: HFAdapter) -> None:
+    """A model without preferences has one greedy completion, the first token, not all of them."""
+    model = model_of("gpt2")
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
+    flat = HFAdapter(model, gpt2.tokenizer, "flat")
+    first = gpt2.tokenizer.decode([0])
+    requests = [TextRequest("the bird", option) for option in (first, " sang", " today")]
+    scores = flat.score(requests)
+
+    assert len(gpt2.tokenizer(first)["input_ids"]) == 1
+    assert [score.greedy for score in scores] == [True, False, False]
+    expected = [-score.n_tokens * np.log(model.config.vocab_size) for score in scores]
+    assert [score.logprob for score in scores] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_transformers_own(gpt2: HFAdapter, seed: int) -> None:
+    """Log-probability and greedy token equal those of the logits of each text alone."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(1, gpt2.model.config.vocab_size, 6)
+    with torch.no_grad():
+        logits = gpt2.model(torch.from_numpy(ids[None])).logits[0].double()
+    best = int(logits[-1].argmax())
+    encoded = [Encoded(np.append(ids, token).astype(np.int32), 6) for token in range(1, 40)]
+    encoded.append(Encoded(np.append(ids, best).astype(np.int32), 6))
+    scores = score_encoded(gpt2._lm, encoded, None)
+    expected = logits[-1].log_softmax(-1)
+
+    for score, request in zip(scores, encoded, strict=True):
+        token = int(request.ids[-1])
+        assert score.logprob == pytest.approx(float(expected[token]), rel=1e-5)
+        assert score.greedy == (token == best)
 
 
 def test_long_prompt_loses_its_beginning(gpt2: HFAdapter) -> None:

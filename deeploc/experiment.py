@@ -17,6 +17,7 @@ from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
@@ -35,6 +36,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     EvaluateStage,
+    VerdictStage,
     ReportStage,
 )
 """Every stage of a run, in their order."""
@@ -104,7 +106,11 @@ def run_all(
     tasks = _tasks(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
-        evaluating: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
+        evaluating: list[Stage[Run]] = [
+            EvaluateStage(tasks, contrast.ablate, contrast),
+            VerdictStage(),
+            ReportStage(),
+        ]
         stages = [*_localizing(), *evaluating]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
@@ -205,7 +211,11 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        stages: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
+        stages: list[Stage[Run]] = [
+            EvaluateStage(tasks, contrast.ablate, run.contrast),
+            VerdictStage(),
+            ReportStage(),
+        ]
         bring_up_to_date(measured, stages, STAGES)
 
 
@@ -224,7 +234,7 @@ def report_run(folder: Path) -> Path:
     """
     place = RunFolder(folder)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
-    stages: list[Stage[Pipeline]] = [ReportStage()]
+    stages: list[Stage[Pipeline]] = [VerdictStage(), ReportStage()]
     with locked(place.path):
         bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
     return place.report

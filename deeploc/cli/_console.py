@@ -69,22 +69,30 @@ def print_effects(
     as_json
         Whether one JSON document is printed in place of tables.
     verbose
-        Whether the tables have a row for every condition.
+        Whether every effect is printed above the verdict.
     profile
-        Whether the response profile is printed below the verdicts.
+        Whether the response profile is printed below these.
     """
     effects = run.read_effects()
     if as_json:
         from dataclasses import asdict
 
         rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
-        print_json({"run": str(run.path), "effects": rows, "profile": profile_json(run)})
+        verdict = run.read_verdict()
+        print_json(
+            {
+                "run": str(run.path),
+                "verdict": verdict and verdict.to_json(),
+                "effects": rows,
+                "profile": profile_json(run),
+            }
+        )
         return
-    _print_verdicts(effects, run, verbose)
-    if profile:
-        print_profile(run)
-    else:
-        click.echo()
+    if verbose:
+        _print_effects(effects, run)
+        if profile:
+            print_profile(run)
+    print_verdict(run)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
@@ -127,28 +135,45 @@ def _z(row: "Response") -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _print_verdicts(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
+def print_verdict(run: "RunFolder") -> None:
+    """Print the answers about the network at each kind of site, a line a question."""
+    import textwrap
+
+    from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
+
+    verdict = run.read_verdict()
+    if verdict is None:
+        return
+    manifest = run.read_plain_manifest()
+    for network in verdict.networks:
+        click.echo(title_of(network, manifest["contrast"]["name"], manifest["address"]))
+        for question, reply, reason in lines_of(network, verdict):
+            head = f"  {question:<10} {reply:<7} "
+            rest = " " * len(head)
+            click.echo(textwrap.fill(f"{head}{reason}", min(width(), 80), subsequent_indent=rest))
+        click.echo(f"{conclusion(network)}\n")
+    print_paragraph(rule_of(verdict))
+
+
+def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
     """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
     from deeploc.core.effects import MIN_CONTROLS
     from deeploc.core.stats import ALPHA
-    from deeploc.report.outcomes import main_effects, masks_differ, pool_conditions
+    from deeploc.report.outcomes import main_effects, masks_differ
 
     main = main_effects(effects, run.better())
-    listed = main if verbose else pool_conditions(main, run.read_comparison().positive)
     named = masks_differ(main)
     blocks: dict[tuple[str, str, str], list[Effect]] = {}
-    for effect in listed:
+    for effect in main:
         mask = f", {effect.mask} units" if named else ""
         blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
     for (sites, mode, mask), block in sorted(blocks.items()):
         _print_block(f"{sites}, {mode} ablation{mask}", block)
-    if len(listed) < len(main):
-        click.echo("N others: mean over the other N conditions; -v lists every condition")
     click.echo(
         "random: median of the matched random controls\n"
         "p = (1 + controls at least as damaging) / (1 + controls)"
     )
-    if any(effect.verdict == "too few controls" for effect in listed):
+    if any(effect.verdict == "too few controls" for effect in main):
         click.echo(
             f"too few controls: p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched "
             "random\ncontrols (--controls)"

@@ -10,7 +10,8 @@ from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 from deeploc.core.effects import Effect
-from deeploc.report.outcomes import Outcome, masks_differ, outcome_of, unmatched_controls
+from deeploc.core.outcomes import Outcome
+from deeploc.report.outcomes import masks_differ, outcome_of, unmatched_controls
 from deeploc.report.svg import CONTROL, INTACT, SELECTED, inline_svg, use_log_scale
 from deeploc.report.text import format_number, outcome_label
 

@@ -1,13 +1,11 @@
-"""Which effects a report shows, pooled over conditions where these are many.
-
-An outcome is one metric of one task on one condition.
-"""
+"""Which effects a report shows, pooled over conditions where these are many."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from deeploc.core.effects import Effect
+from deeploc.core.outcomes import Outcome, main_outcomes
 from deeploc.core.results import Better, Cell
 
 MAX_OUTCOMES = 6
@@ -15,9 +13,6 @@ MAX_OUTCOMES = 6
 
 MAX_CONDITIONS = 3
 """Most conditions of a task that are listed one by one in a short table."""
-
-Outcome = tuple[str, str, str]
-"""Task, metric and condition."""
 
 
 def outcome_of(effect: Effect) -> Outcome:
@@ -56,14 +51,8 @@ def main_effects(
     better
         Task -> metric -> which direction is good, the main metric of each task first.
     """
-    main = {(task, next(iter(metrics))) for task, metrics in better.items()}
-    whole = {(effect.task, effect.condition) for effect in effects}
-    return [
-        effect
-        for effect in effects
-        if (effect.task, effect.metric) in main
-        and (effect.task, effect.condition.rpartition("/")[0]) not in whole
-    ]
+    main = set(main_outcomes(map(outcome_of, effects), better))
+    return [effect for effect in effects if outcome_of(effect) in main]
 
 
 def pool_conditions(effects: Sequence[Effect], preferred: Collection[str]) -> list[Effect]:

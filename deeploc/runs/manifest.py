@@ -58,6 +58,7 @@ class Manifest(Part):
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
     evaluate: EvaluateRecord | None = None
+    verdict: StageRecord | None = None
     report: StageRecord | None = None
 
     def record(self, stage: str) -> StageRecord | None:

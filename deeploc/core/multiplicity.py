@@ -182,7 +182,7 @@ class SequentialTest:
         null
             That of every control so far, in the order in which they were drawn.
         """
-        stop, n_hits = self._stop(observed, null)
+        stop, n_hits = self.counted(observed, null)
         return n_hits == self.hits or stop == self.most
 
     def p(self, observed: float, null: Sequence[float]) -> float:
@@ -196,11 +196,17 @@ class SequentialTest:
         observed, null
             As for `is_decided`.
         """
-        stop, n_hits = self._stop(observed, null)
+        stop, n_hits = self.counted(observed, null)
         return n_hits / stop if n_hits == self.hits else (1 + n_hits) / (1 + stop)
 
-    def _stop(self, observed: float, null: Sequence[float]) -> tuple[int, int]:
-        """Return how many controls count, and how many of these are hits."""
+    def counted(self, observed: float, null: Sequence[float]) -> tuple[int, int]:
+        """Return how many controls count, and how many of these are hits.
+
+        Parameters
+        ----------
+        observed, null
+            As for `is_decided`.
+        """
         hits = _hits(observed, null[: self.most])
         ends = np.flatnonzero(hits)[self.hits - 1 : self.hits]
         stop = int(ends[0]) + 1 if ends.size else hits.size

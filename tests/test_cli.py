@@ -24,6 +24,14 @@ from .test_report import seal
 
 CONTEXT = Context(main)
 
+# A shell's background jobs, and what they start, inherit that SIGINT is ignored.
+INTERRUPTIBLE = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import deeploc.__main__",
+]
+
 
 def run(*args: object) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
@@ -439,7 +447,7 @@ def test_interrupted_run_is_one_line_and_continues(tiny_lm: Path, contrast_file:
     """Ctrl-C gives one line and exit code 1; the same command finishes with the same scores."""
     target, whole = contrast_file.parent / "cut", contrast_file.parent / "whole"
     # in separate processes: checked types make hundreds of controls ten times slower in this one
-    args = [sys.executable, "-m", "deeploc", "run", str(contrast_file), "-m", f"hf:{tiny_lm}"]
+    args = [*INTERRUPTIBLE, "run", str(contrast_file), "-m", f"hf:{tiny_lm}"]
     args += ["--controls", "400", "-o"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*args, target], stderr=subprocess.PIPE, text=True, env=env)
@@ -484,7 +492,7 @@ def test_interruption_while_localizing_leaves_nothing(tiny_lm: Path, contrast_fi
     target = contrast_file.parent / "cut"
     lines = ["the cat sees a dog", "a bird chases the cat"] * 20_000
     (contrast_file.parent / "sentences.txt").write_text("\n".join(lines))
-    args = [sys.executable, "-m", "deeploc", "localize", str(contrast_file), "-m", f"hf:{tiny_lm}"]
+    args = [*INTERRUPTIBLE, "localize", str(contrast_file), "-m", f"hf:{tiny_lm}"]
     process = subprocess.Popen(
         [*args, "-o", str(target), "--batch-size", "1"],
         stderr=subprocess.PIPE,

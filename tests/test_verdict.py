@@ -5,10 +5,11 @@ from math import inf, log, nan
 import pytest
 
 from deeploc.core.damage import Damage, damage_at, interaction
+from deeploc.core.judging import verdict
 from deeploc.core.outcomes import Deciding, deciding_outcomes, main_outcomes
 from deeploc.core.responses import Preference
 from deeploc.core.results import Better, Score
-from deeploc.core.verdict import Evidence, Verdict, verdict
+from deeploc.core.verdict import Evidence, Verdict
 
 PRIMARY = ("perplexity", "perplexity", "sentences")
 OTHER = ("continuation", "exact-match", "copying")
@@ -38,9 +39,9 @@ def evidence(
     return Evidence("block", 1000, 10, 1.0, 77, preference(t, p), random, primary, others)
 
 
-def replies(made: Verdict) -> list[str]:
+def answers_of(made: Verdict) -> list[str]:
     (network,) = made.networks
-    return [answer.reply for answer in network.answers]
+    return [reply.answer for reply in network.replies]
 
 
 SPREAD = [0.88 + 0.0001 * i for i in range(199)]
@@ -49,9 +50,9 @@ SPREAD = [0.88 + 0.0001 * i for i in range(199)]
 def test_causal_and_specific() -> None:
     """Damage beyond all of 199 random sets, on the primary outcome only."""
     made = verdict([evidence(damage(0.3, SPREAD), damage(0.89, SPREAD))], DECIDING, 199)
-    selective, causal, specific, robust = made.networks[0].answers
+    selective, causal, specific, robust = made.networks[0].replies
 
-    assert replies(made) == ["yes", "yes", "yes", "not asked"]
+    assert answers_of(made) == ["yes", "yes", "yes", "not asked"]
     assert (selective.p, causal.p, specific.p) == (5e-10, 1 / 200, 1 / 200)
     assert causal.numbers["as_damaging"] == 0
     assert specific.numbers["worst_other"] == "continuation/exact-match/copying"
@@ -63,16 +64,16 @@ def test_as_much_damage_elsewhere_is_not_specific() -> None:
     varied = [0.88 + 0.0001 * ((37 * i) % 199) for i in range(199)]
     made = verdict([evidence(damage(0.3, SPREAD), damage(0.3, varied))], DECIDING, 199)
 
-    assert replies(made)[:3] == ["yes", "yes", "no"]
+    assert answers_of(made)[:3] == ["yes", "yes", "no"]
 
 
 def test_random_sets_that_do_as_much_end_the_test() -> None:
     """The fifth random set that does as much ends it; those after it do not count."""
     controls = [0.5, 0.2, 0.2, 0.2, 0.2, 0.2, *[0.9] * 193]
     made = verdict([evidence(damage(0.4, controls))], DECIDING, 199)
-    causal = made.networks[0].answers[1]
+    causal = made.networks[0].replies[1]
 
-    assert replies(made) == ["yes", "no", "not asked", "not asked"]
+    assert answers_of(made) == ["yes", "no", "not asked", "not asked"]
     assert causal.p == 5 / 6
     assert causal.numbers["random_sets"] == 6
 
@@ -81,12 +82,17 @@ def test_units_that_are_not_selective_end_the_chain() -> None:
     """However large the damage, a network is none whose preference does not hold."""
     found = [evidence(damage(0.0, SPREAD), t=1.0, p=0.3)]
 
-    assert replies(verdict(found, DECIDING, 199)) == ["no", "not asked", "not asked", "not asked"]
+    assert answers_of(verdict(found, DECIDING, 199)) == [
+        "no",
+        "not asked",
+        "not asked",
+        "not asked",
+    ]
 
 
 def test_the_preference_is_one_sided() -> None:
     """A strong preference for the other side is no preference."""
-    assert replies(verdict([evidence(None, t=-20.0, p=1e-12)], None, 199))[0] == "no"
+    assert answers_of(verdict([evidence(None, t=-20.0, p=1e-12)], None, 199))[0] == "no"
 
 
 def test_too_few_controls_answer_nothing() -> None:
@@ -95,13 +101,13 @@ def test_too_few_controls_answer_nothing() -> None:
     both = verdict([few, Evidence("mlp-neurons", 10, 1, 10.0, 0)], DECIDING, 199)
     alone = verdict([few], DECIDING, 199)
 
-    assert both.networks[0].reply("causal") == "not asked"
-    assert alone.networks[0].reply("causal") == "yes"
+    assert both.networks[0].answer("causal") == "not asked"
+    assert alone.networks[0].answer("causal") == "yes"
 
 
 def test_no_damage_is_no() -> None:
     """Ablated units that improve the outcome are not causal, whatever random sets do."""
-    assert replies(verdict([evidence(damage(0.95, [0.99] * 199))], DECIDING, 199))[1] == "no"
+    assert answers_of(verdict([evidence(damage(0.95, [0.99] * 199))], DECIDING, 199))[1] == "no"
 
 
 def test_round_trip() -> None:
@@ -110,8 +116,8 @@ def test_round_trip() -> None:
     again = Verdict.from_json(made.to_json())
 
     assert again.to_json() == made.to_json()
-    assert again.networks[0].answers[1].numbers["z"] is None
-    assert replies(again) == replies(made)
+    assert again.networks[0].replies[1].numbers["z"] is None
+    assert answers_of(again) == answers_of(made)
 
 
 def test_damage_of_perplexity_is_a_difference_of_logarithms() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deeploc.core.stats import ALPHA
-from deeploc.core.verdict import CHAIN, HITS, Answer, Network, Verdict
+from deeploc.core.verdict import CHAIN, HITS, Network, Reply, Verdict
 from deeploc.report.text import format_number, metric_label, outcome_label
 
 NOT_ASKED = "\N{EN DASH}"
@@ -42,11 +42,11 @@ def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
     }
     return [
         (
-            answer.question,
-            NOT_ASKED if answer.reply == "not asked" else answer.reply,
-            reasons[answer.question](answer, network, verdict),
+            reply.question,
+            NOT_ASKED if reply.answer == "not asked" else reply.answer,
+            reasons[reply.question](reply, network, verdict),
         )
-        for answer in network.answers
+        for reply in network.replies
     ]
 
 
@@ -60,10 +60,10 @@ def conclusion(network: Network) -> str:
 
     Examples
     --------
-    >>> conclusion(Network("block", 100, 1, 1.0, (Answer("selective", "no", 0.4, 0.05),)))
+    >>> conclusion(Network("block", 100, 1, 1.0, (Reply("selective", "no", 0.4, 0.05),)))
     'No network: the selected units do not prefer the contrast on fresh stimuli.'
     """
-    selective, causal, specific = (network.reply(question) for question in CHAIN)
+    selective, causal, specific = (network.answer(question) for question in CHAIN)
     if selective == "no":
         return "No network: the selected units do not prefer the contrast on fresh stimuli."
     if selective == "not asked":
@@ -88,48 +88,48 @@ def rule_of(verdict: Verdict) -> str:
     )
 
 
-def _selective(answer: Answer, _: Network, __: Verdict) -> str:
-    numbers = answer.numbers
+def _selective(reply: Reply, _: Network, __: Verdict) -> str:
+    numbers = reply.numbers
     units = f"{numbers['significant_units']:,} units at q ≤ 0.05"
     if "d" not in numbers:
         return f"{units}; no fresh stimuli to test it on (split: none)"
     d, random = (_number(numbers[key]) for key in ("d", "random_d"))
-    return f"held-out d = {d} (random units {random}){_p(answer)}; {units}"
+    return f"held-out d = {d} (random units {random}){_p(reply)}; {units}"
 
 
-def _causal(answer: Answer, network: Network, verdict: Verdict) -> str:
-    numbers = answer.numbers
+def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
+    numbers = reply.numbers
     if not numbers:
         return "no task was measured (key `evaluate` of the contrast)"
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
-    if network.reply("selective") != "yes":
+    if network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"
-    if answer.p is None:
+    if reply.p is None:
         sets = numbers["random_sets"]
         return f"{change}; {sets} random sets are too few to judge (--controls)"
     sets = f"{numbers['random_sets']} matched random sets"
     if numbers["as_damaging"] == 0:
-        return f"{change}; none of {sets} does as much{_p(answer)}"
-    if numbers["as_damaging"] >= HITS or answer.p < 1:
-        return f"{change}; {numbers['as_damaging']} of {sets} do as much{_p(answer)}"
+        return f"{change}; none of {sets} does as much{_p(reply)}"
+    if numbers["as_damaging"] >= HITS or reply.p < 1:
+        return f"{change}; {numbers['as_damaging']} of {sets} do as much{_p(reply)}"
     return f"{change}: no damage"
 
 
-def _specific(answer: Answer, network: Network, _: Verdict) -> str:
-    if network.reply("causal") != "yes":
+def _specific(reply: Reply, network: Network, _: Verdict) -> str:
+    if network.answer("causal") != "yes":
         return "asked only where the damage is causal"
-    if answer.p is None:
+    if reply.p is None:
         return "nothing else was measured to compare with (verdict.against)"
-    numbers = answer.numbers
+    numbers = reply.numbers
     worst, difference = _outcome(numbers["worst_other"]), _number(numbers["difference"])
-    relation = "suffers less" if answer.reply == "yes" else "suffers as much"
-    return f"{worst} {relation}: difference {difference} SD of controls{_p(answer)}"
+    relation = "suffers less" if reply.answer == "yes" else "suffers as much"
+    return f"{worst} {relation}: difference {difference} SD of controls{_p(reply)}"
 
 
-def _robust(answer: Answer, network: Network, _: Verdict) -> str:
-    if network.reply("causal") != "yes":
+def _robust(reply: Reply, network: Network, _: Verdict) -> str:
+    if network.answer("causal") != "yes":
         return "asked only where the damage is causal"
-    modes: Mapping[str, float] = answer.numbers.get("modes") or {}
+    modes: Mapping[str, float] = reply.numbers.get("modes") or {}
     if not modes:
         return "only one mode of ablation was measured (ablate.mode)"
     return "; ".join(f"{mode} ablation: p = {p:.2g}, not corrected" for mode, p in modes.items())
@@ -148,9 +148,9 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else format_number(value)
 
 
-def _p(answer: Answer) -> str:
+def _p(reply: Reply) -> str:
     """Return p times the number of kinds of site that share the level: comparable with 0.05."""
-    if answer.p is None or not answer.level:
+    if reply.p is None or not reply.level:
         return ""
-    p = min(answer.p * ALPHA / answer.level, 1.0)
+    p = min(reply.p * ALPHA / reply.level, 1.0)
     return ", p < 0.001" if p < 0.001 else f", p = {p:.2g}"

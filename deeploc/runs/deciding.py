@@ -10,9 +10,10 @@ from deeploc.analysis.deciding import deciding_of, place_of
 from deeploc.analysis.planning import DecidingDose, deciding_doses
 from deeploc.contrast.model import Contrast
 from deeploc.core.damage import Damage, damage_at
+from deeploc.core.judging import outcome_name, verdict
 from deeploc.core.outcomes import Deciding, Outcome
 from deeploc.core.stats import ALPHA
-from deeploc.core.verdict import Evidence, Verdict, outcome_name, verdict
+from deeploc.core.verdict import Evidence, Verdict
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.saving import Pipeline, Save
 from deeploc.runs.stages import remove
@@ -95,8 +96,8 @@ class _Gathered:
         if deciding is None:
             return {}
         further = [mode for mode in self.contrast.ablate.mode if mode != dose.mode]
-        found = {mode: self._damage(dose, deciding.primary, mode) for mode in further}
-        return {mode: damage for mode, damage in found.items() if damage is not None}
+        damage = {mode: self._damage(dose, deciding.primary, mode) for mode in further}
+        return {mode: one for mode, one in damage.items() if one is not None}
 
     def _damage(
         self, dose: DecidingDose, outcome: Outcome, mode: str | None = None

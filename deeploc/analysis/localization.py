@@ -14,6 +14,7 @@ from deeploc.analysis.reading import (
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.multiplicity import benjamini_hochberg
 from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, StatMap
@@ -191,5 +192,5 @@ def _adjusted(p: Vector, layout: Layout) -> Vector:
     q = np.empty_like(p)
     for kind in layout.kinds:
         units = layout.of_kind(kind)
-        q[units] = stats.benjamini_hochberg(p[units])
+        q[units] = benjamini_hochberg(p[units])
     return q

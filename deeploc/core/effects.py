@@ -7,8 +7,9 @@ from math import ceil
 import numpy as np
 
 from deeploc.core.controls import is_matched
+from deeploc.core.multiplicity import empirical_p
 from deeploc.core.results import INTACT, Better, Score
-from deeploc.core.stats import ALPHA, empirical_p
+from deeploc.core.stats import ALPHA
 
 MIN_CONTROLS = ceil(1 / ALPHA) - 1
 """Fewest matched controls with which an effect can be significant: with n controls the smallest

@@ -13,7 +13,7 @@ import pytest
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS, Profile, Response
-from deeploc.core.units import Layout, Site, StatMap, UnitMask
+from deeploc.core.units import VECTORS, Layout, Site, StatMap, UnitMask
 from deeploc.report.dose_figure import dose_figure, value_range
 from deeploc.report.figures import chance_band, depth_figure, profile_figure, t_figure
 from deeploc.report.outcomes import outcome_of
@@ -25,7 +25,7 @@ EFFECT = Effect(
 
 
 def stat_map(t: np.ndarray) -> StatMap:
-    return StatMap(LAYOUT, t=t, df=t, p=t, q=t, d=t, baseline=t)
+    return StatMap(LAYOUT, *[t] * len(VECTORS))
 
 
 def mask_of(*units: int) -> UnitMask:

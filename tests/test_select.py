@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,7 +73,7 @@ def test_fdr_takes_positive_units_only() -> None:
     """A unit that prefers the control condition is not selected, however sure."""
     stat_map = one_site([5, -5, 1, np.nan])
     q = np.array([0.01, 0.01, 0.2, np.nan])
-    stat_map = StatMap(stat_map.layout, stat_map.t, stat_map.df, q, q, stat_map.d, q)
+    stat_map = replace(stat_map, p=q, q=q)
 
     assert select.fdr(stat_map, 0.05).selected.tolist() == [True, False, False, False]
 

@@ -105,11 +105,13 @@ def test_the_selection_and_a_dose_have_separate_ticks_and_markers():
 def test_further_controls_of_one_sort_share_a_marker():
     """Several global random masks are one entry of the legend."""
     others = (("random-global-0", 18.0), ("random-global-1", 18.1), ("bottom", 17.0))
+    others += (("magnitude-matched-0", 18.2), ("magnitude-matched-1", 18.3), ("range-0-5", 17.1))
     labels = texts(dose_figure([replace(EFFECT, others=others)], "block", [outcome_of(EFFECT)]))
 
     assert labels.count("random-global") == 1
-    assert "bottom" in labels
-    assert not [text for text in labels if re.search(r"global-\d", text)]
+    assert labels.count("magnitude-matched") == 1
+    assert {"bottom", "range-0-5"} <= {*labels}
+    assert not [text for text in labels if re.search(r"(global|matched)-\d", text)]
 
 
 @pytest.mark.parametrize(("value", "sign"), [(inf, "∞"), (float("nan"), "not a number")])

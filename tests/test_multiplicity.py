@@ -25,7 +25,7 @@ adjustments = pytest.mark.parametrize("adjust", [benjamini_hochberg, benjamini_y
 
 
 def probabilities(most: int) -> st.SearchStrategy[np.ndarray]:
-    return hnp.arrays(float, st.integers(1, most), elements=st.floats(0, 1))
+    return hnp.arrays(float, st.integers(1, most), elements=st.floats(0, 1, allow_subnormal=False))
 
 
 @given(probabilities(60))

@@ -126,7 +126,7 @@ def seal(folder: Path) -> Path:
 def write_run(folder: Path) -> Path:
     t = np.linspace(-4, 4, LAYOUT.n_units)
     means = {"sentences": t, "nonwords": -t}
-    stat_map = StatMap(LAYOUT, t=t, df=t, p=abs(t), q=abs(t), d=t, baseline=t, means=means)
+    stat_map = StatMap(LAYOUT, t, t, abs(t), abs(t), t, t, abs(t), means)
     selected = np.zeros(LAYOUT.n_units, dtype=bool)
     selected[[100, 105, 110, 115, 118, 119, 139]] = True
     mask = UnitMask(LAYOUT, selected)

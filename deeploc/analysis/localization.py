@@ -8,7 +8,7 @@ from deeploc.analysis.reading import (
     ActivationSource,
     ByCondition,
     ConditionMoments,
-    SignedMean,
+    OverallMean,
     read_into,
 )
 from deeploc.contrast.model import Contrast
@@ -67,27 +67,33 @@ def localize(
     layout = layout_of(adapter, contrast)
     groups = ByCondition.of(list(contrast.conditions), stimuli)
     by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
-    baseline = SignedMean(layout.n_units)
+    signed, absolute = OverallMean(layout.n_units), OverallMean(layout.n_units, absolute=True)
     read_into(
-        [baseline, by_condition],
+        [signed, absolute, by_condition],
         readings or adapter,
         groups.stimuli,
         layout,
         Readout.of(contrast.read),
         on_progress=on_progress,
     )
-    return _stat_map(contrast, layout, by_condition.moments, baseline.mean)
+    return _stat_map(contrast, layout, by_condition.moments, signed.mean, absolute.mean)
 
 
 def _stat_map(
-    contrast: Contrast, layout: Layout, moments: dict[str, Moments], baseline: Vector
+    contrast: Contrast,
+    layout: Layout,
+    moments: dict[str, Moments],
+    signed: Vector,
+    magnitude: Vector,
 ) -> StatMap:
     t, df, d = compare(contrast, moments)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     p = stats.two_sided_p(t, df)
-    q = _adjusted(p, layout)
-    return StatMap(layout, t=t, df=df, p=p, q=q, d=d, baseline=baseline, means=means, sds=sds)
+    vectors = {"t": t, "df": df, "p": p, "q": _adjusted(p, layout), "d": d}
+    baseline = np.nan_to_num(signed)  # so that mean ablation silences a non-finite unit
+    vectors |= {"baseline": baseline, "magnitude": magnitude}
+    return StatMap(layout, **vectors, means=means, sds=sds)
 
 
 def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:

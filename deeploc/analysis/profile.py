@@ -18,7 +18,7 @@ from deeploc.analysis.reading import (
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
-from deeploc.core.controls import Seed, random_like
+from deeploc.core.matching import Seed, random_like
 from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response
 from deeploc.core.stats import Moments, Vector, slices

@@ -96,12 +96,17 @@ def _of_selection(select: Select) -> Iterator[Problem]:
 def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:
     dose = max(ablate.percent) if ablate.percent is not None else _percent_selected(select)
     controls = ablate.controls
-    if controls.random_global and dose is not None and dose > 50:
-        yield (
-            ("ablate", "controls", "random-global"),
-            f"masks without the ablated units cannot hold as many: {dose:g} % of the units are "
-            "ablated; lower the dose to 50 or less, or leave random-global out",
-        )
+    for key, is_wanted in (
+        ("random-global", controls.random_global),
+        ("magnitude-matched", controls.magnitude_matched),
+        ("opposite", controls.opposite),
+    ):
+        if is_wanted and dose is not None and dose > 50:
+            yield (
+                ("ablate", "controls", key),
+                f"masks without the ablated units cannot hold as many: {dose:g} % of the units "
+                f"are ablated; lower the dose to 50 or less, or leave {key} out",
+            )
     if controls.range is not None and dose is not None:
         low, high = controls.range
         if dose > high - low:

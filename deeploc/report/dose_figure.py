@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_UNMATCHED = (("#0369a1", "v"), ("#15803d", "s"), ("#a21caf", "D"), ("#854d0e", "P"))
+_UNMATCHED = (
+    ("#0369a1", "v"),
+    ("#15803d", "s"),
+    ("#a21caf", "D"),
+    ("#854d0e", "P"),
+    ("#4338ca", "X"),
+)
 """Colours and markers of unmatched controls."""
 
 _Dose = tuple[float, str]

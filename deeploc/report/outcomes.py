@@ -1,9 +1,9 @@
 """Which effects a report shows, pooled over conditions where these are many."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from deeploc.core.controls import MaskLabel
 from deeploc.core.effects import Effect
 from deeploc.core.outcomes import Outcome, main_outcomes
 from deeploc.core.results import Better, Cell
@@ -31,10 +31,11 @@ def masks_differ(effects: Iterable[Effect]) -> bool:
 
 
 def unmatched_controls(effect: Effect) -> dict[str, list[float]]:
-    """Return the values under the unmatched controls by kind: ``random-global-N`` are one kind."""
+    """Return the values under the unmatched controls by name, numbered ones by their kind."""
     kinds: dict[str, list[float]] = {}
     for name, value in effect.others:
-        kinds.setdefault(re.sub(r"^(random-global)-\d+$", r"\1", name), []).append(value)
+        label = MaskLabel.parse(name)
+        kinds.setdefault(name if label.index is None else label.kind, []).append(value)
     return kinds
 
 

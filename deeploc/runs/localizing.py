@@ -59,7 +59,7 @@ class LocalizeStage:
     name: ClassVar[str] = "localize"
     files: ClassVar[tuple[str, ...]] = ("statmap.safetensors",)
     needs: ClassVar[tuple[str, ...]] = ()
-    algorithm: ClassVar[int] = 1
+    algorithm: ClassVar[int] = 2
     protected: ClassVar[bool] = True
 
     def inputs(self, run: Run) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from deeploc.testing.edits import Edits
 
 PerPosition = Float64[np.ndarray, "position site_unit"]
 
+
 class ToyAdapter:
     """A model that counts letters; every position is a character.
 

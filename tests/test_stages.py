@@ -17,6 +17,7 @@ from deeploc.errors import RunError
 from deeploc.experiment import STAGES
 from deeploc.progress import SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import differences
@@ -130,8 +131,9 @@ class Inputs:
         return replace(run, header={**header, "created": "today"})
 
     def stages(self) -> list[Any]:
-        evaluate = EvaluateStage([self.task], self.contrast.ablate)
-        stages = [AuditStage(), LocalizeStage(), SelectStage(), ProfileStage(), evaluate]
+        evaluate = EvaluateStage([self.task], self.contrast.ablate, self.contrast)
+        localize = [AuditStage(), LocalizeStage(), SelectStage(), ProfileStage()]
+        stages = [*localize, evaluate, VerdictStage()]
         return [*stages, ReportStage()] if self.report else stages
 
     def make(self, folder: Path, *, overwrite: bool = False) -> list[str]:
@@ -152,7 +154,7 @@ def changed_contrast(**changes: Any) -> Callable[[Inputs], Inputs]:
 
 
 SITES = ["mlp-neurons", "block"]
-ALL = ["audit", "localize", "select", "profile", "evaluate"]
+ALL = ["audit", "localize", "select", "profile", "evaluate", "verdict"]
 CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "nothing": (lambda inputs: inputs, ALL),
     "the name of the model": (changed_identity(model="elsewhere/toy"), ALL),
@@ -168,11 +170,11 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
         ["localize", "select", "evaluate"],
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
-    "against": (changed_contrast(against="each"), ["select", "evaluate"]),
+    "against": (changed_contrast(against="each"), ["select", "evaluate", "verdict"]),
     "pool": (changed_contrast(read={"sites": SITES, "pool": "max"}), []),
     "response": (
         changed_contrast(read={"sites": SITES, "pool": "mean", "response": "abs"}),
-        ["select", "evaluate"],  # no activation of the toy model is negative
+        ["select", "evaluate", "verdict"],  # no activation of the toy model is negative
     ),
     "sites": (changed_contrast(read={"sites": ["block"], "pool": "mean"}), []),
     "selection": (changed_contrast(select={"k": 2}), ["audit", "localize"]),
@@ -185,6 +187,7 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     ),
     "items of a task": (lambda i: replace(i, task=Letters(texts=("aab", "aaa"))), ALL[:4]),
     "options of a task": (lambda i: replace(i, task=Letters("b")), ALL[:4]),
+    "deciding dose": (changed_contrast(verdict={"dose": 10}), ALL[:4]),
     "title": (changed_contrast(title="something else"), ALL),
 }
 
@@ -209,7 +212,7 @@ def test_one_changed_input_makes_what_rests_on_it_and_nothing_else(
         assert current[row.key].value == row.value
 
 
-@pytest.mark.parametrize("stage", ["audit", "localize", "select", "profile", "evaluate", "report"])
+@pytest.mark.parametrize("stage", [*ALL, "report"])
 def test_a_raised_algorithm_version_makes_a_stage_again(
     tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

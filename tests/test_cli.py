@@ -286,7 +286,9 @@ def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Pa
     assert len(short) <= 24
     assert max(len(line) for line in short if str(finished) not in line) <= 80
     questions = [
-        line.split()[0] for line in short if re.match(r"  [a-z]+ +(yes|no|partly|–)", line)
+        line.split()[0]
+        for line in short
+        if re.match(r"  [a-z]+ +(yes|no|partly|\N{EN DASH})", line)
     ]
     assert questions == ["selective", "causal", "specific", "robust"] * 2
     assert not any("verdict" in line and "dose" in line for line in short)

@@ -144,15 +144,16 @@ def print_verdict(run: "RunFolder") -> None:
     verdict = run.read_verdict()
     if verdict is None:
         return
-    manifest = run.read_plain_manifest()
+    manifest, columns = run.read_plain_manifest(), min(width(), 80)
     for network in verdict.networks:
-        click.echo(title_of(network, manifest["contrast"]["name"], manifest["address"]))
+        title = title_of(network, manifest["contrast"]["name"], manifest["address"])
+        click.echo(textwrap.fill(title, columns, subsequent_indent="  ", break_long_words=False))
         for question, reply, reason in lines_of(network, verdict):
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
-            click.echo(textwrap.fill(f"{head}{reason}", min(width(), 80), subsequent_indent=rest))
+            click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))
         click.echo(f"{conclusion(network)}\n")
-    print_paragraph(rule_of(verdict))
+    click.echo(textwrap.fill(rule_of(verdict), columns))
 
 
 def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:

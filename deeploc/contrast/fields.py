@@ -196,7 +196,7 @@ class Controls(StrictModel):
     """
 
     random: Count = 20
-    """Number of random masks with as many units at every site; below 20 nothing is specific."""
+    """Number of random masks with as many units at every site; below 19 nothing can be affirmed."""
     random_global: Annotated[Count, Field(alias="random-global")] = 0
     """Number of random masks matched in their total only, the control of the paper."""
     magnitude_matched: Annotated[Count, Field(alias="magnitude-matched")] = 0

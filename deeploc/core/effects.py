@@ -68,16 +68,16 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """One phrase: ``specific``, ``as random``, ``unharmed`` or ``too few controls``.
+        """One phrase: ``beyond random``, ``as random``, ``unharmed`` or ``too few controls``.
 
-        ``specific`` is damage that at most the share `ALPHA` of matched random controls (and the
-        ablation itself) reach, which needs at least `MIN_CONTROLS` of them.
+        ``beyond random`` is damage that at most the share `ALPHA` of matched random controls (and
+        the ablation itself) reach, which needs at least `MIN_CONTROLS` of them.
         """
         if self.damage(self.ablated) <= 0:
             return "unharmed"
         if len(self.controls) < MIN_CONTROLS:
             return "too few controls"
-        return "specific" if self.p <= ALPHA else "as random"
+        return "beyond random" if self.p <= ALPHA else "as random"
 
 
 def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]]) -> list[Effect]:

@@ -1,7 +1,6 @@
-"""Which effects a report shows, pooled over conditions where these are many."""
+"""Which effects a report shows."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from deeploc.core.controls import MaskLabel
 from deeploc.core.effects import Effect
@@ -10,9 +9,6 @@ from deeploc.core.results import Better, Cell
 
 MAX_OUTCOMES = 6
 """Most outcomes that one summary describes, and most rows of panels in one figure."""
-
-MAX_CONDITIONS = 3
-"""Most conditions of a task that are listed one by one in a short table."""
 
 
 def outcome_of(effect: Effect) -> Outcome:
@@ -54,52 +50,6 @@ def main_effects(
     """
     main = set(main_outcomes(map(outcome_of, effects), better))
     return [effect for effect in effects if outcome_of(effect) in main]
-
-
-def pool_conditions(effects: Sequence[Effect], preferred: Collection[str]) -> list[Effect]:
-    """Return effects with the conditions that are not ``preferred`` pooled where they are many.
-
-    Where a metric has more than `MAX_CONDITIONS` conditions and some of them are preferred, the
-    others become one effect on the condition ``5 others``: the mean over them of every value, of
-    each control separately, so that p compares means with means.
-
-    Parameters
-    ----------
-    effects
-        Effects of one run.
-    preferred
-        The conditions on the preferred side of the contrast.
-    """
-    groups: dict[tuple[str, str, Cell], list[Effect]] = {}
-    for effect in effects:
-        groups.setdefault((effect.task, effect.metric, cell_of(effect)), []).append(effect)
-    pooled = []
-    for group in groups.values():
-        first = [effect for effect in group if effect.condition in preferred]
-        others = [effect for effect in group if effect.condition not in preferred]
-        alike = len({(len(e.controls), *(name for name, _ in e.others)) for e in others}) == 1
-        if len(group) > MAX_CONDITIONS and first and len(others) > 1 and alike:
-            group = [*first, _mean_effect(others)]
-        pooled += group
-    return pooled
-
-
-def _mean_effect(effects: Sequence[Effect]) -> Effect:
-    """Return the effect on the mean over conditions, each control averaged separately."""
-    unmatched = zip(*(effect.others for effect in effects), strict=True)
-    return replace(
-        effects[0],
-        condition=f"{len(effects)} others",
-        intact=_mean([effect.intact for effect in effects]),
-        ablated=_mean([effect.ablated for effect in effects]),
-        controls=tuple(map(_mean, zip(*(effect.controls for effect in effects), strict=True))),
-        others=tuple((same[0][0], _mean([value for _, value in same])) for same in unmatched),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean to 12 digits: equal means are then ties, however their parts rounded."""
-    return float(f"{sum(values) / len(values):.12g}")
 
 
 def at_one_dose(effects: Sequence[Effect], percent: float | None) -> list[Effect]:

@@ -94,19 +94,21 @@ def describe_effects(effects: Sequence[Effect], ablated: str) -> str:
     >>> describe_effects([copying], "3 units")
     'Ablating 3 units harmed no measured outcome. Copying nll was unharmed (2.00 → 1.90).'
     """
-    ordered = sorted(effects, key=lambda effect: effect.verdict != "specific")
+    ordered = sorted(effects, key=lambda effect: effect.verdict != "beyond random")
     described, rest = ordered[:MAX_OUTCOMES], ordered[MAX_OUTCOMES:]
-    specific = [_specific_effect(e) for e in described if e.verdict == "specific"]
-    others = [_other_effect(e) for e in described if e.verdict != "specific"]
+    beyond = [_beyond_random(e) for e in described if e.verdict == "beyond random"]
+    others = [_other_effect(e) for e in described if e.verdict != "beyond random"]
     if rest:
-        n_specific = sum(effect.verdict == "specific" for effect in rest)
-        others.append(f"{len(rest)} more outcomes are in the table, {n_specific} of them specific")
-    opening = "; it ".join(specific) or _nothing_specific({effect.verdict for effect in effects})
+        n_beyond = sum(effect.verdict == "beyond random" for effect in rest)
+        others.append(
+            f"{len(rest)} more outcomes are in the table, {n_beyond} of them beyond random"
+        )
+    opening = "; it ".join(beyond) or _nothing_beyond({effect.verdict for effect in effects})
     sentences = [f"Ablating {ablated} {opening}", *others]
     return ". ".join(text[:1].upper() + text[1:] for text in sentences) + "."
 
 
-def _nothing_specific(verdicts: set[str]) -> str:
+def _nothing_beyond(verdicts: set[str]) -> str:
     if verdicts == {"unharmed"}:
         return "harmed no measured outcome"
     if "too few controls" in verdicts:
@@ -114,7 +116,7 @@ def _nothing_specific(verdicts: set[str]) -> str:
     return "did no damage beyond that of matched random units"
 
 
-def _specific_effect(effect: Effect) -> str:
+def _beyond_random(effect: Effect) -> str:
     verb = "raised" if effect.ablated > effect.intact else "lowered"
     return f"{verb} {outcome_label(*outcome_of(effect))} {_change(effect)} ({_comparison(effect)})"
 

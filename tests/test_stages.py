@@ -358,7 +358,7 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_script_reads_a_run(tmp_path: Path) -> None:
-    """Mask, statistics, scores and profile by one call, without a model."""
+    """Mask, statistics, scores, profile and verdict by one call, without a model."""
     Inputs().make(tmp_path)
     run = load_run(str(tmp_path))
 
@@ -367,6 +367,9 @@ def test_a_script_reads_a_run(tmp_path: Path) -> None:
     assert {row.task for row in run.scores} == {"letters"}
     assert {effect.mask for effect in run.effects} == {"selected"}
     assert run.profile is not None
+    assert run.verdict is not None
+    assert [network.sites for network in run.verdict.networks] == SITES
+    assert run.verdict.primary is None  # the contrast names no task
     assert run.manifest["schema"] == 2
     assert json.loads((tmp_path / "manifest.json").read_text()) == run.manifest
 

@@ -9,6 +9,7 @@ from deeploc.core.effects import Effect
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.verdict import Verdict
 from deeploc.runs.folder import RunFolder
 
 
@@ -54,9 +55,14 @@ class SavedRun:
         """The response profile."""
         return self.folder.read_profile()
 
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The answers about the network at each kind of site."""
+        return self.folder.read_verdict()
+
 
 def load_run(path: str | Path) -> SavedRun:
-    """Return the run in a folder, for a script: mask, statistics, scores, profile.
+    """Return the run in a folder, for a script: mask, statistics, scores, profile, verdict.
 
     No model is loaded. What is not as deeploc wrote it is an error.
 

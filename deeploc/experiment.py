@@ -20,7 +20,13 @@ from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
-from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
+from deeploc.runs.localizing import (
+    AuditStage,
+    LocalizeStage,
+    ProfileStage,
+    ReliabilityStage,
+    SelectStage,
+)
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.run import Run
@@ -34,6 +40,7 @@ STAGES: Sequence[StageKind] = (
     LocalizeStage,
     SelectStage,
     ProfileStage,
+    ReliabilityStage,
     EvaluateStage,
     ReportStage,
 )
@@ -271,7 +278,13 @@ def _layout(run: Run) -> Layout:
 
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
-    return [AuditStage(), LocalizeStage(), SelectStage(imported), ProfileStage()]
+    return [
+        AuditStage(),
+        LocalizeStage(),
+        SelectStage(imported),
+        ProfileStage(),
+        ReliabilityStage(),
+    ]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

@@ -133,7 +133,7 @@ def test_moved_model_is_the_same_model(
     shutil.copytree(tiny_lm, moved)
     result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
 
-    assert "up to date, reused: audit, localize, select, profile, evaluate" in result.stderr
+    assert "up to date, reused: audit, localize, select, profile, reliability, evaluate" in result.stderr
 
 
 def test_other_inputs_are_refused_unless_overwritten(

@@ -71,32 +71,50 @@ def print_effects(
     verbose
         Whether the tables have a row for every condition.
     profile
-        Whether the response profile is printed below the verdicts.
+        Whether the response profile and the reliability are printed below the verdicts.
     """
     effects = run.read_effects()
     if as_json:
         from dataclasses import asdict
 
         rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
-        print_json({"run": str(run.path), "effects": rows, "profile": profile_json(run)})
+        print_json({"run": str(run.path), "effects": rows, **selection_json(run)})
         return
     _print_verdicts(effects, run, verbose)
     if profile:
         print_profile(run)
+        print_reliability(run)
     else:
         click.echo()
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
 
-def profile_json(run: "RunFolder") -> dict[str, Any] | None:
-    """Return the response profile of a run as one JSON value, None where it has none."""
+def selection_json(run: "RunFolder") -> dict[str, Any]:
+    """Return the response profile and the reliability of a run as JSON, None where it has none."""
     from dataclasses import asdict
 
-    profile = run.read_profile()
-    if profile is None:
-        return None
-    return {**profile.to_json(), "responses": [asdict(row) for row in profile.responses]}
+    profile, reliability = run.read_profile(), run.read_reliability()
+    responses = [asdict(row) for row in profile.responses] if profile else []
+    return {
+        "profile": {**profile.to_json(), "responses": responses} if profile else None,
+        "reliability": reliability.to_json() if reliability else None,
+    }
+
+
+def print_reliability(run: "RunFolder") -> None:
+    """Print two lines per kind of site on how far its selection can be relied on."""
+    from deeploc.report.text import describe_reliability
+
+    reliability = run.read_reliability()
+    if reliability is None:
+        return
+    for kind in reliability.kinds:
+        for line in describe_reliability(reliability, kind.sites):
+            click.echo(line)
+    for part, reason in reliability.missing.items():
+        print_paragraph(f"no {part}: {reason}")
+    click.echo()
 
 
 def print_profile(run: "RunFolder") -> None:

@@ -1,4 +1,4 @@
-"""The stages that find units: audit, localize, select, profile."""
+"""The stages that find units: audit, localize, select, profile, reliability."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,12 @@ from deeploc.analysis import confounds
 from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.reliability import N_FOLDS, reliability, unknown
 from deeploc.analysis.select_units import select_units
+from deeploc.core.permutation import N_PERMUTATIONS
+from deeploc.core.readout import Readout
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import to_csv
 from deeploc.core.units import UnitMask
 from deeploc.runs.files import (
@@ -178,6 +183,53 @@ class ProfileStage:
     def retire(folder: RunFolder) -> None:
         """Remove the profile."""
         remove(folder, ProfileStage.files)
+
+
+class ReliabilityStage:
+    """Resamples the stimuli that localized: halves, folds, permuted labels."""
+
+    name: ClassVar[str] = "reliability"
+    files: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ("localize",)
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return what decides the statistics, the rule of selection, and how often it is applied.
+
+        A model with other weights may have the same statistics of other activations.
+        """
+        rule = run.contrast.select.model_dump(mode="json")
+        size = {"folds": N_FOLDS, "permutations": N_PERMUTATIONS}
+        return {**_shared_inputs(run), "seed": run.setup.seed, "select": rule, "resampling": size}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Resample the activations that localized, which are read again only in another process."""
+        save({}, self._made(run).to_json())
+
+    def _made(self, run: Run) -> Reliability:
+        stimuli, layout = run.stimuli.localizing, run.stat_map.layout
+        groups = ByCondition.of(list(run.contrast.conditions), stimuli)
+        readout = Readout.of(run.contrast.read)
+        with run.reporter.progress("reading", len(groups.stimuli)) as on_progress:
+            values = run.readings.matrix(
+                groups.stimuli, run.layout, readout, on_progress=on_progress
+            )
+        if values is None:
+            return unknown(run.stat_map, "the activations are too large to keep")
+        with run.reporter.progress("resampling", layout.n_units) as on_progress:
+            return reliability(
+                run.contrast,
+                run.stat_map,
+                stimuli,
+                values,
+                seed=run.setup.seed,
+                on_progress=on_progress,
+            )
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Do nothing: it has no files."""
 
 
 def _shared_inputs(run: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
@@ -54,9 +55,14 @@ class SavedRun:
         """The response profile."""
         return self.folder.read_profile()
 
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """What resampling the localizing stimuli says of the selection."""
+        return self.folder.read_reliability()
+
 
 def load_run(path: str | Path) -> SavedRun:
-    """Return the run in a folder, for a script: mask, statistics, scores, profile.
+    """Return the run in a folder, for a script: mask, statistics, scores, profile, reliability.
 
     No model is loaded. What is not as deeploc wrote it is an error.
 

@@ -179,8 +179,7 @@ class Partition:
                 name: stats.pooled([m for fold, m in enumerate(of_name) if fold != left_out])
                 for name, of_name in cells.items()
             }
-            with np.errstate(invalid="ignore", over="ignore"):
-                t, df, _ = compare(self.responses.contrast, others)
+            t, df, _ = compare(self.responses.contrast, others)
             self.t[left_out, units], self.df[left_out, units] = t, df
 
     def masks(self) -> list[UnitMask]:
@@ -214,8 +213,7 @@ class Partition:
         for name, of_name in moments.items():
             rows = self.responses.rows(name)
             of_name.add(z[rows[self.folds[rows] == fold], None])
-        with np.errstate(invalid="ignore"):
-            _, _, d = compare(self.responses.contrast, moments)
+        _, _, d = compare(self.responses.contrast, moments)
         return float(d[0])
 
     def _mean_z(self, fold: int, units: Indices) -> Vector:

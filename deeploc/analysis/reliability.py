@@ -38,6 +38,7 @@ PARTS = ("halves", "folds", "permutations")
 Stimuli = Mapping[str, Sequence[Stimulus]]
 
 
+@np.errstate(invalid="ignore", over="ignore")  # a unit that is not finite has t = nan
 def reliability(
     contrast: Contrast,
     stat_map: StatMap,
@@ -119,6 +120,7 @@ def unknown(stat_map: StatMap, reason: str) -> Reliability:
     return Reliability(kinds, dict.fromkeys(PARTS, reason))
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def permuted_t(
     contrast: Contrast, stimuli: Stimuli, values: Values, index: int, *, seed: int = 0
 ) -> Vector:

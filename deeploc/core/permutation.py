@@ -179,7 +179,7 @@ def familywise_p(t: Vector, maxima: Maxima) -> Vector:
         ``(permutation,)``; the largest t over the same units.
     """
     ordered = np.sort(maxima)
-    reached = len(ordered) - np.searchsorted(ordered, t - _TIES * np.abs(t))
+    reached = len(ordered) - np.searchsorted(ordered, t * (1 - _TIES * np.sign(t)))
     return np.where(np.isnan(t), np.nan, (1 + reached) / (1 + len(ordered)))
 
 

@@ -234,13 +234,18 @@ def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]
     halves = folds = permuted = _DASH
     if part.halves:
         share, chance = _share(part.halves.overlap), _share(part.halves.chance)
-        halves = f"{share} of the units (chance {chance}), r(t) = {_number(part.halves.r)}"
+        r = (
+            _DASH
+            if isnan(part.halves.r)
+            else f"{part.halves.r:z.2f}".replace("-", "\N{MINUS SIGN}")
+        )
+        halves = f"{share} of the units (chance {chance}), r(t) = {r}"
     if part.folds:
-        folds = f"{_number(part.folds.mean)} ({len(part.folds.d)} folds)"
+        folds = f"{_or_dash(part.folds.mean)} ({len(part.folds.d)} folds)"
     if part.permutations:
         null = part.permutations
         above = f"{null.n_above:,} unit{'s' * (null.n_above != 1)}"
-        permuted = f"{above} above permuted t = {_number(null.threshold)}, p = {null.p:.2g}"
+        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {null.p:.2g}"
     return f"{kind}: split halves share {halves}", f"  held out d = {folds}; {permuted}"
 
 
@@ -249,5 +254,5 @@ def _share(share: float) -> str:
     return _DASH if isnan(share) else f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
-def _number(value: float) -> str:
-    return _DASH if isnan(value) else f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
+def _or_dash(value: float) -> str:
+    return _DASH if isnan(value) else format_number(value)

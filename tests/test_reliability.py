@@ -344,12 +344,28 @@ def test_a_run_has_its_reliability(tmp_path: Path) -> None:
     assert lacking is not None
     assert list(lacking.missing) == ["halves", "folds"]
     assert (
-        "No halves: 2 folds need 2 stimuli each of condition"
+        "Not computed: halves, folds (2 folds need 2 stimuli each of condition"
         in (tmp_path / "few" / "report.html").read_text()
     )
 
 
-def test_activations_that_are_not_kept_are_named(rng: np.random.Generator) -> None:
+def test_a_run_whose_activations_are_too_large_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report says what is missing and why."""
+    monkeypatch.setattr(Readings, "matrix", lambda *_, **__: None)
+    Inputs(report=True).make(tmp_path)
+    found = load_run(tmp_path).reliability
+
+    assert found is not None
+    assert set(found.missing) == {"halves", "folds", "permutations"}
+    assert (
+        "0.0 GiB of activations cannot be kept; a temporary file may hold 4 GiB"
+        in (tmp_path / "report.html").read_text()
+    )
+
+
+def test_every_part_that_is_missing_is_named(rng: np.random.Generator) -> None:
     """Every part is missing for the same reason."""
     stat_map, _, _ = case(contrast("a > b"), rng.normal(size=(6, LAYOUT.n_units)), a=2, b=2, c=2)
     found = unknown(stat_map, "too large")

@@ -104,7 +104,7 @@ def selection_json(run: "RunFolder") -> dict[str, Any]:
 
 def print_reliability(run: "RunFolder") -> None:
     """Print two lines per kind of site on how far its selection can be relied on."""
-    from deeploc.report.text import describe_reliability
+    from deeploc.report.text import describe_missing, describe_reliability
 
     reliability = run.read_reliability()
     if reliability is None:
@@ -112,8 +112,8 @@ def print_reliability(run: "RunFolder") -> None:
     for kind in reliability.kinds:
         for line in describe_reliability(reliability, kind.sites):
             click.echo(line)
-    for part, reason in reliability.missing.items():
-        print_paragraph(f"no {part}: {reason}")
+    for line in describe_missing(reliability):
+        print_paragraph(line)
     click.echo()
 
 

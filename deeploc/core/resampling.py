@@ -34,7 +34,7 @@ class Folds:
     @property
     def mean(self) -> float:
         """The mean over folds, nan where a fold has no d."""
-        return sum(self.d) / len(self.d)
+        return sum(self.d) / len(self.d) if self.d else nan
 
 
 @dataclass(frozen=True, slots=True)

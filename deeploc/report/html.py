@@ -41,6 +41,7 @@ from deeploc.report.outcomes import (
 )
 from deeploc.report.text import (
     describe_effects,
+    describe_missing,
     describe_profile,
     describe_reliability,
     format_number,
@@ -221,7 +222,7 @@ def _reliability(run: RunFolder) -> dict[str, Any]:
     lines = [describe_reliability(found, kind.sites) for kind in found.kinds]
     return {
         "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
-        "not_computed": [f"No {part}: {reason}." for part, reason in found.missing.items()],
+        "not_computed": [f"{line[:1].upper()}{line[1:]}." for line in describe_missing(found)],
         "n_permutations": N_PERMUTATIONS,
     }
 

@@ -245,8 +245,23 @@ def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]
     if part.permutations:
         null = part.permutations
         above = f"{null.n_above:,} unit{'s' * (null.n_above != 1)}"
-        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {null.p:.2g}"
+        p = _DASH if isnan(null.p) else f"{null.p:.2g}"
+        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {p}"
     return f"{kind}: split halves share {halves}", f"  held out d = {folds}; {permuted}"
+
+
+def describe_missing(reliability: Reliability) -> list[str]:
+    """Return why parts of a reliability are missing, one line per reason.
+
+    Examples
+    --------
+    >>> describe_missing(Reliability([], {"halves": "too few stimuli", "folds": "too few stimuli"}))
+    ['not computed: halves, folds (too few stimuli)']
+    """
+    parts: dict[str, list[str]] = {}
+    for part, reason in reliability.missing.items():
+        parts.setdefault(reason, []).append(part)
+    return [f"not computed: {', '.join(names)} ({reason})" for reason, names in parts.items()]
 
 
 def _share(share: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deeploc.analysis import confounds
+from deeploc.analysis.activation_cache import FILE_BYTES
 from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
@@ -216,7 +217,7 @@ class ReliabilityStage:
                 groups.stimuli, run.layout, readout, on_progress=on_progress
             )
         if values is None:
-            return unknown(run.stat_map, "the activations are too large to keep")
+            return unknown(run.stat_map, _not_kept(len(groups.stimuli) * layout.n_units))
         with run.reporter.progress("resampling", layout.n_units) as on_progress:
             return reliability(
                 run.contrast,
@@ -230,6 +231,14 @@ class ReliabilityStage:
     @staticmethod
     def retire(folder: RunFolder) -> None:
         """Do nothing: it has no files."""
+
+
+def _not_kept(n_values: int) -> str:
+    size, most = (n_bytes / 2**30 for n_bytes in (n_values * 4, FILE_BYTES))
+    return (
+        f"{size:.1f} GiB of activations cannot be kept; a temporary file may hold {most:.0f} GiB, "
+        "as far as the disk has room; read fewer sites, or lower --limit"
+    )
 
 
 def _shared_inputs(run: Run) -> dict[str, Any]:

@@ -20,15 +20,10 @@ from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
-from deeploc.runs.localizing import (
-    AuditStage,
-    LocalizeStage,
-    ProfileStage,
-    ReliabilityStage,
-    SelectStage,
-)
+from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
@@ -278,13 +273,8 @@ def _layout(run: Run) -> Layout:
 
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
-    return [
-        AuditStage(),
-        LocalizeStage(),
-        SelectStage(imported),
-        ProfileStage(),
-        ReliabilityStage(),
-    ]
+    finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
+    return [*finding, ProfileStage(), ReliabilityStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

@@ -20,15 +20,10 @@ from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import differences
-from deeploc.runs.localizing import (
-    AuditStage,
-    LocalizeStage,
-    ProfileStage,
-    ReliabilityStage,
-    SelectStage,
-)
+from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup, default_folder

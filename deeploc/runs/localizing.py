@@ -1,4 +1,4 @@
-"""The stages that find units: audit, localize, select, profile, reliability."""
+"""The stages that find units: audit, localize, select, profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deeploc.analysis import confounds
-from deeploc.analysis.activation_cache import FILE_BYTES
 from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
-from deeploc.analysis.reading import ByCondition
-from deeploc.analysis.reliability import N_FOLDS, reliability, unknown
 from deeploc.analysis.select_units import select_units
-from deeploc.core.permutation import N_PERMUTATIONS
-from deeploc.core.readout import Readout
-from deeploc.core.resampling import Reliability
 from deeploc.core.responses import to_csv
 from deeploc.core.units import UnitMask
 from deeploc.runs.files import (
@@ -48,7 +42,7 @@ class AuditStage:
         """Return the model, the stimuli and how they are compared and read."""
         thresholds = (confounds.LARGE_SHARE, confounds.MEDIUM_EFFECT, confounds.GREY_LEVEL)
         held_out = _hashes(run.stimuli.held_out)
-        return {**_shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
+        return {**shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
 
     def make(self, run: Run, save: Save) -> None:
         """Count."""
@@ -70,7 +64,7 @@ class LocalizeStage:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the model, the stimuli, how they are compared and read, and the seed."""
-        return {**_shared_inputs(run), "seed": run.setup.seed}
+        return {**shared_inputs(run), "seed": run.setup.seed}
 
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize."""
@@ -159,7 +153,7 @@ class ProfileStage:
         A model with other weights may have the same statistics and respond otherwise to these.
         """
         held_out = _hashes(run.stimuli.held_out)
-        shared = {**_shared_inputs(run), "seed": run.setup.seed}
+        shared = {**shared_inputs(run), "seed": run.setup.seed}
         return {**shared, "held-out stimuli": held_out, "split": run.contrast.split}
 
     def make(self, run: Run, save: Save) -> None:
@@ -186,62 +180,14 @@ class ProfileStage:
         remove(folder, ProfileStage.files)
 
 
-class ReliabilityStage:
-    """Resamples the stimuli that localized: halves, folds, permuted labels."""
+def shared_inputs(run: Run) -> dict[str, Any]:
+    """Return what decides the responses to the localizing stimuli, and how they are compared.
 
-    name: ClassVar[str] = "reliability"
-    files: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[tuple[str, ...]] = ("localize",)
-    algorithm: ClassVar[int] = 1
-    protected: ClassVar[bool] = False
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        """Return what decides the statistics, the rule of selection, and how often it is applied.
-
-        A model with other weights may have the same statistics of other activations.
-        """
-        rule = run.contrast.select.model_dump(mode="json")
-        size = {"folds": N_FOLDS, "permutations": N_PERMUTATIONS}
-        return {**_shared_inputs(run), "seed": run.setup.seed, "select": rule, "resampling": size}
-
-    def make(self, run: Run, save: Save) -> None:
-        """Resample the activations that localized, which are read again only in another process."""
-        save({}, self._made(run).to_json())
-
-    def _made(self, run: Run) -> Reliability:
-        stimuli, layout = run.stimuli.localizing, run.stat_map.layout
-        groups = ByCondition.of(list(run.contrast.conditions), stimuli)
-        readout = Readout.of(run.contrast.read)
-        with run.reporter.progress("reading", len(groups.stimuli)) as on_progress:
-            values = run.readings.matrix(
-                groups.stimuli, run.layout, readout, on_progress=on_progress
-            )
-        if values is None:
-            return unknown(run.stat_map, _not_kept(len(groups.stimuli) * layout.n_units))
-        with run.reporter.progress("resampling", layout.n_units) as on_progress:
-            return reliability(
-                run.contrast,
-                run.stat_map,
-                stimuli,
-                values,
-                seed=run.setup.seed,
-                on_progress=on_progress,
-            )
-
-    @staticmethod
-    def retire(folder: RunFolder) -> None:
-        """Do nothing: it has no files."""
-
-
-def _not_kept(n_values: int) -> str:
-    size, most = (n_bytes / 2**30 for n_bytes in (n_values * 4, FILE_BYTES))
-    return (
-        f"{size:.1f} GiB of activations cannot be kept; a temporary file may hold {most:.0f} GiB, "
-        "as far as the disk has room; read fewer sites, or lower --limit"
-    )
-
-
-def _shared_inputs(run: Run) -> dict[str, Any]:
+    Parameters
+    ----------
+    run
+        The run, as it would be made now.
+    """
     resolved = run.contrast.to_json()
     # the name under which a model is loaded does not decide what it is; the rest does
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}

@@ -64,7 +64,15 @@ def verdict_on(network: Planted, seed: int) -> Network:
     for dose in deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed):
         most = contrast.verdict.controls
         draw_controls(evaluator, dose, deciding, better, most=most, on_scores=scores.extend)
-    made = judge(contrast, stat_map, mask, profile=responses, scores=scores, better=better)
+    made = judge(
+        contrast,
+        stat_map,
+        mask,
+        profile=responses,
+        reliability=None,
+        scores=scores,
+        better=better,
+    )
     (judged,) = made.networks
     return judged
 

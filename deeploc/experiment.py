@@ -24,6 +24,7 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
@@ -35,6 +36,7 @@ STAGES: Sequence[StageKind] = (
     LocalizeStage,
     SelectStage,
     ProfileStage,
+    ReliabilityStage,
     EvaluateStage,
     VerdictStage,
     ReportStage,
@@ -106,12 +108,7 @@ def run_all(
     tasks = _tasks(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
-        evaluating: list[Stage[Run]] = [
-            EvaluateStage(tasks, contrast.ablate, contrast),
-            VerdictStage(),
-            ReportStage(),
-        ]
-        stages = [*_localizing(), *evaluating]
+        stages = [*_localizing(), *_evaluating(tasks, contrast, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
@@ -211,12 +208,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        stages: list[Stage[Run]] = [
-            EvaluateStage(tasks, contrast.ablate, run.contrast),
-            VerdictStage(),
-            ReportStage(),
-        ]
-        bring_up_to_date(measured, stages, STAGES)
+        bring_up_to_date(measured, _evaluating(tasks, contrast, run.contrast), STAGES)
 
 
 def report_run(folder: Path) -> Path:
@@ -281,7 +273,13 @@ def _layout(run: Run) -> Layout:
 
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
-    return [AuditStage(), LocalizeStage(), SelectStage(imported), ProfileStage()]
+    finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
+    return [*finding, ProfileStage(), ReliabilityStage()]
+
+
+def _evaluating(tasks: Sequence[Task], contrast: Contrast, own: Contrast) -> list[Stage[Run]]:
+    """Return the stages that measure; ``own`` is the contrast of the run, whose rule decides."""
+    return [EvaluateStage(tasks, contrast.ablate, own), VerdictStage(), ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

@@ -16,7 +16,7 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.cli._console import print_effects
+from deeploc.cli._results import print_effects
 from deeploc.core.stats import ALPHA
 from deeploc.runs.folder import RunFolder
 
@@ -129,7 +129,7 @@ def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Pa
     before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    stages = "audit, localize, select, profile, evaluate, verdict, report"
+    stages = "audit, localize, select, profile, reliability, evaluate, verdict, report"
     assert f"up to date, reused: {stages}\n" in result.stderr
     assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == before
 
@@ -142,7 +142,10 @@ def test_moved_model_is_the_same_model(
     shutil.copytree(tiny_lm, moved)
     result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
 
-    assert "up to date, reused: audit, localize, select, profile, evaluate" in result.stderr
+    assert (
+        "up to date, reused: audit, localize, select, profile, reliability, evaluate"
+        in result.stderr
+    )
 
 
 def test_other_inputs_are_refused_unless_overwritten(

@@ -11,6 +11,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.core.damage import Damage, damage_at
 from deeploc.core.judging import outcome_name, verdict
 from deeploc.core.outcomes import Deciding, Outcome
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.stats import ALPHA
@@ -24,6 +25,7 @@ def judge(
     mask: UnitMask,
     *,
     profile: Profile | None,
+    reliability: Reliability | None,
     scores: Sequence[Score],
     better: Mapping[str, Mapping[str, Better]],
 ) -> Verdict:
@@ -39,6 +41,8 @@ def judge(
         The selected units.
     profile
         Their response profile; None where there is none.
+    reliability
+        What resampling the stimuli says; None where it was not done.
     scores
         What was measured, intact, ablated and under controls.
     better
@@ -47,7 +51,7 @@ def judge(
     known = [row for row in scores if row.metric in better.get(row.task, {})]
     deciding = deciding_of(contrast, known, better)
     doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
-    gathering = _Gathering(contrast, stat_map, profile, known, better)
+    gathering = _Gathering(contrast, stat_map, profile, reliability, known, better)
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     return verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
 
@@ -59,6 +63,7 @@ class _Gathering:
     contrast: Contrast
     stat_map: StatMap
     profile: Profile | None
+    reliability: Reliability | None
     scores: Sequence[Score]
     better: Mapping[str, Mapping[str, Better]]
 
@@ -79,6 +84,7 @@ class _Gathering:
             n_significant=int(significant.sum()),
             selected=profile.preference(kind, "selected") if profile else None,
             random=profile.preference(kind, "random") if profile else None,
+            reliability=self.reliability.of(kind) if self.reliability else None,
             primary=self._damage(dose, deciding.primary) if deciding else None,
             others={name: damage for name, damage in others.items() if damage is not None},
             modes=self._modes(dose, deciding),

@@ -1,17 +1,21 @@
 """The rules of the verdict: evidence in, answers out (docs/verdict.md has them in words)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any
+
+from scipy.stats import hypergeom
 
 from deeploc.core.damage import Damage, Interaction, interaction
 from deeploc.core.gatekeeping import Tested, gatekeep
 from deeploc.core.multiplicity import SequentialTest, empirical_p
 from deeploc.core.outcomes import Deciding, Outcome
-from deeploc.core.responses import Preference
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, HITS, Answer, Evidence, Network, Reply, Verdict
+
+MOST = 0.5
+"""Halves of the stimuli that have at least this share of the units in common are reliable."""
 
 
 def verdict(
@@ -67,7 +71,7 @@ class _Judged:
         primary = evidence.primary
         difference = interaction(primary, list(evidence.others.values())) if primary else None
         p = difference.p if difference else None
-        chain = [_selective_p(evidence.selected), _causal_p(primary, test, level), p]
+        chain = [_selective_p(evidence), _causal_p(primary, test, level), p]
         return cls(evidence, test, difference, chain)
 
     def replies(self, tested: Sequence[Tested]) -> tuple[Reply, ...]:
@@ -77,12 +81,17 @@ class _Judged:
             Reply(question, _answer(result), result.p if result.level else None, result.level, n)
             for question, result, n in zip(CHAIN, tested, numbers, strict=True)
         ]
-        return (*chain, _robust(self.evidence.modes, is_causal=tested[1].rejected))
+        reliable = _reliable(self.evidence)
+        robust = _robust(self.evidence.modes, is_causal=tested[1].rejected)
+        return (chain[0], reliable, *chain[1:], robust)
 
     def _selective(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {"significant_units": self.evidence.n_significant}
         if self.evidence.selected is not None and self.evidence.random is not None:
             numbers |= {"d": self.evidence.selected.d, "random_d": self.evidence.random.d}
+        permuted = self.evidence.reliability and self.evidence.reliability.permutations
+        if permuted:
+            numbers |= {"family_wise_units": permuted.n_above, "permutations": permuted.n}
         return numbers
 
     def _causal(self) -> dict[str, Any]:
@@ -110,11 +119,19 @@ class _Judged:
         }
 
 
-def _selective_p(preference: Preference | None) -> float | None:
-    """Return the one-sided p of a preference for the positive side."""
-    if preference is None or isnan(preference.p):
+def _selective_p(evidence: Evidence) -> float | None:
+    """Return the p of the preference for the positive side.
+
+    On fresh stimuli it is one-sided; where none were held out, that of the largest t among
+    permuted labels.
+    """
+    test = evidence.selected
+    if test is None:
+        permuted = evidence.reliability and evidence.reliability.permutations
+        return None if not permuted or isnan(permuted.p) else permuted.p
+    if isnan(test.p):
         return None
-    return preference.p / 2 if preference.t > 0 else 1 - preference.p / 2
+    return test.p / 2 if test.t > 0 else 1 - test.p / 2
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
@@ -133,6 +150,23 @@ def _answer(result: Tested) -> Answer:
     if result.p is None or not result.level:
         return "not asked"
     return "yes" if result.rejected else "no"
+
+
+def _reliable(evidence: Evidence) -> Reply:
+    """Describe whether two halves of the stimuli select the same units.
+
+    Beyond chance is the upper tail of the hypergeometric distribution at 5 %: the number of units
+    that two random selections of this size share.
+    """
+    halves = evidence.reliability and evidence.reliability.halves
+    if not halves or isnan(halves.overlap):
+        return Reply("reliable", "not asked")
+    k = evidence.n_ablated
+    by_chance = hypergeom.sf(round(halves.overlap * k) - 1, evidence.n_units, k, k)
+    answer: Answer = "no" if by_chance > ALPHA else "partly"
+    if halves.overlap >= MOST:
+        answer = "yes"
+    return Reply("reliable", answer, numbers=asdict(halves))
 
 
 def _robust(modes: Mapping[str, Damage], *, is_causal: bool) -> Reply:

@@ -11,8 +11,8 @@ specific
     Does the primary outcome suffer more than every other one, compared with the same sets?
 
 The chains of all kinds of site are tested by `deeploc.core.gatekeeping.gatekeep`: the probability
-that anything is affirmed which is not so is at most 5 % for the whole run. ``robust`` is a
-description, asked only of a causal network, and claims no error rate.
+that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable`` and
+``robust`` are descriptions and claim no error rate.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from deeploc.core.damage import Damage
+from deeploc.core.resampling import KindReliability
 from deeploc.core.responses import Preference
 
 Answer = Literal["yes", "no", "partly", "not asked"]
@@ -51,6 +52,8 @@ class Evidence:
     selected, random
         The contrast tested on fresh stimuli, on the selected and on as many random units; None
         where no stimuli were held out.
+    reliability
+        What resampling the localizing stimuli says; None where it was not done.
     primary
         Damage on the primary outcome; None where it was not measured.
     others
@@ -66,6 +69,7 @@ class Evidence:
     n_significant: int
     selected: Preference | None = None
     random: Preference | None = None
+    reliability: KindReliability | None = None
     primary: Damage | None = None
     others: Mapping[str, Damage] = field(default_factory=dict)
     modes: Mapping[str, Damage] = field(default_factory=dict)

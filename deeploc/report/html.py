@@ -20,6 +20,8 @@ from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
 from deeploc.core.outcomes import Outcome
+from deeploc.core.permutation import N_PERMUTATIONS
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import UNITS
 from deeploc.core.results import Better, Cell, Score
 from deeploc.core.selection import count_of
@@ -39,7 +41,9 @@ from deeploc.report.outcomes import (
 )
 from deeploc.report.text import (
     describe_effects,
+    describe_missing,
     describe_profile,
+    describe_reliability,
     format_number,
     mask_label,
     outcome_label,
@@ -81,6 +85,7 @@ def render(folder: Path) -> str:
         "units": _top_units(run.checked("select", run.units)),
         "profiles": _profiles(run),
         **_verdict(run, manifest),
+        **_reliability(run),
         **_results(scores, effects, manifest, mask, run.better()),
     }
     return _template().render(page)
@@ -229,6 +234,17 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
         }
         for kind in profile.kinds
     ]
+
+
+def _reliability(run: RunFolder) -> dict[str, Any]:
+    """Return what is reported of the reliability of the selection, two lines per kind of site."""
+    found = run.read_reliability() or Reliability([])
+    lines = [describe_reliability(found, kind.sites) for kind in found.kinds]
+    return {
+        "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
+        "not_computed": [f"{line[:1].upper()}{line[1:]}." for line in describe_missing(found)],
+        "n_permutations": N_PERMUTATIONS,
+    }
 
 
 def _unbroken(text: str) -> str:

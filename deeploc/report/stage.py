@@ -21,6 +21,7 @@ class ReportStage:
         "localize",
         "select",
         "profile",
+        "reliability",
         "evaluate",
         "verdict",
     )

@@ -4,9 +4,13 @@ from collections.abc import Collection, Sequence
 from math import inf, isnan
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Preference, Profile
 from deeploc.core.results import Cell
 from deeploc.report.outcomes import MAX_OUTCOMES, outcome_of
+
+_DASH = "\N{EN DASH}"
+"""Stands for what was not computed."""
 
 
 def format_number(value: float) -> str:
@@ -205,3 +209,67 @@ def format_test(test: Preference, *, short: bool = False) -> str:
         return f"t = {format_number(test.t)}, d = {format_number(test.d)}"
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
     return f"t({test.df:.1f}) = {format_number(test.t)}, {p}, d = {format_number(test.d)}"
+
+
+def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]:
+    r"""Return two lines on how far the selection depends on the stimuli, and on chance.
+
+    A dash stands for what was not computed; `Reliability.missing` says why.
+
+    Parameters
+    ----------
+    reliability
+        That of a run.
+    kind
+        The kind of site.
+
+    Examples
+    --------
+    >>> from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations
+    >>> parts = Halves(0.934, 0.71, 0.01), Folds((2.8, 3.0)), Permutations(1000, 9, 0.001, 5.12, 39)
+    >>> found = Reliability([KindReliability("block", *parts)])
+    >>> print(*describe_reliability(found, "block"), sep="\n")
+    block: split halves share 71 % of the units (chance 1 %), r(t) = 0.93
+      held out d = 2.90 (2 folds); 39 units above permuted t = 5.12, p = 0.001
+    """
+    part = reliability.of(kind)
+    halves = folds = permuted = _DASH
+    if part.halves:
+        share, chance = _share(part.halves.overlap), _share(part.halves.chance)
+        r = (
+            _DASH
+            if isnan(part.halves.r)
+            else f"{part.halves.r:z.2f}".replace("-", "\N{MINUS SIGN}")
+        )
+        halves = f"{share} of the units (chance {chance}), r(t) = {r}"
+    if part.folds:
+        folds = f"{_or_dash(part.folds.mean)} ({len(part.folds.d)} folds)"
+    if part.permutations:
+        null = part.permutations
+        above = f"{null.n_above:,} unit{'s' * (null.n_above != 1)}"
+        p = _DASH if isnan(null.p) else f"{null.p:.2g}"
+        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {p}"
+    return f"{kind}: split halves share {halves}", f"  held out d = {folds}; {permuted}"
+
+
+def describe_missing(reliability: Reliability) -> list[str]:
+    """Return why parts of a reliability are missing, one line per reason.
+
+    Examples
+    --------
+    >>> describe_missing(Reliability([], {"halves": "too few stimuli", "folds": "too few stimuli"}))
+    ['not computed: halves, folds (too few stimuli)']
+    """
+    parts: dict[str, list[str]] = {}
+    for part, reason in reliability.missing.items():
+        parts.setdefault(reason, []).append(part)
+    return [f"not computed: {', '.join(names)} ({reason})" for reason, names in parts.items()]
+
+
+def _share(share: float) -> str:
+    """Return a share as a percentage with at most one digit behind the point."""
+    return _DASH if isnan(share) else f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def _or_dash(value: float) -> str:
+    return _DASH if isnan(value) else format_number(value)

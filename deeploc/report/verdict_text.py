@@ -36,6 +36,7 @@ def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
     """
     reasons = {
         "selective": _selective,
+        "reliable": _reliable,
         "causal": _causal,
         "specific": _specific,
         "robust": _robust,
@@ -91,10 +92,21 @@ def rule_of(verdict: Verdict) -> str:
 def _selective(reply: Reply, _: Network, __: Verdict) -> str:
     numbers = reply.numbers
     units = f"{numbers['significant_units']:,} units at q ≤ 0.05"
+    if "d" not in numbers and reply.p is not None:
+        above = f"{numbers['family_wise_units']:,} units beyond permuted labels"
+        return f"{units}, {above}{_p(reply)}; not on fresh stimuli (split: none)"
     if "d" not in numbers:
         return f"{units}; no fresh stimuli to test it on (split: none)"
     d, random = (_number(numbers[key]) for key in ("d", "random_d"))
     return f"held-out d = {d} (random units {random}){_p(reply)}; {units}"
+
+
+def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
+    numbers = reply.numbers
+    if not numbers:
+        return "two halves of the stimuli could not be localized apart"
+    shared = f"split halves share {numbers['overlap']:.0%} of the units"
+    return f"{shared} (chance {numbers['chance']:.1%}); r(t) = {_number(numbers['r'])}"
 
 
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:

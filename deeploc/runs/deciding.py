@@ -16,7 +16,13 @@ class VerdictStage:
 
     name: ClassVar[str] = "verdict"
     files: ClassVar[tuple[str, ...]] = ("verdict.json",)
-    needs: ClassVar[tuple[str, ...]] = ("localize", "select", "profile", "evaluate")
+    needs: ClassVar[tuple[str, ...]] = (
+        "localize",
+        "select",
+        "profile",
+        "reliability",
+        "evaluate",
+    )
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
@@ -33,6 +39,7 @@ class VerdictStage:
             folder.read_stat_map(),
             folder.read_mask(),
             profile=folder.read_profile(),
+            reliability=folder.read_reliability(),
             scores=folder.read_scores(),
             better=folder.better(),
         )

@@ -9,6 +9,7 @@ from typing import Any
 from deeploc import atomic
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect, effects
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score, from_csv
 from deeploc.core.units import StatMap, UnitMask
@@ -208,6 +209,17 @@ class RunFolder:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"
             ) from error
+
+    def read_reliability(self) -> Reliability | None:
+        """Return what resampling the stimuli says of the localization, None where it was not done.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read.
+        """
+        record = self.read_manifest().reliability
+        return None if record is None else Reliability.from_json(record.model_dump())
 
     def read_verdict(self) -> Verdict | None:
         """Return the verdict, None where there is none.

@@ -24,6 +24,7 @@ from deeploc.runs.records import (
     Options,
     Part,
     ProfileRecord,
+    ReliabilityRecord,
     SelectRecord,
     SiteRecord,
     StageRecord,
@@ -57,6 +58,7 @@ class Manifest(Part):
     localize: LocalizeRecord | None = None
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
+    reliability: ReliabilityRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
     report: StageRecord | None = None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
@@ -54,6 +55,11 @@ class SavedRun:
     def profile(self) -> Profile | None:
         """The response profile."""
         return self.folder.read_profile()
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """What resampling the localizing stimuli says of the selection."""
+        return self.folder.read_reliability()
 
     @cached_property
     def verdict(self) -> Verdict | None:

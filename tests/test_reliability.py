@@ -48,7 +48,7 @@ def case(
         moments.add(np.arange(len(values)), values)
         t, df, d = compare(declared, moments.moments)
     p, q = significance(LAYOUT, t, df)
-    return StatMap(LAYOUT, t, df, p, q, d, np.zeros_like(t)), stimuli, groups.owners
+    return StatMap(LAYOUT, t, df, p, q, d, *[np.zeros_like(t)] * 2, {}), stimuli, groups.owners
 
 
 def selective(rng: np.random.Generator, owners: np.ndarray, effect: float = 1.0) -> np.ndarray:

@@ -171,11 +171,11 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
         ["localize", "select", "reliability", "evaluate"],
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
-    "against": (changed_contrast(against="each"), ["select", "evaluate", "verdict"]),
+    "against": (changed_contrast(against="each"), ["select", "evaluate"]),
     "pool": (changed_contrast(read={"sites": SITES, "pool": "max"}), []),
     "response": (
         changed_contrast(read={"sites": SITES, "pool": "mean", "response": "abs"}),
-        ["select", "evaluate", "verdict"],  # no activation of the toy model is negative
+        ["select", "evaluate"],  # no activation of the toy model is negative
     ),
     "sites": (changed_contrast(read={"sites": ["block"], "pool": "mean"}), []),
     "selection": (changed_contrast(select={"k": 2}), ["audit", "localize"]),

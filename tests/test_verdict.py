@@ -1,5 +1,6 @@
 """The rules of the verdict, on hand-made evidence."""
 
+from dataclasses import replace
 from math import inf, log, nan
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from deeploc.core.damage import Damage, damage_at, interaction
 from deeploc.core.judging import verdict
 from deeploc.core.outcomes import Deciding, deciding_outcomes, main_outcomes
+from deeploc.core.resampling import Halves, KindReliability, Permutations
 from deeploc.core.responses import Preference
 from deeploc.core.results import Better, Score
-from deeploc.core.verdict import Evidence, Verdict
+from deeploc.core.verdict import CHAIN, Evidence, Verdict
 
 PRIMARY = ("perplexity", "perplexity", "sentences")
 OTHER = ("continuation", "exact-match", "copying")
@@ -36,12 +38,22 @@ def evidence(
 ) -> Evidence:
     others = {} if other is None else {"continuation/exact-match/copying": other}
     random = preference(0.1, 0.9)
-    return Evidence("block", 1000, 10, 1.0, 77, preference(t, p), random, primary, others)
+    return Evidence(
+        "block",
+        1000,
+        10,
+        1.0,
+        77,
+        selected=preference(t, p),
+        random=random,
+        primary=primary,
+        others=others,
+    )
 
 
 def answers_of(made: Verdict) -> list[str]:
     (network,) = made.networks
-    return [reply.answer for reply in network.replies]
+    return [network.answer(question) for question in (*CHAIN, "robust")]
 
 
 SPREAD = [0.88 + 0.0001 * i for i in range(199)]
@@ -50,7 +62,7 @@ SPREAD = [0.88 + 0.0001 * i for i in range(199)]
 def test_causal_and_specific() -> None:
     """Damage beyond all of 199 random sets, on the primary outcome only."""
     made = verdict([evidence(damage(0.3, SPREAD), damage(0.89, SPREAD))], DECIDING, 199)
-    selective, causal, specific, robust = made.networks[0].replies
+    selective, _, causal, specific, robust = made.networks[0].replies
 
     assert answers_of(made) == ["yes", "yes", "yes", "not asked"]
     assert (selective.p, causal.p, specific.p) == (5e-10, 1 / 200, 1 / 200)
@@ -71,7 +83,7 @@ def test_random_sets_that_do_as_much_end_the_test() -> None:
     """The fifth random set that does as much ends it; those after it do not count."""
     controls = [0.5, 0.2, 0.2, 0.2, 0.2, 0.2, *[0.9] * 193]
     made = verdict([evidence(damage(0.4, controls))], DECIDING, 199)
-    causal = made.networks[0].replies[1]
+    causal = made.networks[0].replies[2]
 
     assert answers_of(made) == ["yes", "no", "not asked", "not asked"]
     assert causal.p == 5 / 6
@@ -110,13 +122,39 @@ def test_no_damage_is_no() -> None:
     assert answers_of(verdict([evidence(damage(0.95, [0.99] * 199))], DECIDING, 199))[1] == "no"
 
 
+@pytest.mark.parametrize(
+    ("shared", "answer"), [(10, "yes"), (5, "yes"), (4, "partly"), (1, "no"), (0, "no")]
+)
+def test_reliable_is_a_share_beyond_chance(shared: int, answer: str) -> None:
+    """Of 10 in 1,000 units, one in common has p = 0.096 by chance, two have 0.004."""
+    halves = Halves(0.9, shared / 10, 0.01)
+    measured = replace(evidence(None), reliability=KindReliability("block", halves))
+
+    assert verdict([measured], None, 199).networks[0].answer("reliable") == answer
+
+
+def test_without_fresh_stimuli_permutations_decide_on_selectivity() -> None:
+    """The p of the largest t among permuted labels stands in for that of the held-out test."""
+    permuted = Permutations(1000, 9.0, 0.001, 4.0, 12)
+    measured = replace(
+        evidence(None),
+        selected=None,
+        random=None,
+        reliability=KindReliability("block", permutations=permuted),
+    )
+    (reply, *_) = verdict([measured], None, 199).networks[0].replies
+
+    assert (reply.answer, reply.p) == ("yes", 0.001)
+    assert reply.numbers["family_wise_units"] == 12
+
+
 def test_round_trip() -> None:
     """verdict.json reads back as what was written; what is not finite becomes null."""
     made = verdict([evidence(damage(nan, SPREAD), damage(0.89, SPREAD))], DECIDING, 199)
     again = Verdict.from_json(made.to_json())
 
     assert again.to_json() == made.to_json()
-    assert again.networks[0].replies[1].numbers["z"] is None
+    assert again.networks[0].replies[2].numbers["z"] is None
     assert answers_of(again) == answers_of(made)
 
 

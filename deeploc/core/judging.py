@@ -156,12 +156,12 @@ def _reliable(evidence: Evidence) -> Reply:
     """Describe whether two halves of the stimuli select the same units.
 
     Beyond chance is the upper tail of the hypergeometric distribution at 5 %: the number of units
-    that two random selections of this size share.
+    that two random selections share, of the size k that shares k / n by chance.
     """
     halves = evidence.reliability and evidence.reliability.halves
     if not halves or isnan(halves.overlap):
         return Reply("reliable", "not asked")
-    k = evidence.n_ablated
+    k = round(halves.chance * evidence.n_units)
     by_chance = hypergeom.sf(round(halves.overlap * k) - 1, evidence.n_units, k, k)
     answer: Answer = "no" if by_chance > ALPHA else "partly"
     if halves.overlap >= MOST:

@@ -105,8 +105,9 @@ def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
     numbers = reply.numbers
     if not numbers:
         return "two halves of the stimuli could not be localized apart"
-    shared = f"split halves share {numbers['overlap']:.0%} of the units"
-    return f"{shared} (chance {numbers['chance']:.1%}); r(t) = {_number(numbers['r'])}"
+    shared, chance = 100 * numbers["overlap"], 100 * numbers["chance"]
+    r = NOT_ASKED if numbers["r"] is None else f"{numbers['r']:.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"halves share {shared:.0f} % of the units (chance {chance:.2g} %), r(t) = {r}"
 
 
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:

@@ -6,10 +6,11 @@ A random checkpoint of GPT-2 small's shape (12 x 768, 50,257 tokens) and 2 x 240
 
 (a) the bare batched trunk forward, at its best batch size; (b) everything ``deeploc.localize``
 does; (c) the whole process against one-text-at-a-time extraction with the language-model head;
-(d) bfloat16 against float32; (e) peak memory with 1,000 and with 10,000 texts. Times are medians
+(d) bfloat16 against float32; (e) peak memory with 1,000 and with 10,000 texts; (f) halves, folds
+and 1,000 permutations of the labels, on top of (b), which keeps the activations. Times are medians
 over interleaved repetitions; the less else runs on the machine, the more they mean. What to
 expect: (b) at most 5 % above (a), (c) at least 3 times faster, (d) faster with the same top 1 %
-but for near-ties, (e) less than 5 % apart.
+but for near-ties, (e) less than 5 % apart, (f) at most 15 % of (b).
 """
 
 import argparse
@@ -29,7 +30,13 @@ import torch
 import deeploc
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters.hf import load
+from deeploc.analysis.activation_cache import Readings
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.reliability import reliability
+from deeploc.contrast.model import Contrast
+from deeploc.core.readout import Readout
 from deeploc.core.units import StatMap
+from deeploc.stimuli import load as load_stimuli
 
 BATCH_SIZES = (20, 40, 80, 120, 240)
 WORDS = 300
@@ -161,6 +168,7 @@ def compare_in_process(setting: Setting, repeats: int) -> None:
 
     works = bare_forwards(full, setting)
     works |= {"float32": lambda: ours("float32", full), "bfloat16": lambda: ours("bfloat16", half)}
+    works["resampled"] = resampling(full, contrast)
     times = interleaved(works, repeats)
     best = min((name for name in times if name.startswith("bare")), key=lambda name: times[name])
     overhead = 100 * (times["float32"] / times[best] - 1)
@@ -168,7 +176,20 @@ def compare_in_process(setting: Setting, repeats: int) -> None:
     print(f"(b) localize               {times['float32']:7.2f} s  overhead {overhead:+.1f} %")
     ratio = times["float32"] / times["bfloat16"]
     print(f"(d) localize in bfloat16   {times['bfloat16']:7.2f} s  {ratio:.2f} x faster")
+    share = 100 * times["resampled"] / times["float32"]
+    print(f"(f) resampling             {times['resampled']:7.2f} s  {share:+.1f} % of (b)")
     print_overlap(stat_maps["float32"], stat_maps["bfloat16"])
+
+
+def resampling(adapter: HFAdapter, contrast: Contrast) -> Callable[[], object]:
+    """Return the work that follows a localization in a run, on its kept activations."""
+    stimuli = load_stimuli(contrast, seed=0)
+    texts = ByCondition.of(list(contrast.conditions), stimuli).stimuli
+    readings = Readings(adapter, [texts])
+    stat_map = deeploc.localize(adapter, contrast, stimuli, readings=readings)
+    values = readings.matrix(texts, stat_map.layout, Readout.of(contrast.read))
+    assert values is not None
+    return lambda: reliability(contrast, stat_map, stimuli, values)
 
 
 def print_overlap(full: StatMap, half: StatMap) -> None:
@@ -217,7 +238,7 @@ def compare_memory(settings: Sequence[Setting]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=5, help="repetitions per measurement")
-    parser.add_argument("--only", default="abcde", help="which of (a) to (e) to measure")
+    parser.add_argument("--only", default="abcdef", help="which of (a) to (f) to measure")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -226,7 +247,7 @@ def main() -> None:
         )
         gpt2 = make_checkpoint(folder / "gpt2", layers=12, width=768, vocabulary=50257)
         setting = make_contrast(folder, gpt2, 480)
-        if set(asked.only) & set("abd"):
+        if set(asked.only) & set("abdf"):
             compare_in_process(setting, asked.repeats)
         if "c" in asked.only:
             compare_processes(setting, folder, asked.repeats)

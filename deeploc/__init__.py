@@ -23,9 +23,9 @@ if _TYPE_CHECKING:
     from deeploc.contrast.model import load as load_contrast
     from deeploc.core.ablation import Ablation
     from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
-    from deeploc.core.controls import random_like
     from deeploc.core.effects import Effect
     from deeploc.core.effects import effects as effects_of
+    from deeploc.core.matching import random_like
     from deeploc.core.readout import Readout
     from deeploc.core.results import Cell, Score
     from deeploc.core.selection import (
@@ -70,7 +70,7 @@ _HOME = {
     "make_tasks": "analysis.tasks",
     "percentile_range": "core.selection",
     "plan": "analysis.planning",
-    "random_like": "core.controls",
+    "random_like": "core.matching",
     "select_units": "analysis.select_units",
     "top_k": "core.selection",
     "top_percent": "core.selection",

@@ -17,12 +17,14 @@ from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
@@ -34,7 +36,9 @@ STAGES: Sequence[StageKind] = (
     LocalizeStage,
     SelectStage,
     ProfileStage,
+    ReliabilityStage,
     EvaluateStage,
+    VerdictStage,
     ReportStage,
 )
 """Every stage of a run, in their order."""
@@ -104,8 +108,7 @@ def run_all(
     tasks = _tasks(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
-        evaluating: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
-        stages = [*_localizing(), *evaluating]
+        stages = [*_localizing(), *_evaluating(tasks, contrast, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
@@ -205,8 +208,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        stages: list[Stage[Run]] = [EvaluateStage(tasks, contrast.ablate), ReportStage()]
-        bring_up_to_date(measured, stages, STAGES)
+        bring_up_to_date(measured, _evaluating(tasks, contrast, run.contrast), STAGES)
 
 
 def report_run(folder: Path) -> Path:
@@ -224,7 +226,7 @@ def report_run(folder: Path) -> Path:
     """
     place = RunFolder(folder)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
-    stages: list[Stage[Pipeline]] = [ReportStage()]
+    stages: list[Stage[Pipeline]] = [VerdictStage(), ReportStage()]
     with locked(place.path):
         bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
     return place.report
@@ -271,7 +273,13 @@ def _layout(run: Run) -> Layout:
 
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
-    return [AuditStage(), LocalizeStage(), SelectStage(imported), ProfileStage()]
+    finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
+    return [*finding, ProfileStage(), ReliabilityStage()]
+
+
+def _evaluating(tasks: Sequence[Task], contrast: Contrast, own: Contrast) -> list[Stage[Run]]:
+    """Return the stages that measure; ``own`` is the contrast of the run, whose rule decides."""
+    return [EvaluateStage(tasks, contrast.ablate, own), VerdictStage(), ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

@@ -49,6 +49,7 @@ KEYS = [
     *("against", "balance", "read", "split", "select", "ablate", "evaluate", "evaluate_limit"),
     *("sites", "pool", "response", "tokens", "max_tokens", "lowercase", "k", "percent", "fdr"),
     *("percentile", "tail", "seed", "mode", "controls", "random", "random-global", "bottom"),
+    *("opposite", "magnitude-matched"),
     *("range", "texts", "file", "images", "builtin", "download", "hub", "config", "revision"),
     *("streaming", "per", "column", "names", "where", "limit", "local", "generator", "words"),
     *("category", "size", "difficulty", "suite", "url", "manifest", "sha256", "files", "a", "b"),

@@ -173,7 +173,16 @@ def check_interrupted(folder: Path, whole: Path) -> str:
     for row in run.scores:
         if known[measured(row)] != row.value:
             raise SystemExit(f"{folder}: {row} is not what the undisturbed run measured")
-    stages = ("audit", "localize", "select", "profile", "evaluate", "report")
+    stages = (
+        "audit",
+        "localize",
+        "select",
+        "profile",
+        "reliability",
+        "evaluate",
+        "verdict",
+        "report",
+    )
     records = {stage: run.manifest.get(stage) for stage in stages}
     return next((s for s, record in records.items() if not (record or {}).get("complete")), "none")
 

@@ -14,7 +14,8 @@ def rng() -> np.random.Generator:
 def stat_map_of(t: np.ndarray, layout: Layout) -> StatMap:
     """Return a StatMap whose t is given and whose other vectors are plain."""
     ones = np.ones(layout.n_units)
-    return StatMap(layout, t=t, df=9 * ones, p=ones / 2, q=ones / 2, d=t / 3, baseline=ones / 4)
+    plain = {"df": 9 * ones, "p": ones / 2, "q": ones / 2, "baseline": ones / 4, "magnitude": ones}
+    return StatMap(layout, t=t, d=t / 3, **plain)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.cli._console import print_effects
+from deeploc.cli._results import print_effects
 from deeploc.core.stats import ALPHA
 from deeploc.runs.folder import RunFolder
 
@@ -83,7 +83,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_run_writes_every_artefact(finished: Path) -> None:
-    """One command leaves the seven documented files and nothing else."""
+    """One command leaves the eight documented files and nothing else."""
     names = {path.name for path in finished.iterdir()}
     rows = scores_of(finished)
     manifest = json.loads((finished / "manifest.json").read_text())
@@ -95,6 +95,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "units.csv",
         "scores.csv",
         "profile.csv",
+        "verdict.json",
         "report.html",
     }
     assert {row["mask"] for row in rows} == {
@@ -128,7 +129,7 @@ def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Pa
     before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    stages = "audit, localize, select, profile, evaluate, report"
+    stages = "audit, localize, select, profile, reliability, evaluate, verdict, report"
     assert f"up to date, reused: {stages}\n" in result.stderr
     assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == before
 
@@ -141,7 +142,10 @@ def test_moved_model_is_the_same_model(
     shutil.copytree(tiny_lm, moved)
     result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
 
-    assert "up to date, reused: audit, localize, select, profile, evaluate" in result.stderr
+    assert (
+        "up to date, reused: audit, localize, select, profile, reliability, evaluate"
+        in result.stderr
+    )
 
 
 def test_other_inputs_are_refused_unless_overwritten(
@@ -191,7 +195,7 @@ def test_json_is_one_document(finished: Path) -> None:
 
 def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
     """A row per kind and condition, then the held-out test; within 80 columns."""
-    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
+    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q", "-v")
     table = result.stdout[result.stdout.index("response to held-out stimuli") :].splitlines()
 
     assert table[1].split() == ["sites", "condition", "selected", "units", "random", "units"]
@@ -255,7 +259,7 @@ def test_the_selection_and_a_dose_have_separate_tables(
 ) -> None:
     """Titles name the mask only where a run has both; every line fits 80 columns."""
     write_perplexity(finished, ["sentences"], masks)
-    print_effects(RunFolder(finished), as_json=False)
+    print_effects(RunFolder(finished), as_json=False, verbose=True)
     lines = capsys.readouterr().out.splitlines()
 
     assert [line for line in lines if "ablation" in line] == titles
@@ -270,24 +274,37 @@ def test_the_number_of_controls_for_a_verdict_is_printed(
 ) -> None:
     """With one control p cannot fall to the level; the line names the smallest number that can."""
     write_perplexity(finished, ["sentences"], ["top"])
-    print_effects(RunFolder(finished), as_json=False)
+    print_effects(RunFolder(finished), as_json=False, verbose=True)
     text = " ".join(capsys.readouterr().out.split())
     needed = next(n for n in range(1, 100) if 1 / (1 + n) <= ALPHA)
 
     assert f"only with at least {needed} matched random controls (--controls)" in text
 
 
+def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+    """Five questions a network, within 80 columns and 24 lines; the tables only with -v."""
+    args = ("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
+    short, full = run(*args).stdout.splitlines(), run(*args, "-v").stdout
+
+    assert len(short) <= 24
+    assert max(len(line) for line in short if str(finished) not in line) <= 80
+    questions = [
+        line.split()[0]
+        for line in short
+        if re.match(r"  [a-z]+ +(yes|no|partly|\N{EN DASH})", line)
+    ]
+    assert questions == ["selective", "reliable", "causal", "specific", "robust"] * 2
+    assert not any("verdict" in line and "dose" in line for line in short)
+    assert "ablation" in full
+    assert "response to held-out stimuli" in full
+
+
 def test_verbose_lists_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task of many conditions has those that are not preferred pooled, unless asked for."""
+    """The tables have a row for each condition of a task."""
     write_perplexity(finished, ("sentences", "x", "y", "z"), ["top"])
-    print_effects(RunFolder(finished), as_json=False)
-    short = capsys.readouterr().out
     print_effects(RunFolder(finished), as_json=False, verbose=True)
     full = capsys.readouterr().out
 
-    assert re.search(r"^perplexity\n  sentences .*\n  3 others ", short, re.MULTILINE)
-    assert "N others: mean over the other N conditions; -v lists every condition" in short
-    assert not re.search("^  x ", short, re.MULTILINE)
     assert re.search("^  x ", full, re.MULTILINE)
     assert "others" not in full
 

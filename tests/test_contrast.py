@@ -444,7 +444,7 @@ def test_unknown_name_lists_what_exists() -> None:
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
             "modality, source, licence, notes, conditions, contrast, against, balance, read, "
-            "split, select, ablate, evaluate, evaluate_limit",
+            "split, select, ablate, evaluate, verdict, evaluate_limit",
         ),
         (
             "{texts: [a b, a c]}",
@@ -636,7 +636,8 @@ def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "ablate: {controls: {randm: 3}}",
             "mine.yaml:9: unknown key 'randm' in ablate.controls; "
-            "did you mean 'random'? allowed: random, random-global, bottom, range",
+            "did you mean 'random'? allowed: random, random-global, magnitude-matched, bottom, "
+            "opposite, range",
         ),
         (
             "read: {lowercase: yes}",
@@ -686,6 +687,29 @@ def test_errors_of_protocol(more: str, message: str) -> None:
             "ablate.controls.random-global: masks without the ablated units cannot hold as many: "
             "70 % of the units are ablated; lower the dose to 50 or less, or leave random-global "
             "out",
+        ),
+        (
+            "select: {percent: 50.5}\nablate: {controls: {opposite: true}}",
+            "ablate.controls.opposite: masks without the ablated units cannot hold as many: "
+            "50.5 % of the units are ablated; lower the dose to 50 or less, or leave opposite out",
+        ),
+        (
+            "ablate: {percent: [1, 60], controls: {magnitude-matched: 1}}",
+            "ablate.controls.magnitude-matched: masks without the ablated units cannot hold as "
+            "many: 60 % of the units are ablated; lower the dose to 50 or less, or leave "
+            "magnitude-matched out",
+        ),
+        (
+            "ablate: {controls: {magnitude-matched: true}}",
+            "ablate.controls.magnitude-matched is true; it must be a whole number",
+        ),
+        (
+            "ablate: {controls: {magnitude-matched: -1}}",
+            "ablate.controls.magnitude-matched is -1; it must be greater than or equal to 0",
+        ),
+        (
+            "ablate: {controls: {opposite: 3}}",
+            "ablate.controls.opposite is 3; it must be true or false",
         ),
         (
             "select: {percentile: [80, 90], percent: 20}",
@@ -749,6 +773,8 @@ def test_parts_that_contradict_each_other(more: str, message: str) -> None:
     [
         "ablate: {percent: [1, 10], controls: {range: [80, 90]}}",
         "ablate: {percent: 50, controls: {random-global: 2, bottom: true}}",
+        "ablate: {percent: 50, controls: {magnitude-matched: 2, opposite: true}}",
+        "ablate: {percent: 60, controls: {magnitude-matched: 0, opposite: false}}",
         "ablate: {percent: 100}",
         "select: {percentile: [80, 90], percent: 10}",
         "select: {percent: 5, tail: bottom}\nablate: {controls: {bottom: true}}",

@@ -92,7 +92,7 @@ WORDS = {
     *("key", "task_key", "control_of"),
     *(stage.name for stage in STAGES),
     *("last", "mean", "max", "cls"),
-    *("specific", "as random", "unharmed", "too few controls"),
+    *("beyond random", "as random", "unharmed", "too few controls"),
 }
 
 

@@ -1,14 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deeploc.analysis.evaluation import evaluate
+from deeploc.analysis.localization import localize
 from deeploc.analysis.planning import plan
 from deeploc.analysis.select_units import check_sizes, select_units
-from deeploc.contrast.model import Ablate, Controls, Select
+from deeploc.contrast.model import Ablate, Contrast, Controls, Select
 from deeploc.core import controls
 from deeploc.core.ablation import Ablation, parse_scale
 from deeploc.core.adapter import Adapter, ScoresText
-from deeploc.core.controls import random_like
+from deeploc.core.effects import effects
+from deeploc.core.matching import random_like
 from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Measurement
 from deeploc.core.task import require
@@ -53,11 +57,15 @@ def test_plan_holds_every_cell_once_and_tells_empty_doses(stat_map: StatMap) -> 
         {
             "mode": ["zero", "scale:0.5"],
             "percent": [10, 25],
-            "controls": {"random": 2, "random-global": 1, "bottom": True, "range": [20, 90]},
+            "controls": {
+                **{"random": 2, "random-global": 1, "magnitude-matched": 2},
+                **{"bottom": True, "opposite": True, "range": [20, 90]},
+            },
         }
     )
     todo = plan(stat_map, select_units(stat_map, Select()), ablate, seed=0)
-    names = ["top", "random-0", "random-1", "random-global-0", "bottom", "range-20-90"]
+    names = ["top", "random-0", "random-1", "random-global-0", "magnitude-matched-0"]
+    names += ["magnitude-matched-1", "bottom", "opposite", "range-20-90"]
     doses = [("mlp-neurons", 25.0), ("block", 10.0), ("block", 25.0)]
 
     assert next(iter(todo.cells)) == Cell()
@@ -97,7 +105,13 @@ def test_masks_are_drawn_when_they_are_needed(
 def test_masks_of_a_plan_stay_in_their_kind_and_size(stat_map: StatMap) -> None:
     """Every control of a dose has as many units as the top, of the same kind."""
     ablate = Ablate.model_validate(
-        {"percent": 25, "controls": {"random": 3, "random-global": 3, "bottom": True}}
+        {
+            "percent": 25,
+            "controls": {
+                **{"random": 3, "random-global": 3, "magnitude-matched": 3},
+                **{"bottom": True, "opposite": True, "range": [0, 100]},
+            },
+        }
     )
     todo = plan(stat_map, select_units(stat_map, Select()), ablate, seed=4)
     for cell, edit in todo.cells.items():
@@ -300,6 +314,75 @@ def test_a_control_without_enough_units_is_refused_by_the_plan(stat_map: StatMap
     assert refused(75, {"random-global": 1}).startswith(
         "control 'random-global-0' needs 6 units and can choose from 2; "
     )
+
+
+@pytest.mark.parametrize("wanted", [{"opposite": True}, {"magnitude-matched": 1}])
+def test_a_control_without_enough_units_at_one_site_is_refused(
+    stat_map: StatMap, wanted: dict[str, object]
+) -> None:
+    """Half of the units are free, but none of them at the second site."""
+    mask = select_units(stat_map, Select())
+    ablate = Ablate.model_validate({"percent": 50, "controls": wanted})
+    (label,) = controls.requested(Controls.model_validate({"random": 0, **wanted}))
+
+    with pytest.raises(ValueError, match="control") as caught:
+        plan(stat_map, mask, ablate, seed=0)
+    assert str(caught.value) == (
+        f"control {label.name!r} needs 4 units at site h.1.mlp.down:input and can choose from 0; "
+        "lower ablate.percent, or leave the control out"
+    )
+
+
+def test_units_that_cannot_be_matched_do_not_count(stat_map: StatMap) -> None:
+    """Without a t there is no opposite, without a magnitude nothing to match."""
+    t, magnitude = stat_map.t.copy(), stat_map.magnitude.copy()
+    t[4], magnitude[5] = np.nan, np.nan
+    broken = replace(stat_map, t=t, magnitude=magnitude)
+    for wanted in ({"opposite": True}, {"magnitude-matched": 1}):
+        ablate = Ablate.model_validate({"percent": 25, "controls": wanted})
+        plan(stat_map, select_units(stat_map, Select()), ablate, seed=0)
+        with pytest.raises(ValueError, match=r"2 units at site h\.1\.mlp\.down:input .* from 1;"):
+            plan(broken, select_units(broken, Select()), ablate, seed=0)
+
+
+def test_opposite_is_the_lowest_of_every_site_and_bottom_of_all(stat_map: StatMap) -> None:
+    """Both prefer the other side; only one lies where the selected units do."""
+    ablate = Ablate.model_validate({"percent": 25, "controls": {"bottom": True, "opposite": True}})
+    todo = plan(stat_map, select_units(stat_map, Select()), ablate, seed=0)
+    masks = {
+        name: units(edit.mask)
+        for name in ("top", "bottom", "opposite")
+        if (edit := todo.cells[Cell("block", "zero", 25.0, name, "" if name == "top" else "top")])
+    }
+
+    assert masks == {"top": [17, 18, 19], "bottom": [8, 9, 10], "opposite": [14, 15, 16]}
+
+
+def test_only_random_masks_enter_p() -> None:
+    """An evaluation with every control: those of other sorts stand beside the effect by name."""
+    declared = {
+        **{"name": "letters", "title": "Letters", "source": "made", "modality": "text"},
+        "conditions": {"a": {"texts": ["aab", "abaa"]}, "b": {"texts": ["b", "cbb"]}},
+        **{"contrast": "a > b", "split": "none", "select": {"percent": 4}},
+        "read": {"sites": ["mlp-neurons", "block"], "pool": "last"},
+    }
+    wanted = {"random": 3, "random-global": 1, "magnitude-matched": 2, "bottom": True}
+    ablate = Ablate.model_validate({"controls": {**wanted, "opposite": True, "range": [0, 50]}})
+    adapter, contrast = ToyAdapter(), Contrast.model_validate(declared)
+    found = localize(adapter, contrast)
+    todo = plan(found, select_units(found, contrast.select), ablate, seed=0)
+    scores = evaluate(adapter, [CountsA()], todo.cells)
+    (effect,) = (
+        e for e in effects(scores, {"counts": {"a": "higher"}}) if e.sites == "mlp-neurons"
+    )
+
+    assert (effect.intact, effect.ablated) == (1.5, 0.0)
+    assert effect.controls == (1.5, 1.5, 1.5)
+    assert effect.p == 0.25
+    assert [name for name, _ in effect.others] == [
+        *("random-global-0", "magnitude-matched-0", "magnitude-matched-1"),
+        *("bottom", "opposite", "range-0-50"),
+    ]
 
 
 def test_all_units_but_those_without_t_are_ablated(layout: Layout) -> None:

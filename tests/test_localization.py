@@ -12,7 +12,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Batch
 from deeploc.core.readout import Readout
-from deeploc.core.units import Layout, Site, StatMap
+from deeploc.core.units import VECTORS, Layout, Site, StatMap
 from deeploc.errors import AdapterError, ContrastError
 from deeploc.stimuli import Stimulus
 from deeploc.testing import ToyAdapter, check_adapter
@@ -47,6 +47,28 @@ def block(stat_map: StatMap) -> slice:
     return slice(start, start + 3)
 
 
+class Overflowing(ToyAdapter):
+    """The toy model with a unit that overflows upwards in one batch, and one in both directions."""
+
+    def activations(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[Batch]:
+        for batch in super().activations(stimuli, layout, readout):
+            values = batch.values.copy()
+            values[0, 1:3] = np.inf
+            values[1, 2] = -np.inf
+            yield Batch(batch.indices, values)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_a_unit_that_overflows_is_silenced_and_has_no_magnitude() -> None:
+    """Mean ablation holds it at 0; of how large it is nothing is known."""
+    stat_map = localize(Overflowing(), contrast("a > b", read={"pool": "last", "sites": "block"}))
+
+    assert stat_map.baseline[1:3].tolist() == [0.0, 0.0]
+    assert np.flatnonzero(np.isnan(stat_map.magnitude)).tolist() == [1, 2]
+
+
 def test_two_conditions_are_scipys_welch() -> None:
     """t, df, p of the letter counts equal scipy's unequal-variance test."""
     stat_map = localize(ToyAdapter(), contrast("a > b"))
@@ -66,7 +88,7 @@ def test_statistics_do_not_depend_on_slices(against: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(stats, "SLICE", 5)
     sliced = localize(ToyAdapter(), declared)
 
-    for name in ("t", "df", "p", "q", "d", "baseline"):
+    for name in VECTORS:
         np.testing.assert_array_equal(getattr(sliced, name), getattr(whole, name))
     np.testing.assert_array_equal(sliced.sds["b"], whole.sds["b"])
 
@@ -128,14 +150,17 @@ class Signed(ToyAdapter):
             yield Batch(batch.indices, values)
 
 
-def test_absolute_response_keeps_a_signed_baseline() -> None:
-    """`abs` ranks magnitudes, but mean ablation holds a unit at its signed mean."""
-    read = {"pool": "last", "sites": "block", "response": "abs"}
+@pytest.mark.parametrize("response", ["abs", "signed"])
+def test_baseline_is_signed_and_magnitude_is_not(response: str) -> None:
+    """Whatever units are ranked by, mean ablation holds them at their signed mean."""
+    read = {"pool": "last", "sites": "block", "response": response}
     stat_map = localize(Signed(), contrast("a > b", read=read))
     everything = np.concatenate([counts(c) for c in "abc"])
 
-    assert stat_map.means["b"][1] == counts("b")[:, 1].mean()
+    assert abs(stat_map.means["b"][1]) == counts("b")[:, 1].mean()
+    assert (stat_map.means["b"][1] > 0) == (response == "abs")
     assert stat_map.baseline[1] == pytest.approx(-everything[:, 1].mean())
+    np.testing.assert_allclose(stat_map.magnitude[:3], everything.mean(axis=0))
 
 
 @settings(max_examples=25)

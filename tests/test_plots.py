@@ -13,7 +13,7 @@ import pytest
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS, Profile, Response
-from deeploc.core.units import Layout, Site, StatMap, UnitMask
+from deeploc.core.units import VECTORS, Layout, Site, StatMap, UnitMask
 from deeploc.report.dose_figure import dose_figure, value_range
 from deeploc.report.figures import chance_band, depth_figure, profile_figure, t_figure
 from deeploc.report.outcomes import outcome_of
@@ -25,7 +25,7 @@ EFFECT = Effect(
 
 
 def stat_map(t: np.ndarray) -> StatMap:
-    return StatMap(LAYOUT, t=t, df=t, p=t, q=t, d=t, baseline=t)
+    return StatMap(LAYOUT, *[t] * len(VECTORS))
 
 
 def mask_of(*units: int) -> UnitMask:
@@ -105,11 +105,13 @@ def test_the_selection_and_a_dose_have_separate_ticks_and_markers():
 def test_further_controls_of_one_sort_share_a_marker():
     """Several global random masks are one entry of the legend."""
     others = (("random-global-0", 18.0), ("random-global-1", 18.1), ("bottom", 17.0))
+    others += (("magnitude-matched-0", 18.2), ("magnitude-matched-1", 18.3), ("range-0-5", 17.1))
     labels = texts(dose_figure([replace(EFFECT, others=others)], "block", [outcome_of(EFFECT)]))
 
     assert labels.count("random-global") == 1
-    assert "bottom" in labels
-    assert not [text for text in labels if re.search(r"global-\d", text)]
+    assert labels.count("magnitude-matched") == 1
+    assert {"bottom", "range-0-5"} <= {*labels}
+    assert not [text for text in labels if re.search(r"(global|matched)-\d", text)]
 
 
 @pytest.mark.parametrize(("value", "sign"), [(inf, "∞"), (float("nan"), "not a number")])

@@ -85,7 +85,7 @@ SUMMARY = (
 
 
 def scores() -> list[Score]:
-    """Perplexity is specific, nll infinite, copying as random; 20 controls."""
+    """Perplexity is beyond random, nll infinite, copying as random; 20 controls."""
     values = {
         ("perplexity", "perplexity", "sentences"): (17.7, 26.3, [17.8] * 20),
         ("perplexity", "nll", "sentences"): (2.87, float("inf"), [2.88] * 20),
@@ -126,7 +126,7 @@ def seal(folder: Path) -> Path:
 def write_run(folder: Path) -> Path:
     t = np.linspace(-4, 4, LAYOUT.n_units)
     means = {"sentences": t, "nonwords": -t}
-    stat_map = StatMap(LAYOUT, t=t, df=t, p=abs(t), q=abs(t), d=t, baseline=t, means=means)
+    stat_map = StatMap(LAYOUT, t, t, abs(t), abs(t), t, t, abs(t), means)
     selected = np.zeros(LAYOUT.n_units, dtype=bool)
     selected[[100, 105, 110, 115, 118, 119, 139]] = True
     mask = UnitMask(LAYOUT, selected)
@@ -202,7 +202,7 @@ def test_every_outcome_is_in_a_table(text: str):
     """A row gives n, intact, ablated with interval, controls, damage, p and verdict."""
     assert (
         "perplexity ↓ perplexity, sentences 60 17.7 26.3 25.3 to 28.3 17.8 17.8 to 17.8 "
-        "bottom 0.123 +8.60 0.048 specific"
+        "bottom 0.123 +8.60 0.048 beyond random"
     ) in text
     assert "exact-match ↑ continuation, copying 60 0.980 0.970" in text
     assert "0.980 0.960 to 0.980 bottom 0.123 +0.0100 0.38 as random" in text
@@ -236,7 +236,7 @@ def test_the_number_of_controls_for_a_verdict_follows_the_level(text: str):
 
 def test_infinity_is_written_as_a_sign(text: str):
     """An infinite value is neither lost nor written as a word."""
-    assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ 0.048 specific" in text
+    assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ 0.048 beyond random" in text
 
 
 def test_the_same_run_gives_the_same_bytes(html: str, run: Path):

@@ -66,11 +66,11 @@ def rows(*, intact: float, top: float, controls: list[float]) -> list[Score]:
 @pytest.mark.parametrize(
     ("top", "controls", "p", "verdict"),
     [
-        (3.0, [1.1] * 20, 1 / 21, "specific"),
+        (3.0, [1.1] * 20, 1 / 21, "beyond random"),
         (3.0, [1.1] * 19 + [3.0], 2 / 21, "as random"),
         (0.9, [1.1] * 20, 1.0, "unharmed"),
         (3.0, [1.1] * 18, 1 / 19, "too few controls"),
-        (3.0, [1.1] * 19, 1 / 20, "specific"),
+        (3.0, [1.1] * 19, 1 / 20, "beyond random"),
         (np.inf, [np.inf] + [1.0] * 19, 2 / 21, "as random"),
     ],
 )
@@ -88,7 +88,7 @@ def test_damage_points_down_where_higher_is_better() -> None:
     effect = Effect("t", "accuracy", "a", "block", "zero", 1.0, "higher", 0.9, 0.6, (0.95,) * 20)
 
     assert effect.damage(0.6) == pytest.approx(0.3)
-    assert effect.verdict == "specific"
+    assert effect.verdict == "beyond random"
 
 
 def test_scores_read_back_unchanged() -> None:

@@ -73,6 +73,9 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
         "conditions": {"a": {"texts": ["x", "w"], "file": "y.csv"}, "b": {"texts": ["z", "y"]}}
     },
     "no source": {"conditions": {"a": {"limit": 3}, "b": {"texts": ["z", "y"]}}},
+    "masks that are no number": {"ablate": {"controls": {"magnitude-matched": "some"}}},
+    "fewer than no masks": {"ablate": {"controls": {"magnitude-matched": -1}}},
+    "a number of one mask": {"ablate": {"controls": {"opposite": 2}}},
     "unknown generator": {"conditions": {"a": {"builtin": "poems"}, "b": {"texts": ["z", "y"]}}},
     "unknown option of a generator": {
         "conditions": {
@@ -200,6 +203,7 @@ RIGHT: Mapping[str, Mapping[str, Any]] = {
     },
     "range": {"select": {"percentile": [80, 90], "percent": 2, "seed": 7}},
     "controls": {"ablate": {"controls": {"random-global": 3, "bottom": True, "range": [0, 50]}}},
+    "matched controls": {"ablate": {"controls": {"magnitude-matched": 3, "opposite": True}}},
     "local": {
         "conditions": {
             "a": {"builtin": {"generator": "sentences", "words": 8, "seed": 3}},

@@ -17,12 +17,14 @@ from deeploc.errors import RunError
 from deeploc.experiment import STAGES
 from deeploc.progress import SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import differences
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup, default_folder
@@ -130,8 +132,9 @@ class Inputs:
         return replace(run, header={**header, "created": "today"})
 
     def stages(self) -> list[Any]:
-        evaluate = EvaluateStage([self.task], self.contrast.ablate)
-        stages = [AuditStage(), LocalizeStage(), SelectStage(), ProfileStage(), evaluate]
+        evaluate = EvaluateStage([self.task], self.contrast.ablate, self.contrast)
+        finding = [AuditStage(), LocalizeStage(), SelectStage(), ProfileStage(), ReliabilityStage()]
+        stages = [*finding, evaluate, VerdictStage()]
         return [*stages, ReportStage()] if self.report else stages
 
     def make(self, folder: Path, *, overwrite: bool = False) -> list[str]:
@@ -152,7 +155,7 @@ def changed_contrast(**changes: Any) -> Callable[[Inputs], Inputs]:
 
 
 SITES = ["mlp-neurons", "block"]
-ALL = ["audit", "localize", "select", "profile", "evaluate"]
+ALL = ["audit", "localize", "select", "profile", "reliability", "evaluate", "verdict"]
 CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "nothing": (lambda inputs: inputs, ALL),
     "the name of the model": (changed_identity(model="elsewhere/toy"), ALL),
@@ -165,7 +168,7 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "seed": (lambda i: replace(i, seed=1), ["audit", "select"]),
     "held-out stimulus": (
         lambda i: replace(i, held_out=("abbb", *WORDS[1:])),
-        ["localize", "select", "evaluate"],
+        ["localize", "select", "reliability", "evaluate"],
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
     "against": (changed_contrast(against="each"), ["select", "evaluate"]),
@@ -177,14 +180,15 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "sites": (changed_contrast(read={"sites": ["block"], "pool": "mean"}), []),
     "selection": (changed_contrast(select={"k": 2}), ["audit", "localize"]),
     "tail": (changed_contrast(select={"percent": 25, "tail": "bottom"}), ["audit", "localize"]),
-    "mode": (changed_contrast(ablate={"mode": "scale:0.5"}), ALL[:4]),
-    "dose": (changed_contrast(ablate={"mode": ["zero", "mean"], "percent": 10}), ALL[:4]),
+    "mode": (changed_contrast(ablate={"mode": "scale:0.5"}), ALL[:5]),
+    "dose": (changed_contrast(ablate={"mode": ["zero", "mean"], "percent": 10}), ALL[:5]),
     "controls": (
         changed_contrast(ablate={"mode": ["zero", "mean"], "controls": {"random": 4}}),
-        ALL[:4],
+        ALL[:5],
     ),
-    "items of a task": (lambda i: replace(i, task=Letters(texts=("aab", "aaa"))), ALL[:4]),
-    "options of a task": (lambda i: replace(i, task=Letters("b")), ALL[:4]),
+    "items of a task": (lambda i: replace(i, task=Letters(texts=("aab", "aaa"))), ALL[:5]),
+    "options of a task": (lambda i: replace(i, task=Letters("b")), ALL[:5]),
+    "deciding dose": (changed_contrast(verdict={"dose": 10}), ALL[:5]),
     "title": (changed_contrast(title="something else"), ALL),
 }
 
@@ -204,12 +208,15 @@ def test_one_changed_input_makes_what_rests_on_it_and_nothing_else(
     assert fresh == []
     for name in ("statmap.safetensors", "mask.safetensors", "units.csv", "profile.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+    resampled = [load_run(tmp_path / name).reliability for name in ("run", "fresh")]
+    assert resampled[0] is not None
+    assert repr(resampled[0]) == repr(resampled[1])
     current = {row.key: row for row in load_run(tmp_path / "run").scores}
     for row in load_run(tmp_path / "fresh").scores:
         assert current[row.key].value == row.value
 
 
-@pytest.mark.parametrize("stage", ["audit", "localize", "select", "profile", "evaluate", "report"])
+@pytest.mark.parametrize("stage", [*ALL, "report"])
 def test_a_raised_algorithm_version_makes_a_stage_again(
     tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +266,7 @@ def test_scores_of_another_selection_are_neither_shown_nor_reused(tmp_path: Path
     run = bottom.run(tmp_path)
     assert run.folder.report.exists()
     with locked(run.folder.path):
-        bring_up_to_date(run, bottom.stages()[:4], STAGES)
+        bring_up_to_date(run, bottom.stages()[:5], STAGES)
 
     assert not run.folder.report.exists()
     assert not run.folder.scores.exists()
@@ -355,7 +362,7 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_script_reads_a_run(tmp_path: Path) -> None:
-    """Mask, statistics, scores and profile by one call, without a model."""
+    """Mask, statistics, scores, profile and verdict by one call, without a model."""
     Inputs().make(tmp_path)
     run = load_run(str(tmp_path))
 
@@ -364,6 +371,9 @@ def test_a_script_reads_a_run(tmp_path: Path) -> None:
     assert {row.task for row in run.scores} == {"letters"}
     assert {effect.mask for effect in run.effects} == {"selected"}
     assert run.profile is not None
+    assert run.verdict is not None
+    assert [network.sites for network in run.verdict.networks] == SITES
+    assert run.verdict.primary is None  # the contrast names no task
     assert run.manifest["schema"] == 2
     assert json.loads((tmp_path / "manifest.json").read_text()) == run.manifest
 

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,10 +8,8 @@ from scipy import stats as reference
 from deeploc.core import stats
 from deeploc.core.stats import (
     Moments,
-    benjamini_hochberg,
     cohens_d,
     contrast_t,
-    empirical_p,
     pooled,
     t_interval,
     two_sided_p,
@@ -81,8 +77,8 @@ def test_pooled_moments_are_those_of_one_sample(x: np.ndarray, y: np.ndarray) ->
 def test_units_are_worked_on_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of two of seven units give what all of them at once give, to the last bit."""
     rng = np.random.default_rng(0)
-    x, y, p = rng.normal(size=(9, 7)), rng.normal(size=(5, 7)), rng.uniform(size=7)
-    whole, q = moments_of(x, y, n_units=7), benjamini_hochberg(p)
+    x, y = rng.normal(size=(9, 7)), rng.normal(size=(5, 7))
+    whole = moments_of(x, y, n_units=7)
     monkeypatch.setattr(stats, "SLICE", 2)
     sliced = moments_of(x, y, n_units=7)
 
@@ -90,7 +86,6 @@ def test_units_are_worked_on_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(sliced.mean, whole.mean)
     np.testing.assert_array_equal(sliced.variance, whole.variance)
     np.testing.assert_array_equal(sliced.part(slice(3, 5)).sd, np.sqrt(whole.variance[3:5]))
-    np.testing.assert_array_equal(benjamini_hochberg(p), q)
 
 
 def test_half_precision_is_summed_in_float64() -> None:
@@ -155,36 +150,3 @@ def test_cohens_d_by_hand() -> None:
     a, b = np.array([[1.0], [2.0], [3.0]]), np.array([[-1.0], [0.0], [1.0]])
 
     assert cohens_d([moments_of(x, n_units=1) for x in (a, b)], [1, -1]).item() == 2.0
-
-
-@given(hnp.arrays(float, st.integers(1, 60), elements=st.floats(0, 1)))
-def test_bh_matches_scipy(p: np.ndarray) -> None:
-    """q equals scipy's adjusted p for any p-values."""
-    np.testing.assert_allclose(
-        benjamini_hochberg(p), reference.false_discovery_control(p), rtol=1e-12
-    )
-
-
-def test_bh_ignores_units_without_a_p() -> None:
-    """Dead units neither crash the correction (as in scipy) nor make it stricter."""
-    p = np.array([0.01, np.nan, 0.04, np.nan])
-    q = benjamini_hochberg(p)
-
-    np.testing.assert_allclose(q[[0, 2]], reference.false_discovery_control([0.01, 0.04]))
-    assert np.isnan(q[[1, 3]]).all()
-    assert np.isnan(benjamini_hochberg(p[[1, 3]])).all()
-
-
-def test_bh_raises_no_warning_on_nan() -> None:
-    """Nothing is printed for what is expected."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        benjamini_hochberg(np.array([np.nan, 0.5]))
-
-
-@pytest.mark.parametrize(
-    ("observed", "expected"), [(5.0, 1 / 5), (2.0, 4 / 5), (0.0, 1.0), (3.0, 3 / 5)]
-)
-def test_empirical_p_counts_ties_as_damage(observed: float, expected: float) -> None:
-    """p is (1 + controls at least as large) / (1 + N); it is never 0."""
-    assert empirical_p(observed, [1.0, 2.0, 3.0, 3.0]) == expected

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf, nan
+from math import nan
 
 import pytest
 
@@ -13,7 +13,6 @@ from deeploc.report.outcomes import (
     at_one_dose,
     first_outcomes,
     main_effects,
-    pool_conditions,
 )
 from deeploc.report.text import describe_effects, describe_profile, format_number
 
@@ -40,7 +39,7 @@ def test_damage_that_no_control_reaches_comes_first():
     )
 
 
-def test_two_specific_effects_share_a_sentence():
+def test_two_effects_beyond_random_share_a_sentence():
     """A metric that should be high is lowered."""
     lowered = replace(COPYING, ablated=0.5)
 
@@ -49,8 +48,8 @@ def test_two_specific_effects_share_a_sentence():
     )
 
 
-def test_damage_as_random_is_not_called_specific():
-    """Without specific damage the summary states so in its first words."""
+def test_damage_as_random_is_not_called_more():
+    """Without damage beyond random the summary states so in its first words."""
     assert describe_effects([COPYING], "them").startswith(
         "Ablating them did no damage beyond that of matched random units. Continuation"
     )
@@ -80,13 +79,13 @@ def test_an_infinite_value_is_reported():
 
 
 def test_outcomes_beyond_the_maximum_are_counted():
-    """The rest is counted, never dropped; specific ones come first."""
+    """The rest is counted, never dropped; those beyond random come first."""
     many = [replace(COPYING, condition=f"c{i}") for i in range(8)] + [PERPLEXITY]
     text = describe_effects(many, "them")
 
     assert "raised perplexity" in text
     assert text.count("exact-match") == MAX_OUTCOMES - 1
-    assert text.endswith("3 more outcomes are in the table, 0 of them specific.")
+    assert text.endswith("3 more outcomes are in the table, 0 of them beyond random.")
 
 
 def test_first_metrics_and_whole_conditions_are_the_main_effects():
@@ -140,86 +139,6 @@ def test_every_task_is_plotted_before_any_second_condition():
 def test_numbers_have_three_digits(value: float, text: str):
     """Three significant digits, thousands separated, infinity as a sign."""
     assert format_number(value) == text
-
-
-def probed(condition: str, ablated: float, controls: tuple[float, ...], **more: object) -> Effect:
-    place = ("category-probe", "accuracy", condition, "block", "zero", 5.0)
-    return replace(Effect(*place, "higher", 1.0, ablated, controls), **more)
-
-
-SIX = [
-    probed("faces", 0.2, (0.9,) * 20),
-    *(probed(c, 0.9, (0.8 + i / 10, *(0.95,) * 19)) for i, c in enumerate(["cars", "tools"])),
-    probed("letters", 0.6, (0.6, *(0.95,) * 19)),
-]
-
-
-def test_conditions_that_are_not_preferred_are_pooled():
-    """Every value is the mean over them, controls one by one; p is that of the means."""
-    faces, pooled = pool_conditions(SIX, ["faces"])
-
-    assert faces == SIX[0]
-    assert (pooled.condition, pooled.intact, pooled.ablated) == ("3 others", 1.0, 0.8)
-    assert pooled.controls == (pytest.approx((0.8 + 0.9 + 0.6) / 3), *[0.95] * 19)
-    assert pooled.p == pytest.approx(2 / 21)
-    assert pooled.verdict == "as random"
-
-
-def test_equal_means_tie_however_they_round():
-    """0.1 + 0.2 + 0.6 and 0.3 + 0.3 + 0.3 are one damage, so that p does not shrink."""
-    parts = zip((0.1, 0.2, 0.6), (0.3, 0.3, 0.3), strict=True)
-    others = [probed(f"c{i}", a, (b,) * 20) for i, (a, b) in enumerate(parts)]
-    assert 0.1 + 0.2 + 0.6 != 0.3 + 0.3 + 0.3
-
-    assert pool_conditions([SIX[0], *others], ["faces"])[1].p == 1.0
-
-
-def test_the_selection_and_a_dose_are_not_pooled_together():
-    """The contrast's own selection and as many top units are two ablations."""
-    selected = [replace(effect, mask="selected", ablated=0.0) for effect in SIX]
-
-    assert [(e.mask, e.ablated) for e in pool_conditions([*SIX, *selected], ["faces"])] == [
-        ("top", 0.2), ("top", 0.8), ("selected", 0.0), ("selected", 0.0)
-    ]  # fmt: skip
-
-
-def test_each_dose_is_pooled_on_its_own():
-    """Doses, modes and kinds of site do not mix; further controls keep their names."""
-    others = (("bottom", 0.5), ("random-global-0", 0.7))
-    low = [replace(effect, others=others) for effect in SIX]
-    high = [replace(effect, percent=10.0, ablated=0.0, others=others) for effect in SIX]
-    pooled = pool_conditions([*low, *high], ["faces"])
-
-    assert [(e.condition, e.percent) for e in pooled] == [
-        ("faces", 5.0), ("3 others", 5.0), ("faces", 10.0), ("3 others", 10.0)
-    ]  # fmt: skip
-    assert [e.ablated for e in pooled if e.condition == "3 others"] == [0.8, 0.0]
-    assert pooled[1].others == others
-
-
-@pytest.mark.parametrize(
-    ("effects", "preferred"),
-    [
-        (SIX[:3], ["faces"]),
-        (SIX, ["arithmetic"]),
-        (SIX, ["faces", "cars", "tools"]),
-        ([*SIX[:3], replace(SIX[3], controls=(0.9,))], ["faces"]),
-    ],
-    ids=["few", "none preferred", "one other", "unequal controls"],
-)
-def test_what_cannot_be_pooled_is_listed_in_full(effects: list[Effect], preferred: list[str]):
-    """Three conditions or fewer, tasks of other conditions, a single other one."""
-    assert pool_conditions(effects, preferred) == effects
-
-
-@pytest.mark.parametrize(("values", "mean"), [((inf, 1.0, 1.0), inf), ((inf, -inf, 0.0), nan)])
-def test_a_mean_may_be_infinite(values: tuple[float, ...], mean: float):
-    """Perplexity without bound does not end the verdict."""
-    others = [probed(f"c{i}", value, ()) for i, value in enumerate(values)]
-
-    assert pool_conditions([SIX[0], *others], ["faces"])[1].ablated == pytest.approx(
-        mean, nan_ok=True
-    )
 
 
 def profile(z: Mapping[str, float], t: float, p: float = 1e-9, held_out: bool = True) -> Profile:

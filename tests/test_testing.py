@@ -1,5 +1,5 @@
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,17 @@ def test_silenced_neuron_stops_its_letter_from_being_counted() -> None:
     with toy.ablated(Ablation(UnitMask(layout, np.arange(26) == 0))):
         assert counts(toy, "abba")[:2].tolist() == [0.0, 2.0]
     assert counts(toy, "abba")[:2].tolist() == [2.0, 2.0]
+
+
+def test_ablations_nest() -> None:
+    """An ablation inside another: both act, and each ends with its own context."""
+    toy = ToyAdapter()
+    layout = toy.sites.choose(["mlp-neurons"])
+    a, b = (Ablation(UnitMask(layout, np.arange(26) == i)) for i in range(2))
+    with toy.ablated(a):
+        with toy.ablated(b):
+            assert counts(toy, "abba")[:2].tolist() == [0.0, 0.0]
+        assert counts(toy, "abba")[:2].tolist() == [0.0, 2.0]
 
 
 def test_toy_refuses_what_it_cannot_read() -> None:
@@ -112,10 +123,14 @@ class LeavesOneSiteOut(ToyAdapter):
 
 
 class NeverEnds(ToyAdapter):
-    @contextmanager
-    def ablated(self, ablation: Ablation) -> Iterator[None]:
-        self._edits.append(ablation)
-        yield
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered: list[AbstractContextManager[None]] = []
+
+    def ablated(self, ablation: Ablation) -> AbstractContextManager[None]:
+        self.entered.append(super().ablated(ablation))
+        self.entered[-1].__enter__()
+        return nullcontext()
 
 
 class TakesAnyMask(ToyAdapter):

@@ -537,6 +537,6 @@ def test_evaluation_with_controls(context: TaskContext) -> None:
         ("accuracy", "top1"),
         ("category-probe", "accuracy"),
     ):
-        assert verdicts[task, metric, "reds"] == "specific"
+        assert verdicts[task, metric, "reds"] == "beyond random"
     assert verdicts["accuracy", "top1", "blues"] == "unharmed"
     assert len(scores) == (1 + 1 + 20) * 3 * (2 + 2 + 1)

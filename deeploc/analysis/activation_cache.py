@@ -7,14 +7,19 @@ import numpy as np
 from jaxtyping import Int
 
 from deeploc.analysis.reading import Values
+from deeploc.analysis.storage import Place, allocate
 from deeploc.core.adapter import Adapter, Batch
 from deeploc.core.readout import Readout
 from deeploc.core.task import Reading
 from deeploc.core.units import Layout
+from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
 
 KEPT_BYTES = 256 * 2**20
 """Most memory for activations that are kept because they may be needed again."""
+
+FILE_BYTES = 4 * 2**30
+"""Most room in temporary files for those that do not fit into that memory."""
 
 Batched = Int[np.ndarray, " _"]
 """Numbers of the stimuli of one batch; batches differ in size."""
@@ -39,11 +44,13 @@ class _Kept:
 
 
 class Readings:
-    """Activations of the intact model, kept in memory where they fit: no stimulus is read twice.
+    """Activations of the intact model, kept where they fit: no stimulus is read twice.
 
-    A run needs the activations of its stimuli more than once: for the statistics, for the response
-    profile, for a probe. Whatever is asked of one of the ``groups`` is read for the whole group, so
-    that the numbers do not depend on who asked first.
+    A run needs the activations of its stimuli more than once: for the statistics, for resampling
+    them, for the response profile, for a probe. What does not fit into memory is kept in a
+    temporary file, and what does not fit there either is read again. Whatever is asked of one of
+    the ``groups`` is read for the whole group, so that the numbers do not depend on who asked
+    first.
 
     Parameters
     ----------
@@ -53,6 +60,8 @@ class Readings:
         Lists of stimuli that are read together.
     kept_bytes
         Most memory for the activations that are kept.
+    file_bytes
+        Most room in temporary files for those that do not fit into it.
     """
 
     def __init__(
@@ -60,16 +69,17 @@ class Readings:
         adapter: Adapter,
         groups: Sequence[Sequence[Stimulus]],
         kept_bytes: int = KEPT_BYTES,
+        file_bytes: int = FILE_BYTES,
     ) -> None:
         self._adapter = adapter
         self._groups = [tuple(group) for group in groups]
         self._kept: list[list[_Kept]] = [[] for _ in self._groups]
-        self._free = kept_bytes
+        self._free: dict[Place, int] = {"memory": kept_bytes, "file": file_bytes}
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the activations of every stimulus once, from memory where they are kept.
+        """Yield the activations of every stimulus once, as they were kept where they are.
 
         Parameters
         ----------
@@ -86,20 +96,57 @@ class Readings:
             yield from self._adapter.activations(asked, layout, readout)
             return
         group = self._groups[number]
-        how = (readout.pool, readout.tokens, readout.max_tokens)
-        for kept in self._kept[number]:
-            columns = kept.columns(layout) if kept.how == how else None
-            if columns is not None:
-                yield from _served(kept, columns, group, asked)
-                return
-        if asked == group:
-            yield from self._read(number, layout, readout)
-        elif self._fits(len(group), layout):
+        found = self._find(number, layout, readout)
+        if found is None and asked != group and self._place(len(group), layout):
             for _ in self._read(number, layout, readout):
                 pass
-            yield from self.activations(asked, layout, readout)
+            found = self._find(number, layout, readout)
+        if found is not None:
+            yield from _served(*found, group, asked)
+        elif asked == group:
+            yield from self._read(number, layout, readout)
         else:
             yield from self._adapter.activations(asked, layout, readout)
+
+    def matrix(
+        self,
+        stimuli: Sequence[Stimulus],
+        layout: Layout,
+        readout: Readout,
+        *,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Values | None:
+        """Return the activations of a whole group as they are kept, None where they are not.
+
+        Rows are in the order of the stimuli, read now unless they were before. The matrix may lie
+        in a file: take its columns in parts, and do not change it.
+
+        Parameters
+        ----------
+        stimuli
+            One of the groups.
+        layout
+            The sites that are read.
+        readout
+            How positions become one number.
+        on_progress
+            Called with the number of stimuli of each batch, at once where they were read before.
+        """
+        asked = tuple(stimuli)
+        number = next((n for n, group in enumerate(self._groups) if asked == group), None)
+        if number is None or not asked:
+            return None
+        found = self._find(number, layout, readout)
+        if found is None and self._place(len(asked), layout):
+            for batch in self._read(number, layout, readout):
+                on_progress(len(batch.indices))
+            found = self._find(number, layout, readout)
+        elif found:
+            on_progress(len(asked))
+        if found is None:
+            return None
+        kept, columns = found
+        return kept.values if kept.layout.units == layout.units else kept.values[:, columns]
 
     def recall(self, reading: Reading) -> Values | None:
         """Return the activations of stimuli that belong to one of the groups, else None.
@@ -117,26 +164,41 @@ class Readings:
             values[batch.indices] = batch.values
         return values
 
-    def _fits(self, n_stimuli: int, layout: Layout) -> bool:
-        return n_stimuli * layout.n_units * np.dtype(np.float32).itemsize <= self._free
+    def _find(
+        self, number: int, layout: Layout, readout: Readout
+    ) -> tuple[_Kept, Int[np.ndarray, " unit"]] | None:
+        """Return what is kept of a group for this read-out, and which of its columns are asked."""
+        for kept in self._kept[number]:
+            columns = kept.columns(layout) if kept.how == _how(readout) else None
+            if columns is not None:
+                return kept, columns
+        return None
+
+    def _place(self, n_stimuli: int, layout: Layout) -> Place | None:
+        """Return where activations of so many stimuli can be kept."""
+        n_bytes = n_stimuli * layout.n_units * np.dtype(np.float32).itemsize
+        return next((place for place, free in self._free.items() if n_bytes <= free), None)
 
     def _read(self, number: int, layout: Layout, readout: Readout) -> Iterator[Batch]:
         """Yield the batches of a whole group as they are read, and keep them where they fit."""
         group = self._groups[number]
-        fits = self._fits(len(group), layout)
+        place = self._place(len(group), layout)
         batches: list[Batched] = []
         values: Values | None = None
         for batch in self._adapter.activations(group, layout, readout):
-            if fits:
-                if values is None:
-                    values = np.empty((len(group), layout.n_units), dtype=batch.values.dtype)
+            if place and not batches:
+                values = allocate((len(group), layout.n_units), batch.values.dtype, place)
+            if values is not None:
                 batches.append(batch.indices)
                 values[batch.indices] = batch.values
             yield batch
-        if values is not None:
-            how = (readout.pool, readout.tokens, readout.max_tokens)
-            self._kept[number].append(_Kept(layout, how, batches, values))
-            self._free -= values.nbytes
+        if place and values is not None:
+            self._kept[number].append(_Kept(layout, _how(readout), batches, values))
+            self._free[place] -= values.nbytes
+
+
+def _how(readout: Readout) -> tuple[str, str, int | None]:
+    return readout.pool, readout.tokens, readout.max_tokens
 
 
 def _within(asked: tuple[Stimulus, ...], group: tuple[Stimulus, ...]) -> bool:

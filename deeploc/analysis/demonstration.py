@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
-from deeploc.core.controls import random_like
+from deeploc.core.matching import random_like
 from deeploc.core.selection import top_percent
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import MaskError, TaskError

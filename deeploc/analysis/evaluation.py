@@ -1,7 +1,7 @@
 """Tasks on the intact, the ablated and the control model: what it can no longer do."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter
@@ -51,53 +51,85 @@ def evaluate(
     TaskError
         If the model lacks an ability that a task needs.
     """
-    session = _Session(adapter, tasks, seed, task_keys or {}, _by_measurement(known), recall)
+    evaluator = Evaluator(
+        adapter, tasks, seed=seed, task_keys=task_keys, known=known, recall=recall
+    )
     scores: list[Score] = []
     for cell in cells:
-        rows = session.scores(cell, cells[cell])
+        rows = evaluator.scores(cell, cells[cell])
         scores += rows
         on_scores(rows)
     return scores
 
 
-@dataclass
-class _Session:
-    """Measures cell after cell; a task is prepared before its first measurement."""
+class Evaluator:
+    """Measures cell after cell; a task is prepared before its first measurement.
 
-    adapter: Adapter
-    tasks: Sequence[Task]
-    seed: int
-    task_keys: Mapping[str, str]
-    known: Mapping[tuple[str, str, str], Sequence[Score]]
-    recall: Recall
-    prepared: set[str] = field(default_factory=set)
+    Parameters
+    ----------
+    adapter, tasks, seed, task_keys, known, recall
+        As for `evaluate`. What was measured is known from then on.
+    """
 
-    def scores(self, cell: Cell, ablation: Edit | None) -> list[Score]:
-        """Return the scores of a cell in the order of the tasks, known or measured now."""
+    def __init__(
+        self,
+        adapter: Adapter,
+        tasks: Sequence[Task],
+        *,
+        seed: int = 0,
+        task_keys: Mapping[str, str] | None = None,
+        known: Sequence[Score] = (),
+        recall: Recall = nothing_known,
+    ) -> None:
+        self.adapter = adapter
+        self.tasks = tasks
+        self.seed = seed
+        self.task_keys = task_keys or {}
+        self.recall = recall
+        self._known = _by_measurement(known)
+        self._prepared: set[str] = set()
+
+    def scores(
+        self, cell: Cell, ablation: Edit | None, tasks: Collection[str] | None = None
+    ) -> list[Score]:
+        """Return the scores of a cell in the order of the tasks, known or measured now.
+
+        Parameters
+        ----------
+        cell
+            The name of the ablation.
+        ablation
+            What is ablated; None is the intact model.
+        tasks
+            The names of the tasks that are measured; default all.
+
+        Raises
+        ------
+        TaskError
+            If the model lacks an ability that a task needs.
+        """
         key = INTACT if ablation is None else ablation.key
-        reused = {task.name: self._known(task, key) for task in self.tasks}
-        missing = [task for task in self.tasks if not reused[task.name]]
-        measured = self._measure(missing, ablation) if missing else []
-        new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
-        rows: list[Score] = []
-        for task in self.tasks:
-            rows += [renamed(row, cell) for row in reused[task.name]]
-            rows += [row for row in new if row.task == task.name]
-        return rows
+        wanted = [task for task in self.tasks if tasks is None or task.name in tasks]
+        missing = [task for task in wanted if not self._find(task, key)]
+        if missing:
+            measured = self._measure(missing, ablation)
+            new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
+            self._known |= _by_measurement(new)
+        return [renamed(row, cell) for task in wanted for row in self._find(task, key)]
 
     def _measure(
         self, tasks: Sequence[Task], ablation: Edit | None
     ) -> list[tuple[str, Measurement]]:
-        unprepared = [task for task in tasks if task.name not in self.prepared]
+        unprepared = [task for task in tasks if task.name not in self._prepared]
         prepare_all(self.adapter, unprepared, self.recall)
-        self.prepared |= {task.name for task in unprepared}
+        self._prepared |= {task.name for task in unprepared}
         if ablation is None:
             return measure_all(self.adapter, tasks, self.recall)
         with self.adapter.ablated(ablation):
             return measure_all(self.adapter, tasks)
 
-    def _known(self, task: Task, key: str) -> Sequence[Score]:
-        return self.known.get((task.name, self.task_keys.get(task.name, ""), key), ())
+    def _find(self, task: Task, key: str) -> Sequence[Score]:
+        return self._known.get((task.name, self.task_keys.get(task.name, ""), key), ())
 
 
 def renamed(row: Score, cell: Cell) -> Score:

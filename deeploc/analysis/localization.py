@@ -1,6 +1,7 @@
 """Contrast in, statistic per unit out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,12 +9,13 @@ from deeploc.analysis.reading import (
     ActivationSource,
     ByCondition,
     ConditionMoments,
-    SignedMean,
+    OverallMean,
     read_into,
 )
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.multiplicity import benjamini_hochberg
 from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, StatMap
@@ -66,27 +68,51 @@ def localize(
     layout = layout_of(adapter, contrast)
     groups = ByCondition.of(list(contrast.conditions), stimuli)
     by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
-    baseline = SignedMean(layout.n_units)
+    signed, absolute = OverallMean(layout.n_units), OverallMean(layout.n_units, absolute=True)
     read_into(
-        [baseline, by_condition],
+        [signed, absolute, by_condition],
         readings or adapter,
         groups.stimuli,
         layout,
         Readout.of(contrast.read),
         on_progress=on_progress,
     )
-    return _stat_map(contrast, layout, by_condition.moments, baseline.mean)
+    return _stat_map(contrast, layout, by_condition.moments, signed.mean, absolute.mean)
 
 
 def _stat_map(
-    contrast: Contrast, layout: Layout, moments: dict[str, Moments], baseline: Vector
+    contrast: Contrast,
+    layout: Layout,
+    moments: dict[str, Moments],
+    signed: Vector,
+    magnitude: Vector,
 ) -> StatMap:
     t, df, d = compare(contrast, moments)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
+    p, q = significance(layout, t, df)
+    vectors = {"t": t, "df": df, "p": p, "q": q, "d": d}
+    baseline = np.nan_to_num(signed)  # so that mean ablation silences a non-finite unit
+    vectors |= {"baseline": baseline, "magnitude": magnitude}
+    return StatMap(layout, **vectors, means=means, sds=sds)
+
+
+def significance(layout: Layout, t: Vector, df: Vector) -> tuple[Vector, Vector]:
+    """Return p, two-sided, and q, adjusted within each kind of site: kinds are selected separately.
+
+    Parameters
+    ----------
+    layout
+        The sites of the units.
+    t, df
+        ``(unit,)``.
+    """
     p = stats.two_sided_p(t, df)
-    q = _adjusted(p, layout)
-    return StatMap(layout, t=t, df=df, p=p, q=q, d=d, baseline=baseline, means=means, sds=sds)
+    q = np.empty_like(p)
+    for kind in layout.kinds:
+        units = layout.of_kind(kind)
+        q[units] = benjamini_hochberg(p[units])
+    return p, q
 
 
 def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
@@ -132,6 +158,37 @@ def check_counts(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) 
             )
 
 
+@dataclass(frozen=True)
+class Design:
+    """What a contrast compares: ``samples``, each of one condition or of several taken as one.
+
+    ``weights`` holds the weights of the samples in every comparison, 0 where one does not count. A
+    condition on neither side is in no sample.
+    """
+
+    samples: tuple[tuple[str, ...], ...]
+    weights: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, contrast: Contrast) -> "Design":
+        """Return the one comparison of a contrast, or one per control condition (``each``).
+
+        Parameters
+        ----------
+        contrast
+            Its comparison, and whether it is pooled or against each condition.
+        """
+        sides = contrast.comparison
+        if sides.weights is not None:
+            samples = tuple((name,) for name in sides.weights)
+            return cls(samples, (tuple(sides.weights.values()),))
+        if contrast.against == "pooled":
+            return cls((sides.positive, sides.negative), ((1.0, -1.0),))
+        others = tuple((name,) for name in sides.negative)
+        weights = -np.eye(len(others))
+        return cls((sides.positive, *others), tuple((1.0, *row.tolist()) for row in weights))
+
+
 def compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
     """Return t, df and d of the contrast per unit from the moments of every condition.
 
@@ -163,33 +220,12 @@ def _compare_units(
     Source: the minimum statistic against the conjunction null, Nichols et al. (2005),
     NeuroImage 25, 653-660.
     """
+    design = Design.of(contrast)
+    samples = [stats.pooled([moments[name] for name in names]) for names in design.samples]
     results = []
-    for samples, weights in _comparisons(contrast, moments):
+    for weights in design.weights:
         t, df = stats.contrast_t(samples, weights)
         results.append((t, df, stats.cohens_d(samples, weights)))
     worst = np.argmin([t for t, _, _ in results], axis=0)[None]
     t, df, d = (np.take_along_axis(np.stack(v), worst, 0)[0] for v in zip(*results, strict=True))
     return t, df, d
-
-
-def _comparisons(
-    contrast: Contrast, moments: Mapping[str, Moments]
-) -> list[tuple[list[Moments], list[float]]]:
-    """Return the samples and weights of every comparison that the contrast consists of."""
-    comparison = contrast.comparison
-    if comparison.weights is not None:
-        weights = comparison.weights
-        return [([moments[name] for name in weights], list(weights.values()))]
-    positive = stats.pooled([moments[name] for name in comparison.positive])
-    negative = [moments[name] for name in comparison.negative]
-    others = negative if contrast.against == "each" else [stats.pooled(negative)]
-    return [([positive, other], [1.0, -1.0]) for other in others]
-
-
-def _adjusted(p: Vector, layout: Layout) -> Vector:
-    """Return q, adjusted within each kind of site: kinds are selected separately."""
-    q = np.empty_like(p)
-    for kind in layout.kinds:
-        units = layout.of_kind(kind)
-        q[units] = stats.benjamini_hochberg(p[units])
-    return q

@@ -1,8 +1,10 @@
 """The plan of an evaluation: which masks are ablated, how, and in which order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+
+import numpy as np
 
 from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
@@ -112,6 +114,85 @@ def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
                 check_available(compared, label)
             doses.append(_Dose(kind, percent, base, compared, controls))
     return Plan(Cells(_makers(doses, ablate.mode, stat_map)), tuple(notices))
+
+
+def deciding_doses(
+    stat_map: StatMap, mask: UnitMask, ablate: Ablate, percent: float | None, seed: int
+) -> "list[DecidingDose]":
+    """Return the ablation that decides the verdict, for each kind of site.
+
+    The units and the name are those of a dose of the plan where it has them already, so that its
+    controls are the first of the sequence.
+
+    Parameters
+    ----------
+    stat_map
+        The statistics that units are ranked by.
+    mask
+        The contrast's own selection.
+    ablate
+        The doses of the plan, and its modes, of which the first decides.
+    percent
+        Per cent of the units of a kind; None: the selection.
+    seed
+        Of the random controls.
+    """
+    doses = []
+    for kind in mask.layout.kinds:
+        among = mask.layout.of_kind(kind)
+        wanted = Ablate(percent=None if percent is None else (percent,))
+        ((share, base, chosen),) = _doses(stat_map, mask, wanted, kind)
+        for planned in _doses(stat_map, mask, ablate, kind):
+            if np.array_equal(planned[2].selected, chosen.selected):
+                share, base = planned[:2]
+        if len(chosen):
+            compared = Compared(chosen, stat_map, among, seed)
+            doses.append(
+                DecidingDose(_Dose(kind, share, base, compared, ()), ablate.mode[0], stat_map)
+            )
+    return doses
+
+
+@dataclass(frozen=True)
+class DecidingDose:
+    """The ablation at one kind of site that decides the verdict, and its random controls."""
+
+    _dose: _Dose
+    mode: str
+    _stat_map: StatMap
+
+    @property
+    def cell(self) -> Cell:
+        """The ablation, by name."""
+        dose = self._dose
+        return Cell(dose.kind, self.mode, dose.percent, dose.base.name)
+
+    @property
+    def n_units(self) -> int:
+        """How many units are ablated."""
+        return len(self._dose.compared.mask)
+
+    def control(self, index: int) -> Cell:
+        """Return the name of a matched random control.
+
+        Parameters
+        ----------
+        index
+            Its number, from 0.
+        """
+        label = MaskLabel("random", index)
+        return replace(self.cell, mask=label.name, control_of=self._dose.base.name)
+
+    def ablation(self, cell: Cell) -> Ablation:
+        """Return the ablation that one of these names stands for.
+
+        Parameters
+        ----------
+        cell
+            `cell`, or a control of it.
+        """
+        label = cell.label if cell.control_of else self._dose.base
+        return _ablation(self.mode, self._dose, label, self._stat_map)
 
 
 def _makers(

@@ -18,7 +18,7 @@ from deeploc.analysis.reading import (
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
-from deeploc.core.controls import Seed, random_like
+from deeploc.core.matching import Seed, random_like
 from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response
 from deeploc.core.stats import Moments, Vector, slices
@@ -130,6 +130,18 @@ def unit_scale(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Ve
     return mean, sd
 
 
+def has_scale(mean: Vector, sd: Vector) -> Selection:
+    """Return which units have a z: those whose mean and sd are finite, and the sd is not 0.
+
+    Parameters
+    ----------
+    mean, sd
+        ``(unit,)``, see `unit_scale`.
+    """
+    scaled: Selection = np.isfinite(mean) & np.isfinite(sd) & (sd > 0)
+    return scaled
+
+
 @dataclass(frozen=True)
 class _GroupMeans:
     """Moments over stimuli of the means over groups of units (an accumulator)."""
@@ -172,7 +184,7 @@ class _UnitGroups:
         parts = []
         sizes = np.zeros((len(layout.kinds), len(UNITS), 2))
         for kind, units in _contiguous(layout):
-            scaled = np.isfinite(mean[units]) & np.isfinite(sd[units]) & (sd[units] > 0)
+            scaled = has_scale(mean[units], sd[units])
             inverse = np.divide(1.0, sd[units], out=np.zeros_like(sd[units]), where=scaled)
             members = (np.flatnonzero(selected[units]), np.flatnonzero(control[units]), slice(None))
             parts.append(_Part(kind, units, members, mean[units], inverse, np.flatnonzero(~scaled)))

@@ -112,11 +112,20 @@ class ConditionMoments:
 
 
 @dataclass
-class SignedMean:
-    """The mean signed activation over all stimuli (an accumulator)."""
+class OverallMean:
+    """The mean activation over all stimuli, whatever their condition (an accumulator).
+
+    Parameters
+    ----------
+    n_units
+        How many values there are per stimulus.
+    absolute
+        Whether the absolute value of the activation counts.
+    """
 
     n_units: int
-    count: int = 0
+    absolute: bool = False
+    count: int = field(default=0, init=False)
     total: Vector = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,12 +134,13 @@ class SignedMean:
     def add(self, rows: Rows, values: Values) -> None:
         """Take a batch, see `Accumulator`."""
         self.count += len(rows)
-        self.total += values.sum(axis=0, dtype=np.float64)
+        counted = np.abs(values) if self.absolute else values
+        self.total += counted.sum(axis=0, dtype=np.float64)
 
     @property
     def mean(self) -> Vector:
-        """``(unit,)``; 0 for a unit with a non-finite activation: mean ablation silences it."""
-        return np.nan_to_num(self.total / self.count, nan=0.0, posinf=0.0, neginf=0.0)
+        """``(unit,)``; nan for a unit with a non-finite activation."""
+        return np.where(np.isfinite(self.total), self.total, np.nan) / self.count
 
 
 def read_into(

@@ -4,19 +4,12 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from deeploc.analysis.demonstration import Guess
-    from deeploc.core.effects import Effect
-    from deeploc.core.responses import Response, Units
-    from deeploc.runs.folder import RunFolder
-
-_GROUPS: "tuple[Units, Units]" = ("selected", "random")
-"""The groups of units whose responses are printed."""
 
 
 def print_json(value: Any) -> None:
@@ -55,136 +48,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: i
             for i, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
         click.echo("  ".join(cells).rstrip())
-
-
-def print_effects(
-    run: "RunFolder", as_json: bool, *, verbose: bool = False, profile: bool = False
-) -> None:
-    """Print the results of an evaluation.
-
-    Parameters
-    ----------
-    run
-        The run folder.
-    as_json
-        Whether one JSON document is printed in place of tables.
-    verbose
-        Whether the tables have a row for every condition.
-    profile
-        Whether the response profile is printed below the verdicts.
-    """
-    effects = run.read_effects()
-    if as_json:
-        from dataclasses import asdict
-
-        rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
-        print_json({"run": str(run.path), "effects": rows, "profile": profile_json(run)})
-        return
-    _print_verdicts(effects, run, verbose)
-    if profile:
-        print_profile(run)
-    else:
-        click.echo()
-    click.echo(f"every metric: {run.scores}")
-    click.echo(f"report:       {run.report}")
-
-
-def profile_json(run: "RunFolder") -> dict[str, Any] | None:
-    """Return the response profile of a run as one JSON value, None where it has none."""
-    from dataclasses import asdict
-
-    profile = run.read_profile()
-    if profile is None:
-        return None
-    return {**profile.to_json(), "responses": [asdict(row) for row in profile.responses]}
-
-
-def print_profile(run: "RunFolder") -> None:
-    """Print the mean z of selected and random units per condition, and the test of the contrast."""
-    from deeploc.report.text import format_test
-
-    profile = run.read_profile()
-    if profile is None:
-        return
-    stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
-    click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
-    selected, random = (
-        [row for kind in profile.kinds for row in profile.of(kind, units)] for units in _GROUPS
-    )
-    rows = [[a.sites, a.condition, _z(a), _z(b)] for a, b in zip(selected, random, strict=True)]
-    print_table(["sites", "condition", "selected units", "random units"], rows)
-    click.echo(f"\ncontrast on {stimuli}")
-    tests = []
-    for kind in profile.kinds:
-        test, chance = (profile.preference(kind, units) for units in _GROUPS)
-        tests.append([kind, format_test(test), format_test(chance, short=True)])
-    print_table(["sites", "selected units", "random units"], tests)
-    click.echo()
-
-
-def _z(row: "Response") -> str:
-    text = f"{row.z:z5.2f} [{row.z_low:z.2f}, {row.z_high:z.2f}]"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _print_verdicts(effects: "Sequence[Effect]", run: "RunFolder", verbose: bool) -> None:
-    """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
-    from deeploc.core.effects import MIN_CONTROLS
-    from deeploc.core.stats import ALPHA
-    from deeploc.report.outcomes import main_effects, masks_differ, pool_conditions
-
-    main = main_effects(effects, run.better())
-    listed = main if verbose else pool_conditions(main, run.read_comparison().positive)
-    named = masks_differ(main)
-    blocks: dict[tuple[str, str, str], list[Effect]] = {}
-    for effect in listed:
-        mask = f", {effect.mask} units" if named else ""
-        blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
-    for (sites, mode, mask), block in sorted(blocks.items()):
-        _print_block(f"{sites}, {mode} ablation{mask}", block)
-    if len(listed) < len(main):
-        click.echo("N others: mean over the other N conditions; -v lists every condition")
-    click.echo(
-        "random: median of the matched random controls\n"
-        "p = (1 + controls at least as damaging) / (1 + controls)"
-    )
-    if any(effect.verdict == "too few controls" for effect in listed):
-        click.echo(
-            f"too few controls: p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched "
-            "random\ncontrols (--controls)"
-        )
-
-
-def _print_block(title: str, block: "Sequence[Effect]") -> None:
-    """Print the effects of one kind of site, mode and mask: a subheading per metric."""
-    from deeploc.report.text import metric_label
-
-    doses = {effect.percent for effect in block}
-    one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
-    click.echo(f"{title}{one_dose}")
-    by_metric: dict[str, list[Effect]] = {}
-    for effect in block:
-        by_metric.setdefault(metric_label(effect.task, effect.metric), []).append(effect)
-    rows = []
-    for metric, group in by_metric.items():
-        conditions = [effect.condition for effect in group]
-        ordered = sorted(group, key=lambda e: (conditions.index(e.condition), e.percent))
-        rows += [[metric], *(_row(effect, with_dose=len(doses) > 1) for effect in ordered)]
-    dose = ["dose"] if len(doses) > 1 else []
-    head = ["", "intact", *dose, "ablated", "random", "[min, max]", "p", "verdict"]
-    print_table(head, rows)
-    click.echo()
-
-
-def _row(effect: "Effect", *, with_dose: bool) -> list[str]:
-    from deeploc.report.text import format_number
-
-    controls = effect.controls
-    middle = format_number(median(controls)) if controls else "-"
-    span = f"[{format_number(min(controls))}, {format_number(max(controls))}]" if controls else "-"
-    dose = [f"{effect.percent:g} %"] if with_dose else []
-    values = [format_number(effect.intact), *dose, format_number(effect.ablated), middle, span]
-    return [f"  {effect.condition or 'all items'}", *values, f"{effect.p:.3f}", effect.verdict]
 
 
 def print_columns(texts: dict[str, str]) -> None:

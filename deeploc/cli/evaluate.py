@@ -21,8 +21,8 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
     New scores are added to those of the run. Without options the tasks, doses, modes and controls
     are those of the contrast.
     """
-    from deeploc.cli._console import print_effects
     from deeploc.cli._progress import Console
+    from deeploc.cli._results import print_effects
     from deeploc.experiment import evaluate_run, open_run
 
     opened = open_run(run, _options.hardware_of(options), Console(quiet))

@@ -19,8 +19,9 @@ def command(
     contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Localize the units: statistics and mask, no ablation."""
-    from deeploc.cli._console import print_json, print_profile, print_table, profile_json
+    from deeploc.cli._console import print_json, print_table
     from deeploc.cli._progress import Console
+    from deeploc.cli._results import print_profile, print_reliability, selection_json
     from deeploc.experiment import localize_run
     from deeploc.report.text import format_number
 
@@ -29,7 +30,7 @@ def command(
     run = localize_run(described, setup, folder, Console(quiet), overwrite=overwrite)
     if as_json:
         manifest = run.folder.read_plain_manifest()
-        parts = {"selected": manifest["select"]["selected"], "profile": profile_json(run.folder)}
+        parts = {"selected": manifest["select"]["selected"], **selection_json(run.folder)}
         print_json({"run": str(folder), **manifest["localize"], **parts})
         return
     rows = []
@@ -39,4 +40,5 @@ def command(
         rows.append([site.name, site.kind, *counts, format_number(t.max())])
     print_table(["site", "kind", "units", "selected", "max t"], rows, n_numeric=3)
     print_profile(run.folder)
+    print_reliability(run.folder)
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

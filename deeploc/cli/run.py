@@ -33,8 +33,8 @@ def command(
     folder is runs/CONTRAST-MODEL, followed by the other options that decide the numbers. An
     interrupted run continues where it stopped; a folder with another run is refused.
     """
-    from deeploc.cli._console import print_effects
     from deeploc.cli._progress import Console
+    from deeploc.cli._results import print_effects
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)

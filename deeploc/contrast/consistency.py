@@ -1,11 +1,13 @@
 """Rules about several parts of a contrast file: what no part of it can check alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deeploc.contrast.fields import Ablate, Select
 from deeploc.contrast.sources import Source
+from deeploc.contrast.verdict import Verdict, parts_of
 from deeploc.contrast.yaml import KeyPath
+from deeploc.errors import nearest
 
 if TYPE_CHECKING:
     from deeploc.contrast.model import Contrast
@@ -25,6 +27,7 @@ def problems(contrast: "Contrast") -> Iterator[Problem]:
         if name in names[:number]:
             message = f"task {name!r} is named twice; give it several conditions instead"
             yield ("evaluate", number), message
+    yield from _of_verdict(contrast.verdict, names)
 
 
 def _of_modality(contrast: "Contrast") -> Iterator[Problem]:
@@ -93,12 +96,17 @@ def _of_selection(select: Select) -> Iterator[Problem]:
 def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:
     dose = max(ablate.percent) if ablate.percent is not None else _percent_selected(select)
     controls = ablate.controls
-    if controls.random_global and dose is not None and dose > 50:
-        yield (
-            ("ablate", "controls", "random-global"),
-            f"masks without the ablated units cannot hold as many: {dose:g} % of the units are "
-            "ablated; lower the dose to 50 or less, or leave random-global out",
-        )
+    for key, is_wanted in (
+        ("random-global", controls.random_global),
+        ("magnitude-matched", controls.magnitude_matched),
+        ("opposite", controls.opposite),
+    ):
+        if is_wanted and dose is not None and dose > 50:
+            yield (
+                ("ablate", "controls", key),
+                f"masks without the ablated units cannot hold as many: {dose:g} % of the units "
+                f"are ablated; lower the dose to 50 or less, or leave {key} out",
+            )
     if controls.range is not None and dose is not None:
         low, high = controls.range
         if dose > high - low:
@@ -113,6 +121,21 @@ def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:
             ("ablate", "controls", "range"),
             "these are the selected units themselves; name another range",
         )
+
+
+def _of_verdict(verdict: Verdict, tasks: Sequence[str]) -> Iterator[Problem]:
+    against = verdict.against or ()
+    named = [
+        *([(("verdict", "primary"), verdict.primary)] if verdict.primary else []),
+        *((("verdict", "against", number), text) for number, text in enumerate(against)),
+    ]
+    for path, outcome in named:
+        task = parts_of(outcome)[0]
+        if task not in tasks:
+            measured = ", ".join(tasks) or "no task"
+            yield path, f"task {task!r} is not measured; {nearest(task, tasks)}evaluate: {measured}"
+    if verdict.primary in against:
+        yield ("verdict", "against"), f"{verdict.primary!r} is the primary outcome itself"
 
 
 def _percent_selected(select: Select) -> float | None:

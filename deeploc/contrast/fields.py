@@ -190,16 +190,21 @@ class Controls(StrictModel):
     """The masks that an ablation is compared with.
 
     ``random``: number of masks matched per site; ``random-global``: number of masks matched in
-    total, as in the paper; ``bottom``: the units with the smallest t; ``range``: units sampled
-    between two percentiles of t.
+    total, as in the paper; ``magnitude-matched``: number of masks matched per site in the size of
+    the activations too; ``bottom``: the units with the smallest t; ``opposite``: the same, as many
+    at every site as the mask has there; ``range``: units sampled between two percentiles of t.
     """
 
     random: Count = 20
-    """Number of random masks with as many units at every site; below 20 nothing is specific."""
+    """Number of random masks with as many units at every site; below 19 nothing can be affirmed."""
     random_global: Annotated[Count, Field(alias="random-global")] = 0
     """Number of random masks matched in their total only, the control of the paper."""
+    magnitude_matched: Annotated[Count, Field(alias="magnitude-matched")] = 0
+    """Number of random masks with as many units at every site and decile of mean |activation|."""
     bottom: Flag = False
     """Also the units with the smallest t."""
+    opposite: Flag = False
+    """Also, at every site as many as the mask has there, the units with the most negative t."""
     range: Range | None = None
     """Also units sampled between two percentiles of t, [LOW, HIGH]."""
 

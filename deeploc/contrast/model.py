@@ -27,6 +27,7 @@ from deeploc.contrast.validation import (
     contrast_error,
     errors_at,
 )
+from deeploc.contrast.verdict import Verdict
 from deeploc.contrast.yaml import KeyPath
 from deeploc.errors import ContrastError, nearest
 
@@ -87,6 +88,8 @@ class Contrast(StrictModel):
     """What is done to them, at which doses, compared with which controls."""
     evaluate: Entries = ()
     """Tasks: names, or a name with its options below it."""
+    verdict: Verdict = Verdict()
+    """The outcome that decides whether a network was found."""
     evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
     """At most so many held-out stimuli of each condition are evaluated; null: all."""
 

@@ -1,27 +1,20 @@
 """Controls: the masks that an ablated mask is compared with.
 
-A control is one entry of `CONTROLS`: a name, how its units are chosen, and whether it is matched,
-that is, whether it can stand for "any units would have done" in an empirical p value.
+A control is one entry of `CONTROLS`: a name, how its units are chosen, among which, and whether it
+is matched, that is, whether it can stand for "any units would have done" in an empirical p value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
 
 from deeploc.contrast.fields import Controls
-from deeploc.core.selection import (
-    Ranking,
-    between_percentiles,
-    bottom_k,
-    n_selectable,
-    percentile_range,
-)
-from deeploc.core.units import Selection, UnitMask
+from deeploc.core.matching import lowest_like, magnitude_like, random_global, random_like
+from deeploc.core.selection import between_percentiles, bottom_k, percentile_range
+from deeploc.core.units import Selection, StatMap, UnitMask
 
 Range = tuple[float, float]
-Seed = int | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +71,8 @@ class Compared:
     ----------
     mask
         The ablated units, all at sites of one kind.
-    ranking
-        What the units were selected by.
+    stat_map
+        The statistics of the same units.
     among
         Boolean ``(unit,)``: the units at sites of that kind.
     seed
@@ -87,7 +80,7 @@ class Compared:
     """
 
     mask: UnitMask
-    ranking: Ranking
+    stat_map: StatMap
     among: Selection
     seed: int
 
@@ -98,18 +91,22 @@ class Control:
 
     Parameters
     ----------
-    matched
-        Whether it holds as many units at every site as the mask, so that its damage is what any
-        units would do.
     choose
         Returns the control's units.
-    available
-        Returns how many units there are to choose from.
+    candidates
+        Returns which units it can choose from.
+    per_site
+        Whether it needs as many candidates at every site as the mask has units there, and not
+        only as many in all.
+    matched
+        Whether it is drawn at random from all units but the mask's, as many at every site, so
+        that its damage is what any units would do.
     """
 
-    matched: bool
     choose: Callable[[Compared, MaskLabel], UnitMask]
-    available: Callable[[Compared, MaskLabel], int]
+    candidates: Callable[[Compared, MaskLabel], Selection]
+    per_site: bool = False
+    matched: bool = False
 
 
 def _random(compared: Compared, label: MaskLabel) -> UnitMask:
@@ -120,45 +117,70 @@ def _random_global(compared: Compared, label: MaskLabel) -> UnitMask:
     return random_global(compared.mask, _seed(compared, label), compared.among)
 
 
+def _magnitude_matched(compared: Compared, label: MaskLabel) -> UnitMask:
+    return magnitude_like(compared.mask, compared.stat_map.magnitude, _seed(compared, label))
+
+
 def _bottom(compared: Compared, _: MaskLabel) -> UnitMask:
-    return bottom_k(compared.ranking, len(compared.mask), compared.among)
+    return bottom_k(compared.stat_map, len(compared.mask), compared.among)
+
+
+def _opposite(compared: Compared, _: MaskLabel) -> UnitMask:
+    return lowest_like(compared.mask, compared.stat_map.t)
 
 
 def _range(compared: Compared, label: MaskLabel) -> UnitMask:
     low, high = label.range or (0.0, 100.0)
     k, seed, among = len(compared.mask), compared.seed, compared.among
-    return percentile_range(compared.ranking, low, high, k, seed=seed, among=among)
+    return percentile_range(compared.stat_map, low, high, k, seed=seed, among=among)
 
 
 def _seed(compared: Compared, label: MaskLabel) -> tuple[int, int]:
     return compared.seed, label.index or 0
 
 
-def _n_unselected(compared: Compared, _: MaskLabel) -> int:
-    return int(np.count_nonzero(compared.among & ~compared.mask.selected))
+def _all(compared: Compared, _: MaskLabel) -> Selection:
+    return compared.among
 
 
-def _n_among(compared: Compared, _: MaskLabel) -> int:
-    return int(np.count_nonzero(compared.among))
+def _unselected(compared: Compared, _: MaskLabel) -> Selection:
+    others: Selection = compared.among & ~compared.mask.selected
+    return others
 
 
-def _n_scored(compared: Compared, _: MaskLabel) -> int:
-    return n_selectable(compared.ranking, compared.among)
+def _unselected_with_magnitude(compared: Compared, label: MaskLabel) -> Selection:
+    others: Selection = _unselected(compared, label) & ~np.isnan(compared.stat_map.magnitude)
+    return others
 
 
-def _n_in_range(compared: Compared, label: MaskLabel) -> int:
+def _with_t(compared: Compared, _: MaskLabel) -> Selection:
+    ranked: Selection = compared.among & ~np.isnan(compared.stat_map.t)
+    return ranked
+
+
+def _unselected_with_t(compared: Compared, label: MaskLabel) -> Selection:
+    others: Selection = _unselected(compared, label) & ~np.isnan(compared.stat_map.t)
+    return others
+
+
+def _in_range(compared: Compared, label: MaskLabel) -> Selection:
     low, high = label.range or (0.0, 100.0)
-    inside = between_percentiles(compared.ranking, low, high, compared.among)
-    return int(np.count_nonzero(inside))
+    return between_percentiles(compared.stat_map, low, high, compared.among)
 
 
 CONTROLS: Mapping[str, Control] = {
-    "random": Control(True, _random, _n_among),
-    "random-global": Control(False, _random_global, _n_unselected),
-    "bottom": Control(False, _bottom, _n_scored),
-    "range": Control(False, _range, _n_in_range),
+    "random": Control(_random, _all, matched=True),
+    "random-global": Control(_random_global, _unselected),
+    "magnitude-matched": Control(_magnitude_matched, _unselected_with_magnitude, per_site=True),
+    "bottom": Control(_bottom, _with_t),
+    "opposite": Control(_opposite, _unselected_with_t, per_site=True),
+    "range": Control(_range, _in_range),
 }
-"""Every control by the name that it has in contrast files and in scores.csv."""
+"""Every control by the name that it has in contrast files and in scores.csv.
+
+``magnitude-matched`` is not matched: it is drawn from units like the selected ones, not from all
+others, and asks another question than ``random`` does. So the two never share one p value.
+"""
 
 
 def is_matched(kind: str) -> bool:
@@ -193,14 +215,23 @@ def check_available(compared: Compared, label: MaskLabel) -> None:
     Raises
     ------
     ValueError
-        If fewer units are available than the mask has.
+        If fewer units are available than the mask has, in all or at one of the sites.
     """
-    n = CONTROLS[label.kind].available(compared, label)
-    if n < len(compared.mask):
-        raise ValueError(
-            f"control {label.name!r} needs {len(compared.mask):,} units and can choose from {n:,}; "
-            "lower ablate.percent, or leave the control out"
-        )
+    control = CONTROLS[label.kind]
+    candidates = UnitMask(compared.mask.layout, control.candidates(compared, label))
+    needed = [("", compared.mask.selected, candidates.selected)]
+    if control.per_site:
+        needed = [
+            (f" at site {site.name}", compared.mask.at(site.name), candidates.at(site.name))
+            for site in compared.mask.layout.sites
+        ]
+    for where, wanted, available in needed:
+        n, n_available = np.count_nonzero(wanted), np.count_nonzero(available)
+        if n_available < n:
+            raise ValueError(
+                f"control {label.name!r} needs {n:,} units{where} and can choose from "
+                f"{n_available:,}; lower ablate.percent, or leave the control out"
+            )
 
 
 def control_mask(compared: Compared, label: MaskLabel) -> UnitMask:
@@ -219,64 +250,3 @@ def control_mask(compared: Compared, label: MaskLabel) -> UnitMask:
         If there are too few units to choose from.
     """
     return CONTROLS[label.kind].choose(compared, label)
-
-
-def random_like(mask: UnitMask, seed: Seed) -> UnitMask:
-    """Select as many units per site as ``mask`` does, at random, none of them in ``mask``.
-
-    Stricter than ``random_mask.py`` of BKHMSI/llm-localization, which matches only the total: a
-    control that lands in other layers differs from the mask in two ways, not one. Where a site
-    has too few other units (more than half selected), all of these are taken and the rest comes
-    from the selected ones.
-
-    Parameters
-    ----------
-    mask
-        The units to match.
-    seed
-        One number or several; equal seeds give equal units.
-    """
-    rng = np.random.default_rng(seed)
-    selected = [_sampled_like(mask.at(site.name), rng) for site in mask.layout.sites]
-    return UnitMask(mask.layout, np.concatenate(selected))
-
-
-def random_global(mask: UnitMask, seed: Seed, among: Selection | None = None) -> UnitMask:
-    """Select as many units as ``mask`` does from all others, wherever they lie.
-
-    The control of AlKhamissi et al. (2025): uniform over the complement of the mask.
-
-    Parameters
-    ----------
-    mask
-        The units whose number is matched.
-    seed
-        One number or several; equal seeds give equal units.
-    among
-        Boolean ``(unit,)``: the units to sample from; default all.
-
-    Raises
-    ------
-    ValueError
-        If fewer units are left than are selected.
-    """
-    pool = np.flatnonzero(~mask.selected if among is None else among & ~mask.selected)
-    if len(mask) > pool.size:
-        raise ValueError(
-            f"cannot sample {len(mask)} control units: only {pool.size} are unselected"
-        )
-    sampled = np.random.default_rng(seed).choice(pool, len(mask), replace=False)
-    selected = np.zeros(mask.layout.n_units, dtype=bool)
-    selected[sampled] = True
-    return UnitMask(mask.layout, selected)
-
-
-def _sampled_like(
-    taken: Bool[np.ndarray, " site_unit"], rng: np.random.Generator
-) -> Bool[np.ndarray, " site_unit"]:
-    free, wanted = np.flatnonzero(~taken), int(taken.sum())
-    sampled = rng.choice(free, min(wanted, free.size), replace=False)
-    rest = rng.choice(np.flatnonzero(taken), wanted - sampled.size, replace=False)
-    control = np.zeros_like(taken)
-    control[np.concatenate([sampled, rest])] = True
-    return control

@@ -7,8 +7,9 @@ from math import ceil
 import numpy as np
 
 from deeploc.core.controls import is_matched
+from deeploc.core.multiplicity import empirical_p
 from deeploc.core.results import INTACT, Better, Score
-from deeploc.core.stats import ALPHA, empirical_p
+from deeploc.core.stats import ALPHA
 
 MIN_CONTROLS = ceil(1 / ALPHA) - 1
 """Fewest matched controls with which an effect can be significant: with n controls the smallest
@@ -67,16 +68,16 @@ class Effect:
 
     @property
     def verdict(self) -> str:
-        """One phrase: ``specific``, ``as random``, ``unharmed`` or ``too few controls``.
+        """One phrase: ``beyond random``, ``as random``, ``unharmed`` or ``too few controls``.
 
-        ``specific`` is damage that at most the share `ALPHA` of matched random controls (and the
-        ablation itself) reach, which needs at least `MIN_CONTROLS` of them.
+        ``beyond random`` is damage that at most the share `ALPHA` of matched random controls (and
+        the ablation itself) reach, which needs at least `MIN_CONTROLS` of them.
         """
         if self.damage(self.ablated) <= 0:
             return "unharmed"
         if len(self.controls) < MIN_CONTROLS:
             return "too few controls"
-        return "specific" if self.p <= ALPHA else "as random"
+        return "beyond random" if self.p <= ALPHA else "as random"
 
 
 def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]]) -> list[Effect]:

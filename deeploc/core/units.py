@@ -184,6 +184,10 @@ def _site(row: Mapping[str, Any]) -> Site:
     return Site(name.removesuffix(":input"), str(row["kind"]), int(row["n_units"]), tap)
 
 
+VECTORS = ("t", "df", "p", "q", "d", "baseline", "magnitude")
+"""The vectors that every StatMap has, by name."""
+
+
 @dataclass(frozen=True)
 class StatMap:
     """What one contrast says about every unit of a model; all vectors are float64 ``(unit,)``.
@@ -192,7 +196,8 @@ class StatMap:
     Benjamini-Hochberg adjusted p, ``d`` Cohen's d in pooled standard deviations. ``means`` and
     ``sds`` hold the response per condition in the model's own activation units (of the absolute
     activation where the read-out says ``abs``). ``baseline`` is the mean signed activation over
-    all stimuli of the localizer: what mean ablation holds a unit at.
+    all stimuli of the localizer: what mean ablation holds a unit at; 0 where an activation is not
+    finite. ``magnitude`` is the mean absolute activation over the same stimuli; nan there.
     """
 
     layout: Layout
@@ -202,11 +207,12 @@ class StatMap:
     q: Vector
     d: Vector
     baseline: Vector
+    magnitude: Vector
     means: Mapping[str, Vector] = field(default_factory=dict)
     sds: Mapping[str, Vector] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        plain = {name: getattr(self, name) for name in ("t", "df", "p", "q", "d", "baseline")}
+        plain = {name: getattr(self, name) for name in VECTORS}
         named = {f"mean.{name}": vector for name, vector in self.means.items()}
         named |= {f"sd.{name}": vector for name, vector in self.sds.items()}
         for name, vector in (plain | named).items():

@@ -10,7 +10,8 @@ from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 from deeploc.core.effects import Effect
-from deeploc.report.outcomes import Outcome, masks_differ, outcome_of, unmatched_controls
+from deeploc.core.outcomes import Outcome
+from deeploc.report.outcomes import masks_differ, outcome_of, unmatched_controls
 from deeploc.report.svg import CONTROL, INTACT, SELECTED, inline_svg, use_log_scale
 from deeploc.report.text import format_number, outcome_label
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_UNMATCHED = (("#0369a1", "v"), ("#15803d", "s"), ("#a21caf", "D"), ("#854d0e", "P"))
+_UNMATCHED = (
+    ("#0369a1", "v"),
+    ("#15803d", "s"),
+    ("#a21caf", "D"),
+    ("#854d0e", "P"),
+    ("#4338ca", "X"),
+)
 """Colours and markers of unmatched controls."""
 
 _Dose = tuple[float, str]

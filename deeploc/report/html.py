@@ -19,6 +19,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
+from deeploc.core.outcomes import Outcome
+from deeploc.core.permutation import N_PERMUTATIONS
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import UNITS
 from deeploc.core.results import Better, Cell, Score
 from deeploc.core.selection import count_of
@@ -29,7 +32,6 @@ from deeploc.report.audit_tables import tables
 from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
 from deeploc.report.outcomes import (
-    Outcome,
     at_one_dose,
     cell_of,
     first_outcomes,
@@ -39,11 +41,14 @@ from deeploc.report.outcomes import (
 )
 from deeploc.report.text import (
     describe_effects,
+    describe_missing,
     describe_profile,
+    describe_reliability,
     format_number,
     mask_label,
     outcome_label,
 )
+from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 from deeploc.runs.folder import RunFolder
 
 _N_UNITS = 20
@@ -79,9 +84,29 @@ def render(folder: Path) -> str:
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
         "units": _top_units(run.checked("select", run.units)),
         "profiles": _profiles(run),
+        **_verdict(run, manifest),
+        **_reliability(run),
         **_results(scores, effects, manifest, mask, run.better()),
     }
     return _template().render(page)
+
+
+def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers about every network, and the rule that they follow."""
+    verdict = run.read_verdict()
+    if verdict is None:
+        return {"networks": [], "rule": ""}
+    name, model = _get(manifest, "contrast").get("name", ""), manifest.get("address", "")
+    networks = [
+        {
+            "sites": network.sites,
+            "title": title_of(network, name, model),
+            "lines": [(q, r, _unbroken(reason)) for q, r, reason in lines_of(network, verdict)],
+            "conclusion": conclusion(network),
+        }
+        for network in verdict.networks
+    ]
+    return {"networks": networks, "rule": rule_of(verdict)}
 
 
 def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -209,6 +234,17 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
         }
         for kind in profile.kinds
     ]
+
+
+def _reliability(run: RunFolder) -> dict[str, Any]:
+    """Return what is reported of the reliability of the selection, two lines per kind of site."""
+    found = run.read_reliability() or Reliability([])
+    lines = [describe_reliability(found, kind.sites) for kind in found.kinds]
+    return {
+        "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
+        "not_computed": [f"{line[:1].upper()}{line[1:]}." for line in describe_missing(found)],
+        "n_permutations": N_PERMUTATIONS,
+    }
 
 
 def _unbroken(text: str) -> str:

@@ -1,23 +1,14 @@
-"""Which effects a report shows, pooled over conditions where these are many.
+"""Which effects a report shows."""
 
-An outcome is one metric of one task on one condition.
-"""
+from collections.abc import Iterable, Mapping, Sequence
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-
+from deeploc.core.controls import MaskLabel
 from deeploc.core.effects import Effect
+from deeploc.core.outcomes import Outcome, main_outcomes
 from deeploc.core.results import Better, Cell
 
 MAX_OUTCOMES = 6
 """Most outcomes that one summary describes, and most rows of panels in one figure."""
-
-MAX_CONDITIONS = 3
-"""Most conditions of a task that are listed one by one in a short table."""
-
-Outcome = tuple[str, str, str]
-"""Task, metric and condition."""
 
 
 def outcome_of(effect: Effect) -> Outcome:
@@ -36,10 +27,11 @@ def masks_differ(effects: Iterable[Effect]) -> bool:
 
 
 def unmatched_controls(effect: Effect) -> dict[str, list[float]]:
-    """Return the values under the unmatched controls by kind: ``random-global-N`` are one kind."""
+    """Return the values under the unmatched controls by name, numbered ones by their kind."""
     kinds: dict[str, list[float]] = {}
     for name, value in effect.others:
-        kinds.setdefault(re.sub(r"^(random-global)-\d+$", r"\1", name), []).append(value)
+        label = MaskLabel.parse(name)
+        kinds.setdefault(name if label.index is None else label.kind, []).append(value)
     return kinds
 
 
@@ -56,60 +48,8 @@ def main_effects(
     better
         Task -> metric -> which direction is good, the main metric of each task first.
     """
-    main = {(task, next(iter(metrics))) for task, metrics in better.items()}
-    whole = {(effect.task, effect.condition) for effect in effects}
-    return [
-        effect
-        for effect in effects
-        if (effect.task, effect.metric) in main
-        and (effect.task, effect.condition.rpartition("/")[0]) not in whole
-    ]
-
-
-def pool_conditions(effects: Sequence[Effect], preferred: Collection[str]) -> list[Effect]:
-    """Return effects with the conditions that are not ``preferred`` pooled where they are many.
-
-    Where a metric has more than `MAX_CONDITIONS` conditions and some of them are preferred, the
-    others become one effect on the condition ``5 others``: the mean over them of every value, of
-    each control separately, so that p compares means with means.
-
-    Parameters
-    ----------
-    effects
-        Effects of one run.
-    preferred
-        The conditions on the preferred side of the contrast.
-    """
-    groups: dict[tuple[str, str, Cell], list[Effect]] = {}
-    for effect in effects:
-        groups.setdefault((effect.task, effect.metric, cell_of(effect)), []).append(effect)
-    pooled = []
-    for group in groups.values():
-        first = [effect for effect in group if effect.condition in preferred]
-        others = [effect for effect in group if effect.condition not in preferred]
-        alike = len({(len(e.controls), *(name for name, _ in e.others)) for e in others}) == 1
-        if len(group) > MAX_CONDITIONS and first and len(others) > 1 and alike:
-            group = [*first, _mean_effect(others)]
-        pooled += group
-    return pooled
-
-
-def _mean_effect(effects: Sequence[Effect]) -> Effect:
-    """Return the effect on the mean over conditions, each control averaged separately."""
-    unmatched = zip(*(effect.others for effect in effects), strict=True)
-    return replace(
-        effects[0],
-        condition=f"{len(effects)} others",
-        intact=_mean([effect.intact for effect in effects]),
-        ablated=_mean([effect.ablated for effect in effects]),
-        controls=tuple(map(_mean, zip(*(effect.controls for effect in effects), strict=True))),
-        others=tuple((same[0][0], _mean([value for _, value in same])) for same in unmatched),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean to 12 digits: equal means are then ties, however their parts rounded."""
-    return float(f"{sum(values) / len(values):.12g}")
+    main = set(main_outcomes(map(outcome_of, effects), better))
+    return [effect for effect in effects if outcome_of(effect) in main]
 
 
 def at_one_dose(effects: Sequence[Effect], percent: float | None) -> list[Effect]:

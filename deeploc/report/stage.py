@@ -16,7 +16,15 @@ class ReportStage:
 
     name: ClassVar[str] = "report"
     files: ClassVar[tuple[str, ...]] = ("report.html",)
-    needs: ClassVar[tuple[str, ...]] = ("audit", "localize", "select", "profile", "evaluate")
+    needs: ClassVar[tuple[str, ...]] = (
+        "audit",
+        "localize",
+        "select",
+        "profile",
+        "reliability",
+        "evaluate",
+        "verdict",
+    )
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 

@@ -4,9 +4,13 @@ from collections.abc import Collection, Sequence
 from math import inf, isnan
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Preference, Profile
 from deeploc.core.results import Cell
 from deeploc.report.outcomes import MAX_OUTCOMES, outcome_of
+
+_DASH = "\N{EN DASH}"
+"""Stands for what was not computed."""
 
 
 def format_number(value: float) -> str:
@@ -94,19 +98,21 @@ def describe_effects(effects: Sequence[Effect], ablated: str) -> str:
     >>> describe_effects([copying], "3 units")
     'Ablating 3 units harmed no measured outcome. Copying nll was unharmed (2.00 → 1.90).'
     """
-    ordered = sorted(effects, key=lambda effect: effect.verdict != "specific")
+    ordered = sorted(effects, key=lambda effect: effect.verdict != "beyond random")
     described, rest = ordered[:MAX_OUTCOMES], ordered[MAX_OUTCOMES:]
-    specific = [_specific_effect(e) for e in described if e.verdict == "specific"]
-    others = [_other_effect(e) for e in described if e.verdict != "specific"]
+    beyond = [_beyond_random(e) for e in described if e.verdict == "beyond random"]
+    others = [_other_effect(e) for e in described if e.verdict != "beyond random"]
     if rest:
-        n_specific = sum(effect.verdict == "specific" for effect in rest)
-        others.append(f"{len(rest)} more outcomes are in the table, {n_specific} of them specific")
-    opening = "; it ".join(specific) or _nothing_specific({effect.verdict for effect in effects})
+        n_beyond = sum(effect.verdict == "beyond random" for effect in rest)
+        others.append(
+            f"{len(rest)} more outcomes are in the table, {n_beyond} of them beyond random"
+        )
+    opening = "; it ".join(beyond) or _nothing_beyond({effect.verdict for effect in effects})
     sentences = [f"Ablating {ablated} {opening}", *others]
     return ". ".join(text[:1].upper() + text[1:] for text in sentences) + "."
 
 
-def _nothing_specific(verdicts: set[str]) -> str:
+def _nothing_beyond(verdicts: set[str]) -> str:
     if verdicts == {"unharmed"}:
         return "harmed no measured outcome"
     if "too few controls" in verdicts:
@@ -114,7 +120,7 @@ def _nothing_specific(verdicts: set[str]) -> str:
     return "did no damage beyond that of matched random units"
 
 
-def _specific_effect(effect: Effect) -> str:
+def _beyond_random(effect: Effect) -> str:
     verb = "raised" if effect.ablated > effect.intact else "lowered"
     return f"{verb} {outcome_label(*outcome_of(effect))} {_change(effect)} ({_comparison(effect)})"
 
@@ -203,3 +209,67 @@ def format_test(test: Preference, *, short: bool = False) -> str:
         return f"t = {format_number(test.t)}, d = {format_number(test.d)}"
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
     return f"t({test.df:.1f}) = {format_number(test.t)}, {p}, d = {format_number(test.d)}"
+
+
+def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]:
+    r"""Return two lines on how far the selection depends on the stimuli, and on chance.
+
+    A dash stands for what was not computed; `Reliability.missing` says why.
+
+    Parameters
+    ----------
+    reliability
+        That of a run.
+    kind
+        The kind of site.
+
+    Examples
+    --------
+    >>> from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations
+    >>> parts = Halves(0.934, 0.71, 0.01), Folds((2.8, 3.0)), Permutations(1000, 9, 0.001, 5.12, 39)
+    >>> found = Reliability([KindReliability("block", *parts)])
+    >>> print(*describe_reliability(found, "block"), sep="\n")
+    block: split halves share 71 % of the units (chance 1 %), r(t) = 0.93
+      held out d = 2.90 (2 folds); 39 units above permuted t = 5.12, p = 0.001
+    """
+    part = reliability.of(kind)
+    halves = folds = permuted = _DASH
+    if part.halves:
+        share, chance = _share(part.halves.overlap), _share(part.halves.chance)
+        r = (
+            _DASH
+            if isnan(part.halves.r)
+            else f"{part.halves.r:z.2f}".replace("-", "\N{MINUS SIGN}")
+        )
+        halves = f"{share} of the units (chance {chance}), r(t) = {r}"
+    if part.folds:
+        folds = f"{_or_dash(part.folds.mean)} ({len(part.folds.d)} folds)"
+    if part.permutations:
+        null = part.permutations
+        above = f"{null.n_above:,} unit{'s' * (null.n_above != 1)}"
+        p = _DASH if isnan(null.p) else f"{null.p:.2g}"
+        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {p}"
+    return f"{kind}: split halves share {halves}", f"  held out d = {folds}; {permuted}"
+
+
+def describe_missing(reliability: Reliability) -> list[str]:
+    """Return why parts of a reliability are missing, one line per reason.
+
+    Examples
+    --------
+    >>> describe_missing(Reliability([], {"halves": "too few stimuli", "folds": "too few stimuli"}))
+    ['not computed: halves, folds (too few stimuli)']
+    """
+    parts: dict[str, list[str]] = {}
+    for part, reason in reliability.missing.items():
+        parts.setdefault(reason, []).append(part)
+    return [f"not computed: {', '.join(names)} ({reason})" for reason, names in parts.items()]
+
+
+def _share(share: float) -> str:
+    """Return a share as a percentage with at most one digit behind the point."""
+    return _DASH if isnan(share) else f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def _or_dash(value: float) -> str:
+    return _DASH if isnan(value) else format_number(value)

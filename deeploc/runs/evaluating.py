@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from deeploc import atomic
-from deeploc.analysis.evaluation import evaluate
-from deeploc.analysis.planning import Plan, plan
+from deeploc.analysis.deciding import deciding_of, draw_controls
+from deeploc.analysis.evaluation import Evaluator
+from deeploc.analysis.planning import Plan, deciding_doses, plan
 from deeploc.contrast.fields import Ablate
-from deeploc.core.results import Score, to_csv
+from deeploc.contrast.model import Contrast
+from deeploc.core.effects import MIN_CONTROLS
+from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.task import Task
 from deeploc.runs.folder import RunFolder, current_rows, read_rows
 from deeploc.runs.keys import json_hash
@@ -35,10 +38,13 @@ class EvaluateStage:
         What is measured.
     ablate
         Modes, doses and controls.
+    contrast
+        Whose ``verdict`` decides how many controls the deciding ablation needs; that of the run.
     """
 
     tasks: Sequence[Task]
     ablate: Ablate
+    contrast: Contrast
 
     name: ClassVar[str] = "evaluate"
     files: ClassVar[tuple[str, ...]] = ("scores.csv",)
@@ -51,6 +57,7 @@ class EvaluateStage:
         return {
             "tasks": self._task_keys(run),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
+            "verdict": self.contrast.verdict.model_dump(mode="json"),
             "seed": run.setup.seed,
         }
 
@@ -62,28 +69,53 @@ class EvaluateStage:
         keys = self._task_keys(run)
         table = _ScoreTable.of(run.folder, self._records(keys), todo.notices)
         saving = _Saving(run.folder, table, save)
+        evaluator = Evaluator(
+            run.adapter,
+            self.tasks,
+            seed=run.setup.seed,
+            task_keys=keys,
+            known=table.known,
+            recall=run.readings.recall,
+        )
         try:
             with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
-
-                def on_scores(scores: list[Score]) -> None:
-                    saving.add(scores)
+                for cell, ablation in todo.cells.items():
+                    saving.add(evaluator.scores(cell, ablation))
                     on_progress(1)
-
-                evaluate(
-                    run.adapter,
-                    self.tasks,
-                    todo.cells,
-                    seed=run.setup.seed,
-                    task_keys=keys,
-                    known=table.known,
-                    recall=run.readings.recall,
-                    on_scores=on_scores,
-                )
+            self._decide(run, evaluator, saving)
         except BaseException:
             if table.measured:
                 saving.save(complete=False)
             raise
         saving.save(complete=True)
+
+    def _decide(self, run: Run, evaluator: Evaluator, saving: "_Saving") -> None:
+        """Measure what the verdict needs beyond the plan: further controls of one ablation.
+
+        A contrast that asks for too few controls to test anything wants no such test.
+        """
+        most = self.contrast.verdict.controls
+        better = {task.name: task.metrics for task in self.tasks}
+        if min(most, self.ablate.controls.random) < MIN_CONTROLS or not self.tasks:
+            return
+        deciding = deciding_of(self.contrast, evaluator.scores(Cell(), None), better)
+        if deciding is None:
+            return
+        doses = deciding_doses(
+            run.stat_map,
+            run.mask,
+            self.contrast.ablate,
+            self.contrast.verdict.dose,
+            run.setup.seed,
+        )
+        with run.reporter.progress("deciding", len(doses) * most) as on_progress:
+            for dose in doses:
+
+                def on_scores(scores: list[Score]) -> None:
+                    saving.add(scores)
+                    on_progress(1)
+
+                draw_controls(evaluator, dose, deciding, better, most=most, on_scores=on_scores)
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
@@ -145,8 +177,9 @@ class _ScoreTable:
     @property
     def current(self) -> list[Score]:
         """The rows of this evaluation, then those of former ones that are still current."""
-        names = {_name(row) for row in self.measured}
-        return [*self.measured, *(row for row in self.earlier if _name(row) not in names)]
+        measured = {_name(row): row for row in self.measured}
+        names = measured.keys()
+        return [*measured.values(), *(row for row in self.earlier if _name(row) not in names)]
 
     def superseded(self, current: Iterable[Score]) -> list[Score]:
         """Return the known scores that are not current."""

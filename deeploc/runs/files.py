@@ -13,16 +13,15 @@ from safetensors import SafetensorError, safe_open
 from xxhash import xxh3_128
 
 from deeploc.atomic import Buffer, write
-from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.core.units import VECTORS, Layout, StatMap, UnitMask
 from deeploc.errors import AdapterError, MaskError, RunError
 
 _PIECE = 1 << 20
-_VECTORS = ("t", "df", "p", "q", "d", "baseline")
 
 
 def statmap_parts(stat_map: StatMap) -> Iterator[Buffer]:
     """Yield the parts of statmap.safetensors: float64 ``(unit,)`` vectors and the site table."""
-    tensors = {name: getattr(stat_map, name) for name in _VECTORS}
+    tensors = {name: getattr(stat_map, name) for name in VECTORS}
     tensors |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
     tensors |= {f"sd.{name}": vector for name, vector in stat_map.sds.items()}
     return _safetensors(tensors, stat_map.layout)
@@ -37,9 +36,9 @@ def load_statmap(path: Path) -> StatMap:
         If the file is missing, broken, or not a StatMap.
     """
     tensors, layout = _load(path)
-    if missing := [name for name in _VECTORS if name not in tensors]:
+    if missing := [name for name in VECTORS if name not in tensors]:
         raise RunError(f"{path} is no StatMap: it lacks {', '.join(missing)}")
-    vectors = {name: tensors[name] for name in _VECTORS}
+    vectors = {name: tensors[name] for name in VECTORS}
     return StatMap(layout, **vectors, means=_named("mean.", tensors), sds=_named("sd.", tensors))
 
 

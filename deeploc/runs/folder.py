@@ -1,5 +1,6 @@
 """The run folder: the paths of its files, and reading what is current in it."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 from deeploc import atomic
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect, effects
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score, from_csv
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
@@ -61,6 +64,11 @@ class RunFolder:
     def superseded(self) -> Path:
         """Scores that were measured for another selection or other items; kept, never shown."""
         return self.path / "scores-superseded.csv"
+
+    @property
+    def verdict(self) -> Path:
+        """The answers of `deeploc.core.verdict`."""
+        return self.path / "verdict.json"
 
     @property
     def profile(self) -> Path:
@@ -200,6 +208,36 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{self.profile} is broken: {error}; delete it and localize again"
+            ) from error
+
+    def read_reliability(self) -> Reliability | None:
+        """Return what resampling the stimuli says of the localization, None where it was not done.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read.
+        """
+        record = self.read_manifest().reliability
+        return None if record is None else Reliability.from_json(record.model_dump())
+
+    def read_verdict(self) -> Verdict | None:
+        """Return the verdict, None where there is none.
+
+        Raises
+        ------
+        RunError
+            If the manifest or verdict.json cannot be read.
+        """
+        record = self.read_manifest().verdict
+        if record is None:
+            return None
+        text = self.checked("verdict", self.verdict).read_text(encoding="utf-8")
+        try:
+            return Verdict.from_json(json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{self.verdict} is broken: {error}; `deeploc report` writes it again"
             ) from error
 
     def read_comparison(self) -> Comparison:

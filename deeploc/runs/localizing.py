@@ -42,7 +42,7 @@ class AuditStage:
         """Return the model, the stimuli and how they are compared and read."""
         thresholds = (confounds.LARGE_SHARE, confounds.MEDIUM_EFFECT, confounds.GREY_LEVEL)
         held_out = _hashes(run.stimuli.held_out)
-        return {**_shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
+        return {**shared_inputs(run), "held-out stimuli": held_out, "thresholds": thresholds}
 
     def make(self, run: Run, save: Save) -> None:
         """Count."""
@@ -59,12 +59,12 @@ class LocalizeStage:
     name: ClassVar[str] = "localize"
     files: ClassVar[tuple[str, ...]] = ("statmap.safetensors",)
     needs: ClassVar[tuple[str, ...]] = ()
-    algorithm: ClassVar[int] = 1
+    algorithm: ClassVar[int] = 2
     protected: ClassVar[bool] = True
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the model, the stimuli, how they are compared and read, and the seed."""
-        return {**_shared_inputs(run), "seed": run.setup.seed}
+        return {**shared_inputs(run), "seed": run.setup.seed}
 
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize."""
@@ -153,7 +153,7 @@ class ProfileStage:
         A model with other weights may have the same statistics and respond otherwise to these.
         """
         held_out = _hashes(run.stimuli.held_out)
-        shared = {**_shared_inputs(run), "seed": run.setup.seed}
+        shared = {**shared_inputs(run), "seed": run.setup.seed}
         return {**shared, "held-out stimuli": held_out, "split": run.contrast.split}
 
     def make(self, run: Run, save: Save) -> None:
@@ -180,7 +180,14 @@ class ProfileStage:
         remove(folder, ProfileStage.files)
 
 
-def _shared_inputs(run: Run) -> dict[str, Any]:
+def shared_inputs(run: Run) -> dict[str, Any]:
+    """Return what decides the responses to the localizing stimuli, and how they are compared.
+
+    Parameters
+    ----------
+    run
+        The run, as it would be made now.
+    """
     resolved = run.contrast.to_json()
     # the name under which a model is loaded does not decide what it is; the rest does
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}

@@ -24,6 +24,7 @@ from deeploc.runs.records import (
     Options,
     Part,
     ProfileRecord,
+    ReliabilityRecord,
     SelectRecord,
     SiteRecord,
     StageRecord,
@@ -57,7 +58,9 @@ class Manifest(Part):
     localize: LocalizeRecord | None = None
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
+    reliability: ReliabilityRecord | None = None
     evaluate: EvaluateRecord | None = None
+    verdict: StageRecord | None = None
     report: StageRecord | None = None
 
     def record(self, stage: str) -> StageRecord | None:

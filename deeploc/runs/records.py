@@ -79,10 +79,14 @@ class SelectRecord(StageRecord):
     selected: dict[str, int]
 
 
-class PreferenceRecord(Part):
-    """The contrast tested on a group of units; null stands for nan."""
+class ResultPart(Part):
+    """Results that are read back as the values that they were; null stands for nan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PreferenceRecord(ResultPart):
+    """The contrast tested on a group of units."""
 
     sites: str
     units: Units
@@ -97,6 +101,46 @@ class ProfileRecord(StageRecord):
 
     held_out: bool
     effects: list[PreferenceRecord]
+
+
+class HalvesRecord(ResultPart):
+    """How well two halves of the stimuli agree."""
+
+    r: float | None
+    overlap: float | None
+    chance: float | None
+
+
+class FoldsRecord(ResultPart):
+    """Cohen's d of the contrast in every fold."""
+
+    d: list[float | None]
+
+
+class PermutationsRecord(ResultPart):
+    """The largest t beside those under permuted labels."""
+
+    n: int
+    t: float | None
+    p: float | None
+    threshold: float | None
+    n_above: int
+
+
+class KindReliabilityRecord(ResultPart):
+    """The reliability at one kind of site."""
+
+    sites: str
+    halves: HalvesRecord | None
+    folds: FoldsRecord | None
+    permutations: PermutationsRecord | None
+
+
+class ReliabilityRecord(StageRecord):
+    """The reliability of the localization, and why parts of it are missing."""
+
+    kinds: list[KindReliabilityRecord]
+    missing: dict[str, str]
 
 
 class TaskRecord(Part):

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.verdict import Verdict
 from deeploc.runs.folder import RunFolder
 
 
@@ -54,9 +56,19 @@ class SavedRun:
         """The response profile."""
         return self.folder.read_profile()
 
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """What resampling the localizing stimuli says of the selection."""
+        return self.folder.read_reliability()
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The answers about the network at each kind of site."""
+        return self.folder.read_verdict()
+
 
 def load_run(path: str | Path) -> SavedRun:
-    """Return the run in a folder, for a script: mask, statistics, scores, profile.
+    """Return the run in a folder, for a script: mask, statistics, scores, profile, verdict.
 
     No model is loaded. What is not as deeploc wrote it is an error.
 

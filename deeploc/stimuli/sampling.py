@@ -86,6 +86,33 @@ def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
     return first
 
 
+def deal(group: Sequence[Stimulus], n: int, seed: int, name: str) -> list[int]:
+    """Return which of ``n`` folds each stimulus is in, at random and as even as possible.
+
+    Equal stimuli are in the same fold, as in `split_half`.
+
+    Parameters
+    ----------
+    group
+        The stimuli of one condition.
+    n
+        How many folds.
+    seed
+        The seed of the run.
+    name
+        Another name deals otherwise.
+    """
+    repeats = Counter(stimulus.content_key for stimulus in group)
+    contents = list(repeats)
+    sizes = [0] * n
+    fold_of = {}
+    for index in substream(seed, f"deal:{name}").permutation(len(contents)):
+        fold = sizes.index(min(sizes))
+        fold_of[contents[index]] = fold
+        sizes[fold] += repeats[contents[index]]
+    return [fold_of[stimulus.content_key] for stimulus in group]
+
+
 def balanced(
     stimuli: Mapping[str, Sequence[Stimulus]], sides: Comparison, seed: int
 ) -> dict[str, tuple[Stimulus, ...]]:

@@ -1,125 +1,23 @@
-"""For tests: an adapter with known activations, and a check of any adapter."""
+"""A check of any adapter against its protocol."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from string import ascii_lowercase
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
-from deeploc.core.ablation import Ablation, Edit
-from deeploc.core.adapter import Adapter, Batch
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import Adapter
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
-from deeploc.errors import AdapterError, MaskError
+from deeploc.errors import MaskError
 from deeploc.stimuli import Stimulus
 
-PerPosition = Float64[np.ndarray, "position site_unit"]
 Matrix = Float[np.ndarray, "stimulus unit"]
 
 _OFFSET = 2.5
 """The value of ablated units in ``check_adapter``: exact in every floating-point type."""
-
-
-class ToyAdapter:
-    """A model that counts letters; every position is a character.
-
-    The MLP neuron ``i`` is 1 at every letter ``i``, the unit ``i`` of the block the number of
-    letters ``i`` so far. So the last position of the block is the letter counts, and an ablated
-    neuron is not counted.
-
-    Parameters
-    ----------
-    batch_size
-        Number of texts per batch.
-    """
-
-    identity: Mapping[str, Any] = {"adapter": "toy", "model": "toy", "weights": "none"}
-    sites = Layout(
-        (
-            Site("counter.mlp.down", "mlp-neurons", len(ascii_lowercase), "input"),
-            Site("counter", "block", len(ascii_lowercase)),
-        )
-    )
-
-    def __init__(self, batch_size: int = 3) -> None:
-        self._batch_size = batch_size
-        self._edits: list[Edit] = []
-
-    def activations(
-        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
-    ) -> Iterator[Batch]:
-        """Yield the pooled activations of every text once, in order.
-
-        Parameters
-        ----------
-        stimuli
-            Texts.
-        layout
-            The sites to read.
-        readout
-            Pool ``last``, ``mean`` or ``max``; with ``tokens: content`` only letters are read.
-
-        Raises
-        ------
-        AdapterError
-            If a text has no letter, or the pool is another.
-        """
-        for start in range(0, len(stimuli), self._batch_size):
-            chunk = stimuli[start : start + self._batch_size]
-            values = np.stack([self._read(stimulus, layout, readout) for stimulus in chunk])
-            yield Batch(np.arange(start, start + len(chunk)), values)
-
-    @contextmanager
-    def ablated(self, ablation: Edit) -> Iterator[None]:
-        """Apply ``ablation`` inside the context.
-
-        Raises
-        ------
-        MaskError
-            If the mask was made for other sites.
-        """
-        if any(site not in self.sites.sites for site in ablation.mask.layout.sites):
-            raise MaskError("mask was made for other sites than those of the toy model")
-        self._edits.append(ablation)
-        try:
-            yield
-        finally:
-            self._edits.remove(ablation)
-
-    def _read(
-        self, stimulus: Stimulus, layout: Layout, readout: Readout
-    ) -> Float64[np.ndarray, " unit"]:
-        text = str(stimulus.content)
-        read = np.array([readout.tokens == "all" or c.lower() in ascii_lowercase for c in text])
-        if not read.any():
-            raise AdapterError(f"stimulus {stimulus.id} has no letter to read: {text!r}")
-        pools = {"last": lambda x: x[-1], "mean": lambda x: x.mean(0), "max": lambda x: x.max(0)}
-        if readout.pool not in pools:
-            raise AdapterError(f"the toy model cannot pool {readout.pool!r}")
-        activations = self._forward(text)
-        return np.concatenate(
-            [pools[readout.pool](activations[s.name][read]) for s in layout.sites]
-        )
-
-    def _forward(self, text: str) -> dict[str, PerPosition]:
-        neurons_site, block_site = self.sites.sites
-        neurons = np.array([[float(c.lower() == i) for i in ascii_lowercase] for c in text])
-        neurons = self._edited(neurons_site, neurons)
-        return {
-            neurons_site.name: neurons,
-            block_site.name: self._edited(block_site, neurons.cumsum(axis=0)),
-        }
-
-    def _edited(self, site: Site, x: PerPosition) -> PerPosition:
-        for edit in self._edits:
-            if site in edit.mask.layout.sites:
-                units = edit.mask.at(site.name)
-                x = x.copy()
-                x[:, units] = edit.edited(site.name, x[np.newaxis][..., units])[0]
-        return x
 
 
 def check_adapter(

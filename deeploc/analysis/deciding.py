@@ -1,0 +1,95 @@
+"""Measure the ablation that decides the verdict, and as many random controls as that takes."""
+
+from collections.abc import Mapping, Sequence
+
+from deeploc.analysis.evaluation import Evaluator, OnScores
+from deeploc.analysis.planning import DecidingDose
+from deeploc.contrast.model import Contrast
+from deeploc.contrast.verdict import parts_of
+from deeploc.core.damage import Place, damage_at
+from deeploc.core.multiplicity import SequentialTest
+from deeploc.core.outcomes import Deciding, deciding_outcomes
+from deeploc.core.results import Better, Cell, Score
+from deeploc.core.verdict import HITS
+
+
+def deciding_of(
+    contrast: Contrast, scores: Sequence[Score], better: Mapping[str, Mapping[str, Better]]
+) -> Deciding | None:
+    """Return the outcomes that decide, as the contrast's ``verdict`` names them.
+
+    Parameters
+    ----------
+    contrast
+        What is compared.
+    scores
+        Rows of a run, at least those of the intact model.
+    better
+        Task -> metric -> which direction is good, the main metric of each task first.
+    """
+    rule, tasks = contrast.verdict, contrast.tasks
+    if not tasks:
+        return None
+    return deciding_outcomes(
+        parts_of(rule.primary) if rule.primary else (tasks[0][0],),
+        None if rule.against is None else [parts_of(text) for text in rule.against],
+        [(row.task, row.metric, row.condition) for row in scores],
+        better,
+        preferred=contrast.comparison.positive,
+    )
+
+
+def place_of(cell: Cell) -> Place:
+    """Return where an ablation is, as `deeploc.core.damage.damage_at` takes it.
+
+    Parameters
+    ----------
+    cell
+        The ablation by name; no control.
+    """
+    return cell.sites, cell.mode, cell.percent, cell.mask
+
+
+def draw_controls(
+    evaluator: Evaluator,
+    dose: DecidingDose,
+    deciding: Deciding,
+    better: Mapping[str, Mapping[str, Better]],
+    *,
+    most: int,
+    on_scores: OnScores,
+) -> None:
+    """Measure the deciding ablation and random controls of it until the test is decided.
+
+    Parameters
+    ----------
+    evaluator
+        Measures; it knows what was measured before.
+    dose
+        The ablation at one kind of site.
+    deciding
+        The outcomes that decide.
+    better
+        Task -> metric -> which direction is good.
+    most
+        At most so many controls are measured.
+    on_scores
+        Called with the scores of each ablation.
+    """
+    direction = better[deciding.primary[0]][deciding.primary[1]]
+    test = SequentialTest(HITS, most)
+    rows = evaluator.scores(Cell(), None, deciding.tasks)
+
+    def measure(cell: Cell) -> None:
+        new = evaluator.scores(cell, dose.ablation(cell), deciding.tasks)
+        rows.extend(new)
+        on_scores(new)
+
+    measure(dose.cell)
+    for index in range(most):
+        damage = damage_at(rows, place_of(dose.cell), deciding.primary, direction)
+        if damage is None or damage.observed <= 0:
+            return
+        if test.is_decided(damage.observed, damage.null):
+            return
+        measure(dose.control(index))

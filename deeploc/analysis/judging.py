@@ -1,0 +1,105 @@
+"""From what a run measured to its verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeploc.analysis.deciding import deciding_of, place_of
+from deeploc.analysis.planning import DecidingDose, deciding_doses
+from deeploc.contrast.model import Contrast
+from deeploc.core.damage import Damage, damage_at
+from deeploc.core.judging import outcome_name, verdict
+from deeploc.core.outcomes import Deciding, Outcome
+from deeploc.core.resampling import Reliability
+from deeploc.core.responses import Profile
+from deeploc.core.results import Better, Score
+from deeploc.core.stats import ALPHA
+from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.verdict import Evidence, Verdict
+
+
+def judge(
+    contrast: Contrast,
+    stat_map: StatMap,
+    mask: UnitMask,
+    *,
+    profile: Profile | None,
+    reliability: Reliability | None,
+    scores: Sequence[Score],
+    better: Mapping[str, Mapping[str, Better]],
+) -> Verdict:
+    """Return the verdict on the units of every kind of site.
+
+    Parameters
+    ----------
+    contrast
+        What is compared; its ``verdict`` names the outcomes and the dose that decide.
+    stat_map
+        The statistics of the units.
+    mask
+        The selected units.
+    profile
+        Their response profile; None where there is none.
+    reliability
+        What resampling the stimuli says; None where it was not done.
+    scores
+        What was measured, intact, ablated and under controls.
+    better
+        Task -> metric -> which direction is good, the main metric of each task first.
+    """
+    known = [row for row in scores if row.metric in better.get(row.task, {})]
+    deciding = deciding_of(contrast, known, better)
+    doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
+    gathering = _Gathering(contrast, stat_map, profile, reliability, known, better)
+    evidence = [gathering.evidence(dose, deciding) for dose in doses]
+    return verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
+
+
+@dataclass(frozen=True)
+class _Gathering:
+    """What a run measured."""
+
+    contrast: Contrast
+    stat_map: StatMap
+    profile: Profile | None
+    reliability: Reliability | None
+    scores: Sequence[Score]
+    better: Mapping[str, Mapping[str, Better]]
+
+    def evidence(self, dose: DecidingDose, deciding: Deciding | None) -> Evidence:
+        """Return what is known about the units of one kind of site."""
+        kind = dose.cell.sites
+        among = self.stat_map.layout.of_kind(kind)
+        with np.errstate(invalid="ignore"):
+            significant = among & (self.stat_map.t > 0) & (self.stat_map.q <= ALPHA)
+        profile = self.profile if self.profile is not None and self.profile.held_out else None
+        against = deciding.against if deciding else ()
+        others = {outcome_name(outcome): self._damage(dose, outcome) for outcome in against}
+        return Evidence(
+            kind,
+            n_units=int(among.sum()),
+            n_ablated=dose.n_units,
+            percent=dose.cell.percent,
+            n_significant=int(significant.sum()),
+            selected=profile.preference(kind, "selected") if profile else None,
+            random=profile.preference(kind, "random") if profile else None,
+            reliability=self.reliability.of(kind) if self.reliability else None,
+            primary=self._damage(dose, deciding.primary) if deciding else None,
+            others={name: damage for name, damage in others.items() if damage is not None},
+            modes=self._modes(dose, deciding),
+        )
+
+    def _modes(self, dose: DecidingDose, deciding: Deciding | None) -> dict[str, Damage]:
+        if deciding is None:
+            return {}
+        further = [mode for mode in self.contrast.ablate.mode if mode != dose.mode]
+        damage = {mode: self._damage(dose, deciding.primary, mode) for mode in further}
+        return {mode: one for mode, one in damage.items() if one is not None}
+
+    def _damage(
+        self, dose: DecidingDose, outcome: Outcome, mode: str | None = None
+    ) -> Damage | None:
+        sites, first, percent, mask = place_of(dose.cell)
+        direction = self.better[outcome[0]][outcome[1]]
+        return damage_at(self.scores, (sites, mode or first, percent, mask), outcome, direction)

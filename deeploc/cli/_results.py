@@ -1,0 +1,191 @@
+"""What the commands print of a run: its verdict, and with -v every effect."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deeploc.cli._console import print_json, print_paragraph, print_table, width
+
+if TYPE_CHECKING:
+    from deeploc.core.effects import Effect
+    from deeploc.core.responses import Response, Units
+    from deeploc.runs.folder import RunFolder
+
+_GROUPS: "tuple[Units, Units]" = ("selected", "random")
+"""The groups of units whose responses are printed."""
+
+
+def print_effects(
+    run: "RunFolder", as_json: bool, *, verbose: bool = False, profile: bool = False
+) -> None:
+    """Print the results of an evaluation.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    as_json
+        Whether one JSON document is printed in place of tables.
+    verbose
+        Whether every effect is printed above the verdict.
+    profile
+        Whether the response profile and the reliability are printed below these.
+    """
+    effects = run.read_effects()
+    if as_json:
+        from dataclasses import asdict
+
+        rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
+        verdict = run.read_verdict()
+        print_json(
+            {
+                "run": str(run.path),
+                "verdict": verdict and verdict.to_json(),
+                "effects": rows,
+                **selection_json(run),
+            }
+        )
+        return
+    if verbose:
+        _print_effects(effects, run)
+        if profile:
+            print_profile(run)
+            print_reliability(run)
+    print_verdict(run)
+    click.echo(f"every metric: {run.scores}")
+    click.echo(f"report:       {run.report}")
+
+
+def selection_json(run: "RunFolder") -> dict[str, Any]:
+    """Return the response profile and the reliability of a run as JSON, None where it has none."""
+    from dataclasses import asdict
+
+    profile, reliability = run.read_profile(), run.read_reliability()
+    responses = [asdict(row) for row in profile.responses] if profile else []
+    return {
+        "profile": {**profile.to_json(), "responses": responses} if profile else None,
+        "reliability": reliability.to_json() if reliability else None,
+    }
+
+
+def print_reliability(run: "RunFolder") -> None:
+    """Print two lines per kind of site on how far its selection can be relied on."""
+    from deeploc.report.text import describe_missing, describe_reliability
+
+    reliability = run.read_reliability()
+    if reliability is None:
+        return
+    for kind in reliability.kinds:
+        for line in describe_reliability(reliability, kind.sites):
+            click.echo(line)
+    for line in describe_missing(reliability):
+        print_paragraph(line)
+    click.echo()
+
+
+def print_profile(run: "RunFolder") -> None:
+    """Print the mean z of selected and random units per condition, and the test of the contrast."""
+    from deeploc.report.text import format_test
+
+    profile = run.read_profile()
+    if profile is None:
+        return
+    stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
+    click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+    selected, random = (
+        [row for kind in profile.kinds for row in profile.of(kind, units)] for units in _GROUPS
+    )
+    rows = [[a.sites, a.condition, _z(a), _z(b)] for a, b in zip(selected, random, strict=True)]
+    print_table(["sites", "condition", "selected units", "random units"], rows)
+    click.echo(f"\ncontrast on {stimuli}")
+    tests = []
+    for kind in profile.kinds:
+        test, chance = (profile.preference(kind, units) for units in _GROUPS)
+        tests.append([kind, format_test(test), format_test(chance, short=True)])
+    print_table(["sites", "selected units", "random units"], tests)
+    click.echo()
+
+
+def _z(row: "Response") -> str:
+    text = f"{row.z:z5.2f} [{row.z_low:z.2f}, {row.z_high:z.2f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def print_verdict(run: "RunFolder") -> None:
+    """Print the answers about the network at each kind of site, a line a question."""
+    import textwrap
+
+    from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
+
+    verdict = run.read_verdict()
+    if verdict is None:
+        return
+    manifest, columns = run.read_plain_manifest(), min(width(), 80)
+    for network in verdict.networks:
+        title = title_of(network, manifest["contrast"]["name"], manifest["address"])
+        click.echo(textwrap.fill(title, columns, subsequent_indent="  ", break_long_words=False))
+        for question, reply, reason in lines_of(network, verdict):
+            head = f"  {question:<10} {reply:<7} "
+            rest = " " * len(head)
+            click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))
+        click.echo(f"{conclusion(network)}\n")
+    click.echo(textwrap.fill(rule_of(verdict), columns))
+
+
+def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
+    """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
+    from deeploc.core.effects import MIN_CONTROLS
+    from deeploc.core.stats import ALPHA
+    from deeploc.report.outcomes import main_effects, masks_differ
+
+    main = main_effects(effects, run.better())
+    named = masks_differ(main)
+    blocks: dict[tuple[str, str, str], list[Effect]] = {}
+    for effect in main:
+        mask = f", {effect.mask} units" if named else ""
+        blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
+    for (sites, mode, mask), block in sorted(blocks.items()):
+        _print_block(f"{sites}, {mode} ablation{mask}", block)
+    click.echo(
+        "random: median of the matched random controls\n"
+        "p = (1 + controls at least as damaging) / (1 + controls)"
+    )
+    if any(effect.verdict == "too few controls" for effect in main):
+        click.echo(
+            f"too few controls: p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched "
+            "random\ncontrols (--controls)"
+        )
+
+
+def _print_block(title: str, block: "Sequence[Effect]") -> None:
+    """Print the effects of one kind of site, mode and mask: a subheading per metric."""
+    from deeploc.report.text import metric_label
+
+    doses = {effect.percent for effect in block}
+    one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
+    click.echo(f"{title}{one_dose}")
+    by_metric: dict[str, list[Effect]] = {}
+    for effect in block:
+        by_metric.setdefault(metric_label(effect.task, effect.metric), []).append(effect)
+    rows = []
+    for metric, group in by_metric.items():
+        conditions = [effect.condition for effect in group]
+        ordered = sorted(group, key=lambda e: (conditions.index(e.condition), e.percent))
+        rows += [[metric], *(_row(effect, with_dose=len(doses) > 1) for effect in ordered)]
+    dose = ["dose"] if len(doses) > 1 else []
+    head = ["", "intact", *dose, "ablated", "random", "[min, max]", "p", "verdict"]
+    print_table(head, rows)
+    click.echo()
+
+
+def _row(effect: "Effect", *, with_dose: bool) -> list[str]:
+    from deeploc.report.text import format_number
+
+    controls = effect.controls
+    middle = format_number(median(controls)) if controls else "-"
+    span = f"[{format_number(min(controls))}, {format_number(max(controls))}]" if controls else "-"
+    dose = [f"{effect.percent:g} %"] if with_dose else []
+    values = [format_number(effect.intact), *dose, format_number(effect.ablated), middle, span]
+    return [f"  {effect.condition or 'all items'}", *values, f"{effect.p:.3f}", effect.verdict]

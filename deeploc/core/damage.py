@@ -1,0 +1,183 @@
+"""Damage of an ablation and of its controls on several outcomes, on one scale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isnan, log
+
+import numpy as np
+
+from deeploc.core.controls import is_matched
+from deeploc.core.multiplicity import empirical_p
+from deeploc.core.outcomes import Outcome
+from deeploc.core.results import INTACT, Better, Score
+
+LOGARITHMIC = frozenset({"perplexity"})
+"""Metrics that are exponentials of a mean: their damage is a difference of logarithms."""
+
+Place = tuple[str, str, float, str]
+"""Kind of site, mode, percentage of its units, and the mask: ``selected`` or ``top``."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How much worse one outcome became.
+
+    Parameters
+    ----------
+    intact, ablated
+        The metric of the intact and of the ablated model.
+    controls
+        Name of each matched random set -> the metric, in the order in which they were drawn.
+    better
+        Whether higher or lower values mean a better model.
+    metric
+        The name of the metric.
+    n
+        The number of items.
+    """
+
+    intact: float
+    ablated: float
+    controls: Mapping[str, float]
+    better: Better
+    metric: str
+    n: int
+
+    def of(self, value: float) -> float:
+        """Return how much worse a value is than the intact one.
+
+        In units of the metric, of its logarithm for `LOGARITHMIC` ones. A value that is no number
+        is infinitely worse; one that stayed infinite is not worse.
+
+        Parameters
+        ----------
+        value
+            The metric of an ablated model.
+        """
+        if isnan(value):
+            return inf
+        if value == self.intact:
+            return 0.0
+        worse = self._scaled(value) - self._scaled(self.intact)
+        return worse if self.better == "lower" else -worse
+
+    @property
+    def observed(self) -> float:
+        """The damage of the ablated units."""
+        return self.of(self.ablated)
+
+    @property
+    def null(self) -> list[float]:
+        """The damage of every control."""
+        return [self.of(value) for value in self.controls.values()]
+
+    def z(self, damage: float) -> float:
+        """Return damage beyond the mean of the controls, in their standard deviations (ddof=1).
+
+        Where the controls hardly differ, one item (``1 / n``) is the unit: no ablation can be
+        told from another by less. nan with fewer than two controls.
+
+        Parameters
+        ----------
+        damage
+            That of the ablated units, or of a control.
+        """
+        null = np.array(self.null)
+        if null.size < 2:
+            return np.nan
+        if not np.isfinite(null).all():  # no damage is beyond infinite damage
+            return 0.0 if damage == inf else -inf
+        return (damage - float(null.mean())) / max(float(null.std(ddof=1)), 1 / self.n)
+
+    def _scaled(self, value: float) -> float:
+        if self.metric not in LOGARITHMIC:
+            return value
+        return log(value) if value > 0 else -inf
+
+
+def damage_at(
+    scores: Sequence[Score], place: Place, outcome: Outcome, better: Better
+) -> Damage | None:
+    """Return the damage on one outcome; None where intact or ablated model were not measured.
+
+    Parameters
+    ----------
+    scores
+        Rows of one run.
+    place
+        The ablation.
+    outcome
+        Task, metric and condition.
+    better
+        Whether higher or lower values of the metric are better.
+    """
+    rows = [row for row in scores if (row.task, row.metric, row.condition) == outcome]
+    intact = next((row for row in rows if row.mask == INTACT), None)
+    there = [row for row in rows if (row.sites, row.mode, row.percent) == place[:3]]
+    ablated = next((row for row in there if row.mask == place[3] and not row.control_of), None)
+    if intact is None or ablated is None:
+        return None
+    matched = [row for row in there if row.control_of == place[3] and is_matched(row.mask_kind)]
+    drawn = sorted(matched, key=lambda row: row.mask_index or 0)
+    controls = {row.mask: row.value for row in drawn}
+    return Damage(intact.value, ablated.value, controls, better, outcome[1], intact.n)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Whether one outcome suffers more than all others, against the same of every control.
+
+    Parameters
+    ----------
+    difference
+        z of the damage on the primary outcome minus the largest z of the others.
+    p
+        The share of controls (and the ablation itself) with at least as large a difference.
+    worst
+        The number of the other outcome with the largest z.
+    n
+        The number of controls.
+    """
+
+    difference: float
+    p: float
+    worst: int
+    n: int
+
+
+def interaction(primary: Damage, others: Sequence[Damage]) -> Interaction | None:
+    """Compare the damage on the primary outcome with that on the others.
+
+    ``z(primary) - max(z(other))`` of the ablated units, and the same of every control that was
+    measured on all outcomes; p is that of Phipson & Smyth (2010),
+    doi:10.2202/1544-6115.1585. The largest z counts, not the mean: an ablation that harms one
+    other outcome as much is not specific, however many it spares.
+
+    Parameters
+    ----------
+    primary
+        Damage on the primary outcome.
+    others
+        Damage on the outcomes that must suffer less; None is returned where there are none, or
+        fewer than two controls.
+    """
+    shared = [name for name in primary.controls if all(name in o.controls for o in others)]
+    if not others or len(shared) < 2:
+        return None
+    ablated = [o.z(o.observed) for o in others]
+    worst = int(np.argmax(ablated))
+    difference = _difference(primary.z(primary.observed), ablated)
+    null = [
+        _difference(
+            primary.z(primary.of(primary.controls[name])),
+            [o.z(o.of(o.controls[name])) for o in others],
+        )
+        for name in shared
+    ]
+    return Interaction(difference, empirical_p(difference, null), worst, len(null))
+
+
+def _difference(primary: float, others: Sequence[float]) -> float:
+    """Return by how much the primary z exceeds the largest other; 0 where both are infinite."""
+    largest = max(others)
+    return 0.0 if primary == largest else primary - largest

@@ -1,0 +1,179 @@
+"""The verdict on a network: a few questions, each answered by a rule, at one level for a run.
+
+docs/verdict.md has the rules in words. For each kind of site, three questions form a chain, and
+each is asked only if the one before it was answered with yes:
+
+selective
+    Do the selected units prefer the positive side of the contrast on fresh stimuli?
+causal
+    Does ablating them damage the primary outcome more than ablating matched random sets does?
+specific
+    Does the primary outcome suffer more than every other one, compared with the same sets?
+
+The chains of all kinds of site are tested by `deeploc.core.gatekeeping.gatekeep`: the probability
+that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable`` and
+``robust`` are descriptions and claim no error rate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, Literal
+
+from deeploc.core.damage import Damage
+from deeploc.core.resampling import KindReliability
+from deeploc.core.responses import Preference
+
+Answer = Literal["yes", "no", "partly", "not asked"]
+
+CHAIN = ("selective", "causal", "specific")
+"""The questions that are tested, in their order."""
+
+HITS = 5
+"""A test of damage ends when so many random sets did as much: p is then above any level."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about the network at the sites of one kind.
+
+    Parameters
+    ----------
+    sites
+        The kind of site.
+    n_units
+        How many units are there.
+    n_ablated
+        How many of them are ablated.
+    percent
+        The same in per cent.
+    n_significant
+        How many units have t > 0 at q <= 0.05.
+    selected, random
+        The contrast tested on fresh stimuli, on the selected and on as many random units; None
+        where no stimuli were held out.
+    reliability
+        What resampling the localizing stimuli says; None where it was not done.
+    primary
+        Damage on the primary outcome; None where it was not measured.
+    others
+        Damage on the outcomes that must suffer less, by their names.
+    modes
+        Mode -> damage on the primary outcome in the further modes of ablation.
+    """
+
+    sites: str
+    n_units: int
+    n_ablated: int
+    percent: float
+    n_significant: int
+    selected: Preference | None = None
+    random: Preference | None = None
+    reliability: KindReliability | None = None
+    primary: Damage | None = None
+    others: Mapping[str, Damage] = field(default_factory=dict)
+    modes: Mapping[str, Damage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one question.
+
+    Parameters
+    ----------
+    question
+        Its name.
+    answer
+        ``yes``, ``no``, ``partly`` or ``not asked``.
+    p
+        The p value, None where nothing was tested.
+    level
+        The level that it was tested at, None where it claims none.
+    numbers
+        What else the answer rests on.
+    """
+
+    question: str
+    answer: Answer
+    p: float | None = None
+    level: float | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The answers about the units at the sites of one kind."""
+
+    sites: str
+    n_units: int
+    n_ablated: int
+    percent: float
+    replies: tuple[Reply, ...]
+
+    def answer(self, question: str) -> Answer:
+        """Return the answer to a question; ``not asked`` where there is none.
+
+        Parameters
+        ----------
+        question
+            Its name.
+        """
+        return next((r.answer for r in self.replies if r.question == question), "not asked")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answers about every kind of site, and what they rest on.
+
+    Parameters
+    ----------
+    level
+        The family-wise error rate.
+    primary
+        The name of the outcome that decides; None where none was measured.
+    against
+        The names of those that must suffer less.
+    controls
+        At most so many matched random sets count.
+    networks
+        The answers, per kind of site.
+    """
+
+    level: float
+    primary: str | None
+    against: tuple[str, ...]
+    controls: int
+    networks: tuple[Network, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; null stands for what is not finite."""
+        finite: dict[str, Any] = _finite(asdict(self))
+        return finite
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
+        """Return the verdict that `to_json` described.
+
+        Parameters
+        ----------
+        value
+            What `to_json` returned.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is no verdict.
+        """
+        networks = tuple(
+            Network(**{**network, "replies": tuple(Reply(**r) for r in network["replies"])})
+            for network in value["networks"]
+        )
+        return cls(**{**value, "against": tuple(value["against"]), "networks": networks})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -199,13 +199,16 @@ def test_the_summary_states_the_result(text: str):
 
 
 def test_every_outcome_is_in_a_table(text: str):
-    """A row gives n, intact, ablated with interval, controls, damage, p and verdict."""
+    """A row gives n, intact, ablated with interval, controls, damage, z, p and q.
+
+    z = 60 log(26.3 / 17.8), as the controls are equal; q = 3/2 p for the two smallest of three p.
+    """
     assert (
         "perplexity ↓ perplexity, sentences 60 17.7 26.3 25.3 to 28.3 17.8 17.8 to 17.8 "
-        "bottom 0.123 +8.60 0.048 beyond random"
+        "bottom 0.123 +8.60 23.4 0.048 0.071"
     ) in text
     assert "exact-match ↑ continuation, copying 60 0.980 0.970" in text
-    assert "0.980 0.960 to 0.980 bottom 0.123 +0.0100 0.38 as random" in text
+    assert "0.980 0.960 to 0.980 bottom 0.123 +0.0100 0.180 0.38 0.38" in text
 
 
 def test_the_own_selection_and_a_dose_are_labelled_apart(run: Path):
@@ -231,12 +234,12 @@ def test_the_number_of_controls_for_a_verdict_follows_the_level(text: str):
     """The legend names the smallest number of controls with which p can be significant."""
     needed = next(n for n in range(1, 100) if 1 / (1 + n) <= ALPHA)
 
-    assert f"p can fall to {ALPHA} only with at least {needed} matched random controls" in text
+    assert f"it can fall to {ALPHA} only with {needed} of them" in text
 
 
 def test_infinity_is_written_as_a_sign(text: str):
     """An infinite value is neither lost nor written as a word."""
-    assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ 0.048 beyond random" in text
+    assert "60 2.87 ∞ ∞ to ∞ 2.88 2.88 to 2.88 bottom 0.123 +∞ ∞ 0.048 0.071" in text
 
 
 def test_the_same_run_gives_the_same_bytes(html: str, run: Path):

@@ -1,6 +1,7 @@
 """What the commands print of a run: its verdict, and with -v every effect."""
 
 from collections.abc import Sequence
+from math import isnan
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def print_effects(
     if as_json:
         from dataclasses import asdict
 
-        rows = [{**asdict(e), "p": e.p, "verdict": e.verdict} for e in effects]
+        rows = [{**asdict(e), "z": e.z, "p": e.p} for e in effects]
         verdict = run.read_verdict()
         print_json(
             {
@@ -150,12 +151,14 @@ def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
         _print_block(f"{sites}, {mode} ablation{mask}", block)
     click.echo(
         "random: median of the matched random controls\n"
-        "p = (1 + controls at least as damaging) / (1 + controls)"
+        "z: damage beyond their mean, in their SDs\n"
+        "q: p = (1 + controls at least as damaging) / (1 + controls), adjusted over all\n"
+        "effects of the run (Benjamini-Hochberg)"
     )
-    if any(effect.verdict == "too few controls" for effect in main):
+    if any(len(effect.controls) < MIN_CONTROLS for effect in main):
         click.echo(
-            f"too few controls: p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched "
-            "random\ncontrols (--controls)"
+            f"p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched random controls "
+            "(--controls)"
         )
 
 
@@ -175,7 +178,7 @@ def _print_block(title: str, block: "Sequence[Effect]") -> None:
         ordered = sorted(group, key=lambda e: (conditions.index(e.condition), e.percent))
         rows += [[metric], *(_row(effect, with_dose=len(doses) > 1) for effect in ordered)]
     dose = ["dose"] if len(doses) > 1 else []
-    head = ["", "intact", *dose, "ablated", "random", "[min, max]", "p", "verdict"]
+    head = ["", "intact", *dose, "ablated", "random", "[min, max]", "z", "q"]
     print_table(head, rows)
     click.echo()
 
@@ -188,4 +191,14 @@ def _row(effect: "Effect", *, with_dose: bool) -> list[str]:
     span = f"[{format_number(min(controls))}, {format_number(max(controls))}]" if controls else "-"
     dose = [f"{effect.percent:g} %"] if with_dose else []
     values = [format_number(effect.intact), *dose, format_number(effect.ablated), middle, span]
-    return [f"  {effect.condition or 'all items'}", *values, f"{effect.p:.3f}", effect.verdict]
+    return [f"  {effect.condition or 'all items'}", *values, _z_text(effect.z), _q_text(effect.q)]
+
+
+def _z_text(z: float) -> str:
+    from deeploc.report.text import format_number
+
+    return "-" if isnan(z) else format_number(z)
+
+
+def _q_text(q: float) -> str:
+    return "-" if isnan(q) else f"{q:.2f}"

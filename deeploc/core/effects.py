@@ -1,13 +1,14 @@
 """Effects: what an ablation did to an outcome, beside its controls."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, nan
 
 import numpy as np
 
 from deeploc.core.controls import is_matched
-from deeploc.core.multiplicity import empirical_p
+from deeploc.core.damage import Damage
+from deeploc.core.multiplicity import benjamini_hochberg, empirical_p
 from deeploc.core.results import INTACT, Better, Score
 from deeploc.core.stats import ALPHA
 
@@ -35,6 +36,10 @@ class Effect:
     others
         The values under further masks (``bottom``, ``range-80-90``, ``random-global-0``, ...) by
         name.
+    n_items
+        The number of items that the metric was measured on.
+    q
+        p, adjusted over all effects of the run (Benjamini-Hochberg); nan without controls.
     """
 
     task: str
@@ -49,6 +54,8 @@ class Effect:
     controls: tuple[float, ...]
     others: tuple[tuple[str, float], ...] = ()
     mask: str = "top"
+    n_items: int = 1
+    q: float = nan
 
     def damage(self, value: float) -> float:
         """Return how much worse ``value`` is than the intact one, in units of the metric.
@@ -67,6 +74,13 @@ class Effect:
         return empirical_p(self.damage(self.ablated), [self.damage(c) for c in self.controls])
 
     @property
+    def z(self) -> float:
+        """Damage beyond the mean of the matched controls, in their SDs, see `Damage.z`."""
+        controls = {str(number): value for number, value in enumerate(self.controls)}
+        damage = Damage(self.intact, self.ablated, controls, self.better, self.metric, self.n_items)
+        return damage.z(damage.observed)
+
+    @property
     def verdict(self) -> str:
         """One phrase: ``beyond random``, ``as random``, ``unharmed`` or ``too few controls``.
 
@@ -83,6 +97,8 @@ class Effect:
 def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]]) -> list[Effect]:
     """Return one effect per task, metric, condition and ablation, in the order of the scores.
 
+    Each has q, its p adjusted over all of them (Benjamini-Hochberg).
+
     Parameters
     ----------
     scores
@@ -93,11 +109,14 @@ def effects(scores: Iterable[Score], better: Mapping[str, Mapping[str, Better]])
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for row in scores:
         groups.setdefault((row.task, row.metric, row.condition), []).append(row)
-    return [
+    every = [
         effect
         for (task, metric, _), rows in groups.items()
         for effect in _effects_of(rows, better[task][metric])
     ]
+    p = np.array([effect.p if effect.controls else nan for effect in every], dtype=np.float64)
+    q = benjamini_hochberg(p).tolist()
+    return [replace(effect, q=value) for effect, value in zip(every, q, strict=True)]
 
 
 def _effects_of(rows: Sequence[Score], better: Better) -> list[Effect]:
@@ -111,7 +130,16 @@ def _effects_of(rows: Sequence[Score], better: Better) -> list[Effect]:
             ablations.setdefault(place, []).append(row)
     outcome = (rows[0].task, rows[0].metric, rows[0].condition)
     return [
-        Effect(*outcome, *place[:3], better, intact, ablated.value, *_controls(masks), place[3])
+        Effect(
+            *outcome,
+            *place[:3],
+            better,
+            intact,
+            ablated.value,
+            *_controls(masks),
+            place[3],
+            ablated.n,
+        )
         for place, masks in ablations.items()
         for ablated in masks
         if not ablated.control_of

@@ -1,6 +1,7 @@
 """The verdict in words: one line a question."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deeploc.core.stats import ALPHA
@@ -18,8 +19,15 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     network
         The answers about one kind of site.
     contrast, model
-        The names of both.
+        The names of both; of a model in a folder, the folder's own name is enough.
+
+    Examples
+    --------
+    >>> title_of(Network("block", 256, 2, 1.0, ()), "language", "hf:/checkpoints/small")
+    'language in hf:small · block · 1 % = 2 of 256 units'
     """
+    adapter, _, name = model.partition(":")
+    model = f"{adapter}:{Path(name).name}" if Path(name).is_absolute() else model
     units = f"{network.n_ablated:,} of {network.n_units:,} units"
     return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}"
 

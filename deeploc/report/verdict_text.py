@@ -93,7 +93,7 @@ def rule_of(verdict: Verdict) -> str:
     adjusted = f", for which p is adjusted over {kinds} kinds of site" if kinds > 1 else ""
     return (
         f"Any false yes among selective, causal and specific has a probability of at most "
-        f"{verdict.level:.0%}{adjusted}."
+        f"{100 * verdict.level:g} %{adjusted}."
     )
 
 

@@ -636,8 +636,8 @@ def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "ablate: {controls: {randm: 3}}",
             "mine.yaml:9: unknown key 'randm' in ablate.controls; "
-            "did you mean 'random'? allowed: random, random-global, magnitude-matched, bottom, "
-            "opposite, range",
+            "did you mean 'random'? allowed: random, random-global, magnitude-matched, shuffled, "
+            "bottom, opposite, range",
         ),
         (
             "read: {lowercase: yes}",

@@ -316,6 +316,31 @@ def test_a_control_without_enough_units_is_refused_by_the_plan(stat_map: StatMap
     )
 
 
+def test_shuffled_units_are_those_that_permuted_labels_select(stat_map: StatMap) -> None:
+    """As many units of the kind as are ablated, with the largest t of the permutation."""
+    rng = np.random.default_rng(5)
+    permuted = rng.normal(size=(2, stat_map.layout.n_units))
+    ablate = Ablate.model_validate({"percent": 25, "controls": {"random": 0, "shuffled": 2}})
+    mask = select_units(stat_map, Select())
+    todo = plan(stat_map, mask, ablate, 0, lambda index: permuted[index])
+
+    for kind, n in (("mlp-neurons", 2), ("block", 3)):
+        among = np.flatnonzero(stat_map.layout.of_kind(kind))
+        for index in range(2):
+            ablation = todo.cells[Cell(kind, "zero", 25.0, f"shuffled-{index}", "top")]
+            largest = among[np.argsort(-permuted[index][among])[:n]]
+            assert ablation is not None
+            assert units(ablation.mask) == sorted(largest.tolist())
+
+
+def test_shuffled_without_activations_is_refused(stat_map: StatMap) -> None:
+    """The plan says what is missing before anything is measured."""
+    ablate = Ablate.model_validate({"percent": 25, "controls": {"shuffled": 1}})
+
+    with pytest.raises(ValueError, match="control 'shuffled' needs the activations"):
+        plan(stat_map, select_units(stat_map, Select()), ablate, seed=0)
+
+
 @pytest.mark.parametrize("wanted", [{"opposite": True}, {"magnitude-matched": 1}])
 def test_a_control_without_enough_units_at_one_site_is_refused(
     stat_map: StatMap, wanted: dict[str, object]

@@ -280,6 +280,23 @@ def test_scores_of_another_selection_are_neither_shown_nor_reused(tmp_path: Path
     assert not keys & {row.key for row in after if row.mask == "selected"}
 
 
+def test_shuffled_controls_are_the_localizer_on_permuted_labels(tmp_path: Path) -> None:
+    """A run, and an evaluation that reads the activations anew, ablate the same units."""
+    ablate = {"mode": ["zero"], "controls": {"random": 0, "shuffled": 3}}
+    inputs = Inputs(contrast_of(ablate=ablate))
+    inputs.make(tmp_path / "run")
+    Inputs().make(tmp_path / "later", overwrite=True)
+    inputs.make(tmp_path / "later")
+    keys = [
+        {r.mask: r.key for r in load_run(folder).scores if (r.sites, r.mode) == ("block", "zero")}
+        for folder in (tmp_path / "run", tmp_path / "later")
+    ]
+
+    assert set(keys[0]) == {"selected", "shuffled-0", "shuffled-1", "shuffled-2"}
+    assert keys[0].items() <= keys[1].items()
+    assert len(set(keys[0].values())) > 2
+
+
 def test_what_comes_back_is_not_measured_again(tmp_path: Path) -> None:
     """Scores of a former selection are kept, and used when that selection returns."""
     first = Inputs()

@@ -9,7 +9,14 @@ import numpy as np
 from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
 from deeploc.core.ablation import Ablation
-from deeploc.core.controls import Compared, MaskLabel, check_available, control_mask, requested
+from deeploc.core.controls import (
+    Compared,
+    MaskLabel,
+    PermutedT,
+    check_available,
+    control_mask,
+    requested,
+)
 from deeploc.core.results import INTACT, Cell
 from deeploc.core.selection import count_of
 from deeploc.core.units import StatMap, UnitMask
@@ -68,7 +75,13 @@ class _Dose:
         return compared.mask if label == self.base else control_mask(compared, label)
 
 
-def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
+def plan(
+    stat_map: StatMap,
+    mask: UnitMask,
+    ablate: Ablate,
+    seed: int,
+    permuted_t: PermutedT | None = None,
+) -> Plan:
     """Return every cell of an evaluation: the intact model, the selected units, the controls.
 
     Each kind of site is ablated on its own, so that kinds can be compared. The doses are
@@ -85,6 +98,8 @@ def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
         Modes, doses and controls, as a contrast file states them.
     seed
         Of the random controls.
+    permuted_t
+        Number of a permutation -> t under permuted condition labels, for the control ``shuffled``.
 
     Raises
     ------
@@ -108,7 +123,7 @@ def plan(stat_map: StatMap, mask: UnitMask, ablate: Ablate, seed: int) -> Plan:
                     f"{wanted - len(chosen):,} have no t (non-finite activation): the other "
                     f"{len(chosen):,} are ablated"
                 )
-            compared = Compared(chosen, stat_map, among, seed)
+            compared = Compared(chosen, stat_map, among, seed, permuted_t)
             controls = requested(ablate.controls)
             for label in controls:
                 check_available(compared, label)

@@ -191,8 +191,9 @@ class Controls(StrictModel):
 
     ``random``: number of masks matched per site; ``random-global``: number of masks matched in
     total, as in the paper; ``magnitude-matched``: number of masks matched per site in the size of
-    the activations too; ``bottom``: the units with the smallest t; ``opposite``: the same, as many
-    at every site as the mask has there; ``range``: units sampled between two percentiles of t.
+    the activations too; ``shuffled``: number of masks that the localizer itself selects on permuted
+    condition labels; ``bottom``: the units with the smallest t; ``opposite``: the same, as many at
+    every site as the mask has there; ``range``: units sampled between two percentiles of t.
     """
 
     random: Count = 20
@@ -201,6 +202,8 @@ class Controls(StrictModel):
     """Number of random masks matched in their total only, the control of the paper."""
     magnitude_matched: Annotated[Count, Field(alias="magnitude-matched")] = 0
     """Number of random masks with as many units at every site and decile of mean |activation|."""
+    shuffled: Count = 0
+    """Number of masks of as many units with the largest t under permuted condition labels."""
     bottom: Flag = False
     """Also the units with the smallest t."""
     opposite: Flag = False

@@ -11,10 +11,19 @@ import numpy as np
 
 from deeploc.contrast.fields import Controls
 from deeploc.core.matching import lowest_like, magnitude_like, random_global, random_like
-from deeploc.core.selection import between_percentiles, bottom_k, percentile_range
+from deeploc.core.selection import (
+    UnitScores,
+    between_percentiles,
+    bottom_k,
+    percentile_range,
+    top_k,
+)
+from deeploc.core.stats import Vector
 from deeploc.core.units import Selection, StatMap, UnitMask
 
 Range = tuple[float, float]
+PermutedT = Callable[[int], Vector]
+"""Return t of every unit under a permutation of the condition labels, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,15 @@ class Compared:
         Boolean ``(unit,)``: the units at sites of that kind.
     seed
         The seed of the run.
+    permuted_t
+        What ``shuffled`` selects by; None where the activations that localized are not at hand.
     """
 
     mask: UnitMask
     stat_map: StatMap
     among: Selection
     seed: int
+    permuted_t: PermutedT | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,20 @@ def _random_global(compared: Compared, label: MaskLabel) -> UnitMask:
 
 def _magnitude_matched(compared: Compared, label: MaskLabel) -> UnitMask:
     return magnitude_like(compared.mask, compared.stat_map.magnitude, _seed(compared, label))
+
+
+def _shuffled(compared: Compared, label: MaskLabel) -> UnitMask:
+    ranking = UnitScores(compared.mask.layout, _require(compared.permuted_t)(label.index or 0))
+    return top_k(ranking, len(compared.mask), compared.among)
+
+
+def _require(permuted_t: PermutedT | None) -> PermutedT:
+    if permuted_t is None:
+        raise ValueError(
+            "control 'shuffled' needs the activations that localized, which are not at hand or too "
+            "many to keep; read fewer sites, or leave it out"
+        )
+    return permuted_t
 
 
 def _bottom(compared: Compared, _: MaskLabel) -> UnitMask:
@@ -158,6 +184,11 @@ def _with_t(compared: Compared, _: MaskLabel) -> Selection:
     return ranked
 
 
+def _shuffled_candidates(compared: Compared, label: MaskLabel) -> Selection:
+    _require(compared.permuted_t)
+    return _with_t(compared, label)
+
+
 def _unselected_with_t(compared: Compared, label: MaskLabel) -> Selection:
     others: Selection = _unselected(compared, label) & ~np.isnan(compared.stat_map.t)
     return others
@@ -172,6 +203,7 @@ CONTROLS: Mapping[str, Control] = {
     "random": Control(_random, _all, matched=True),
     "random-global": Control(_random_global, _unselected),
     "magnitude-matched": Control(_magnitude_matched, _unselected_with_magnitude, per_site=True),
+    "shuffled": Control(_shuffled, _shuffled_candidates),
     "bottom": Control(_bottom, _with_t),
     "opposite": Control(_opposite, _unselected_with_t, per_site=True),
     "range": Control(_range, _in_range),
@@ -179,7 +211,8 @@ CONTROLS: Mapping[str, Control] = {
 """Every control by the name that it has in contrast files and in scores.csv.
 
 ``magnitude-matched`` is not matched: it is drawn from units like the selected ones, not from all
-others, and asks another question than ``random`` does. So the two never share one p value.
+others, and asks another question than ``random`` does. So the two never share one p value. Nor is
+``shuffled``: what a localizer selects by chance need not lie at the same sites.
 """
 
 
@@ -215,7 +248,8 @@ def check_available(compared: Compared, label: MaskLabel) -> None:
     Raises
     ------
     ValueError
-        If fewer units are available than the mask has, in all or at one of the sites.
+        If fewer units are available than the mask has, in all or at one of the sites, or the
+        control needs activations that are not at hand.
     """
     control = CONTROLS[label.kind]
     candidates = UnitMask(compared.mask.layout, control.candidates(compared, label))

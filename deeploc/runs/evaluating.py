@@ -3,16 +3,22 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from deeploc import atomic
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.planning import Plan, deciding_doses, plan
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
+from deeploc.core.controls import PermutedT
 from deeploc.core.effects import MIN_CONTROLS
+from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
+from deeploc.core.stats import Vector
 from deeploc.core.task import Task
 from deeploc.runs.folder import RunFolder, current_rows, read_rows
 from deeploc.runs.keys import json_hash
@@ -127,9 +133,27 @@ class EvaluateStage:
 
     def _plan(self, run: Run) -> Plan:
         try:
-            return plan(run.stat_map, run.mask, self.ablate, run.setup.seed)
+            return plan(run.stat_map, run.mask, self.ablate, run.setup.seed, self._permuted_t(run))
         except ValueError as error:
             raise run.contrast.error_at(("ablate",), str(error)) from None
+
+    def _permuted_t(self, run: Run) -> PermutedT | None:
+        """Return what the control ``shuffled`` selects by, where it is asked for and can be had."""
+        if not self.ablate.controls.shuffled:
+            return None
+        stimuli = run.stimuli.localizing
+        groups = ByCondition.of(list(run.contrast.conditions), stimuli)
+        readout = Readout.of(run.contrast.read)
+        values = run.readings.matrix(groups.stimuli, run.layout, readout)
+        if values is None:
+            return None
+        contrast, seed = run.contrast, run.setup.seed
+
+        @lru_cache(maxsize=1)  # the ablations of one control follow each other
+        def permuted(index: int) -> Vector:
+            return permuted_t(contrast, stimuli, values, index, seed=seed)
+
+        return permuted
 
     def _task_keys(self, run: Run) -> dict[str, str]:
         model = {key: value for key, value in run.adapter.identity.items() if key != "model"}

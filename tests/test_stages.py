@@ -17,6 +17,7 @@ from deeploc.errors import RunError
 from deeploc.experiment import STAGES
 from deeploc.progress import SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.report.verdict_text import conclusion
 from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
@@ -278,6 +279,20 @@ def test_scores_of_another_selection_are_neither_shown_nor_reused(tmp_path: Path
     assert names == {(row.sites, row.mode, row.percent, row.mask) for row in after}
     keys = {row.key for row in before if row.mask == "selected"}
     assert not keys & {row.key for row in after if row.mask == "selected"}
+
+
+def test_an_empty_selection_is_no_network(tmp_path: Path) -> None:
+    """Where a rule selects no unit there is nothing to ablate, and the verdict says so."""
+    Inputs(contrast_of(select={"fdr": 1e-300})).make(tmp_path)
+    made = load_run(tmp_path).verdict
+
+    assert made is not None
+    assert [(network.sites, network.n_ablated) for network in made.networks] == [
+        (kind, 0) for kind in SITES
+    ]
+    assert {conclusion(network) for network in made.networks} == {
+        "No network: no unit was selected."
+    }
 
 
 def test_shuffled_controls_are_the_localizer_on_permuted_labels(tmp_path: Path) -> None:

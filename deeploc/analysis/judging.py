@@ -1,7 +1,7 @@
 """From what a run measured to its verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
-from deeploc.core.verdict import Evidence, Verdict
+from deeploc.core.verdict import Evidence, Network, Verdict
 
 
 def judge(
@@ -30,6 +30,8 @@ def judge(
     better: Mapping[str, Mapping[str, Better]],
 ) -> Verdict:
     """Return the verdict on the units of every kind of site.
+
+    Where no unit is ablated there is nothing to ask: that network has no replies.
 
     Parameters
     ----------
@@ -53,7 +55,14 @@ def judge(
     doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
     gathering = _Gathering(contrast, stat_map, profile, reliability, known, better)
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
-    return verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
+    made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
+    judged = {network.sites for network in made.networks}
+    empty = [
+        Network(kind, int(mask.layout.of_kind(kind).sum()), 0, 0.0, ())
+        for kind in mask.layout.kinds
+        if kind not in judged
+    ]
+    return replace(made, networks=(*made.networks, *empty))
 
 
 @dataclass(frozen=True)

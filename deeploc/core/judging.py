@@ -21,7 +21,7 @@ MOST = 0.5
 def verdict(
     evidence: Sequence[Evidence], deciding: Deciding | None, controls: int, level: float = ALPHA
 ) -> Verdict:
-    """Reply the questions about every kind of site.
+    """Answer the questions about every kind of site.
 
     Parameters
     ----------

@@ -72,6 +72,8 @@ def conclusion(network: Network) -> str:
     >>> conclusion(Network("block", 100, 1, 1.0, (Reply("selective", "no", 0.4, 0.05),)))
     'No network: the selected units do not prefer the contrast on fresh stimuli.'
     """
+    if not network.n_ablated:
+        return "No network: no unit was selected."
     selective, causal, specific = (network.answer(question) for question in CHAIN)
     if selective == "no":
         return "No network: the selected units do not prefer the contrast on fresh stimuli."
@@ -89,7 +91,7 @@ def conclusion(network: Network) -> str:
 
 def rule_of(verdict: Verdict) -> str:
     """Return in one sentence at which error rate the answers hold."""
-    kinds = len(verdict.networks)
+    kinds = sum(bool(network.replies) for network in verdict.networks)
     adjusted = f", for which p is adjusted over {kinds} kinds of site" if kinds > 1 else ""
     return (
         f"Any false yes among selective, causal and specific has a probability of at most "

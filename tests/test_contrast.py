@@ -10,7 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deeploc.contrast import model as contrast
 from deeploc.contrast.model import Comparison, Contrast, Select
+from deeploc.entry_points import available
 from deeploc.errors import ContrastError
+
+TASKS = list(available("deeploc.tasks"))
 
 MINIMAL = """\
 name: mine
@@ -638,6 +641,24 @@ def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -
             "mine.yaml:9: unknown key 'randm' in ablate.controls; "
             "did you mean 'random'? allowed: random, random-global, magnitude-matched, shuffled, "
             "bottom, opposite, range",
+        ),
+        (
+            "verdict: {primary: perplexty}",
+            "mine.yaml:9: verdict.primary: there is no task 'perplexty'; "
+            f"did you mean 'perplexity'? tasks: {', '.join(TASKS)}",
+        ),
+        (
+            "verdict: {primary: perplexity//x}",
+            "mine.yaml:9: verdict.primary: 'perplexity//x' is no outcome; write TASK, TASK/METRIC "
+            "or TASK/METRIC/CONDITION, e.g. perplexity/perplexity/sentences",
+        ),
+        (
+            "verdict: {primary: perplexity, against: perplexity}",
+            "mine.yaml:9: verdict.against: 'perplexity' is the primary outcome itself",
+        ),
+        (
+            "verdict: {dose: 0}",
+            "mine.yaml:9: verdict.dose is 0; it must be greater than 0",
         ),
         (
             "read: {lowercase: yes}",

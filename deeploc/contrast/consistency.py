@@ -7,6 +7,7 @@ from deeploc.contrast.fields import Ablate, Select
 from deeploc.contrast.sources import Source
 from deeploc.contrast.verdict import Verdict, parts_of
 from deeploc.contrast.yaml import KeyPath
+from deeploc.entry_points import available
 from deeploc.errors import nearest
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def _of_controls(select: Select, ablate: Ablate) -> Iterator[Problem]:
 
 
 def _of_verdict(verdict: Verdict, tasks: Sequence[str]) -> Iterator[Problem]:
+    """Yield what cannot be meant; a task that is left out for once (``--task``) is no mistake."""
     against = verdict.against or ()
     named = [
         *([(("verdict", "primary"), verdict.primary)] if verdict.primary else []),
@@ -131,9 +133,9 @@ def _of_verdict(verdict: Verdict, tasks: Sequence[str]) -> Iterator[Problem]:
     ]
     for path, outcome in named:
         task = parts_of(outcome)[0]
-        if task not in tasks:
-            measured = ", ".join(tasks) or "no task"
-            yield path, f"task {task!r} is not measured; {nearest(task, tasks)}evaluate: {measured}"
+        if task not in tasks and task not in (installed := available("deeploc.tasks")):
+            known = ", ".join(installed)
+            yield path, f"there is no task {task!r}; {nearest(task, installed)}tasks: {known}"
     if verdict.primary in against:
         yield ("verdict", "against"), f"{verdict.primary!r} is the primary outcome itself"
 

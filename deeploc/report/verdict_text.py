@@ -123,7 +123,7 @@ def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     numbers = reply.numbers
     if not numbers:
-        return "no task was measured (key `evaluate` of the contrast)"
+        return "the primary outcome was not measured (verdict.primary, evaluate)"
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
     if network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"

@@ -394,8 +394,8 @@ def test_only_random_masks_enter_p() -> None:
     wanted = {"random": 3, "random-global": 1, "magnitude-matched": 2, "bottom": True}
     ablate = Ablate.model_validate({"controls": {**wanted, "opposite": True, "range": [0, 50]}})
     adapter, contrast = ToyAdapter(), Contrast.model_validate(declared)
-    found = localize(adapter, contrast)
-    todo = plan(found, select_units(found, contrast.select), ablate, seed=0)
+    localized = localize(adapter, contrast)
+    todo = plan(localized, select_units(localized, contrast.select), ablate, seed=0)
     scores = evaluate(adapter, [CountsA()], todo.cells)
     (effect,) = (
         e for e in effects(scores, {"counts": {"a": "higher"}}) if e.sites == "mlp-neurons"

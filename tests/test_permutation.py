@@ -46,9 +46,9 @@ def test_largest_t_is_scipys(rng: np.random.Generator, sizes: tuple[int, int]) -
         reference.ttest_ind(values[row == 0], values[row == 1], equal_var=False).statistic.max()
         for row in labels
     ]
-    found = PermutedT(labels, TWO).maxima(standardized(values))
+    computed = PermutedT(labels, TWO).maxima(standardized(values))
 
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(computed, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("weights", [EACH, WEIGHTED], ids=["each", "weighted"])
@@ -77,10 +77,10 @@ def test_units_that_carry_no_evidence(rng: np.random.Generator, size: int) -> No
     broken = np.concatenate([values, np.full((2 * size, 2), [nan, np.inf])], axis=1)
     permuted = PermutedT(labels, TWO)
 
-    found = permuted.maxima(standardized(values))
+    computed = permuted.maxima(standardized(values))
 
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(permuted.maxima(standardized(broken)), found)
+    np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(permuted.maxima(standardized(broken)), computed)
     assert expected[0] == 0.0
     assert np.all(permuted.maxima(standardized(broken[:, 3:])) == -np.inf)
 

@@ -79,15 +79,15 @@ def test_halves_and_folds_by_brute_force(rng: np.random.Generator) -> None:
     owners = np.repeat([0, 1, 2], [15, 21, 4])
     values = selective(rng, owners)
     stat_map, stimuli, _ = case(declared, values, a=15, b=21, c=4)
-    found = reliability(declared, stat_map, stimuli, values, seed=3)
+    computed = reliability(declared, stat_map, stimuli, values, seed=3)
     halves, folds = folds_of(stimuli, 2, 3), folds_of(stimuli, N_FOLDS, 3)
     first, second = (welch(values, (halves == h) & (owners == 0), (halves == h) & (owners == 1))
                      for h in (0, 1))  # fmt: skip
 
-    assert found.missing == {}
+    assert computed.missing == {}
     for kind in LAYOUT.kinds:
         among = LAYOUT.of_kind(kind)
-        made = found.of(kind)
+        made = computed.of(kind)
         assert made.halves
         assert made.folds
         chosen = top(first, kind, 0.1), top(second, kind, 0.1)
@@ -113,20 +113,20 @@ def test_clear_units_are_found_again_and_noise_is_not(rng: np.random.Generator) 
     """Twelve units of large effect are the same in both halves; without an effect it is chance."""
     declared = contrast("a > b", select={"percent": 10}, read={"sites": ["block"]})
     owners = np.repeat([0, 1, 2], [30, 30, 4])
-    found = {}
+    computed = {}
     for effect in (9.0, 0.0):
         values = selective(rng, owners, effect)
         stat_map, stimuli, _ = case(declared, values, a=30, b=30, c=4)
-        found[effect] = reliability(declared, stat_map, stimuli, values)
+        computed[effect] = reliability(declared, stat_map, stimuli, values)
 
-    for kind in found[9.0].kinds:
+    for kind in computed[9.0].kinds:
         assert kind.halves
         assert kind.folds
         assert kind.permutations
         assert kind.halves.overlap == 1.0
         assert min(kind.folds.d) > 5
         assert kind.permutations.n_above == LAYOUT.of_kind(kind.sites).sum() / 10
-    for kind in found[0.0].kinds:
+    for kind in computed[0.0].kinds:
         assert kind.halves
         assert kind.folds
         assert kind.permutations
@@ -157,7 +157,7 @@ def test_permutations_by_brute_force(
     values = rng.normal(size=(17, LAYOUT.n_units)) + 0.3
     values[:5, ::10] += 1.5
     stat_map, stimuli, _ = case(made, values, a=5, b=4, c=8)
-    found = reliability(made, stat_map, stimuli, values, seed=2)
+    computed = reliability(made, stat_map, stimuli, values, seed=2)
     null = np.stack([permuted_t(made, stimuli, values, i, seed=2) for i in range(N_PERMUTATIONS)])
 
     for kind in LAYOUT.kinds:
@@ -167,7 +167,7 @@ def test_permutations_by_brute_force(
         above = [
             (1 + sum(largest >= value - 1.2e-5 * abs(value))) / (1 + len(largest)) for value in t
         ]
-        part = found.of(kind).permutations
+        part = computed.of(kind).permutations
         assert part is not None
         assert (part.n, part.t) == (N_PERMUTATIONS, t.max())
         assert part.p == min(above)
@@ -184,9 +184,9 @@ def test_one_permutation_is_scipys_test_of_the_relabelled(rng: np.random.Generat
         labels = labelling(np.repeat([0, 1], [30, 33]), index, 4)
         rows = np.arange(63)
         expected = welch(values, rows[labels == 0], rows[labels == 1])
-        found = permuted_t(declared, stimuli, values, index, seed=4)
+        computed = permuted_t(declared, stimuli, values, index, seed=4)
 
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        np.testing.assert_allclose(computed, expected, rtol=1e-12)
 
 
 def test_too_few_stimuli_are_no_error(rng: np.random.Generator) -> None:
@@ -194,14 +194,14 @@ def test_too_few_stimuli_are_no_error(rng: np.random.Generator) -> None:
     declared = contrast("a > b")
     values = rng.normal(size=(12, LAYOUT.n_units))
     stat_map, stimuli, _ = case(declared, values, a=3, b=5, c=4)
-    found = reliability(declared, stat_map, stimuli, values)
+    computed = reliability(declared, stat_map, stimuli, values)
 
     reason = "2 folds need 2 stimuli each of condition 'a', which has 3 different ones to localize"
-    assert {part: text.startswith(reason) for part, text in found.missing.items()} == {
+    assert {part: text.startswith(reason) for part, text in computed.missing.items()} == {
         "halves": True,
         "folds": True,
     }
-    for kind in found.kinds:
+    for kind in computed.kinds:
         assert (kind.halves, kind.folds) == (None, None)
         assert kind.permutations is not None
 
@@ -212,13 +212,14 @@ def test_equal_stimuli_are_never_on_both_sides(rng: np.random.Generator) -> None
     values = rng.normal(size=(24, LAYOUT.n_units))
     stat_map, stimuli, _ = case(declared, values, a=10, b=10, c=4)
     stimuli["a"] = [Stimulus(f"a:{i}", f"text {i % 4}") for i in range(10)]
-    found = reliability(declared, stat_map, stimuli, values)
+    computed = reliability(declared, stat_map, stimuli, values)
 
-    assert list(found.missing) == ["folds"]
+    assert list(computed.missing) == ["folds"]
     assert (
-        "5 folds need 2 stimuli each of condition 'a', which has 4 diff" in found.missing["folds"]
+        "5 folds need 2 stimuli each of condition 'a', which has 4 diff"
+        in computed.missing["folds"]
     )
-    assert all(kind.halves for kind in found.kinds)
+    assert all(kind.halves for kind in computed.kinds)
 
 
 def test_units_without_a_value_have_no_reliability(rng: np.random.Generator) -> None:
@@ -229,10 +230,10 @@ def test_units_without_a_value_have_no_reliability(rng: np.random.Generator) -> 
     whole = reliability(declared, stat_map, stimuli, values)
     values[3, LAYOUT.of_kind("mlp-neurons")] = np.inf
     stat_map, _, _ = case(declared, values, a=10, b=10, c=4)
-    found = reliability(declared, stat_map, stimuli, values)
+    computed = reliability(declared, stat_map, stimuli, values)
 
-    assert found.of("block") == whole.of("block")
-    part = found.of("mlp-neurons")
+    assert computed.of("block") == whole.of("block")
+    part = computed.of("mlp-neurons")
     assert part.halves
     assert part.folds
     assert part.permutations
@@ -246,11 +247,11 @@ def test_results_read_back_as_they_were() -> None:
     full = KindReliability(
         "block", Halves(0.5, nan, 0.1), Folds((1.5, nan)), Permutations(9, 3.5, 0.1, nan, 0)
     )
-    found = Reliability([full, KindReliability("conv")], {"folds": "too few"})
-    again = Reliability.from_json(found.to_json())
+    computed = Reliability([full, KindReliability("conv")], {"folds": "too few"})
+    again = Reliability.from_json(computed.to_json())
 
-    assert repr(again) == repr(found)
-    assert found.to_json()["kinds"][0]["folds"] == {"d": [1.5, None]}
+    assert repr(again) == repr(computed)
+    assert computed.to_json()["kinds"][0]["folds"] == {"d": [1.5, None]}
 
 
 @pytest.mark.parametrize("kind", ["mlp-neurons", "block"])
@@ -331,10 +332,10 @@ def test_a_run_has_its_reliability(tmp_path: Path) -> None:
     """In the manifest, by `load_run` and in the report; where it is missing, the reason."""
     Inputs(report=True).make(tmp_path / "run")
     run = load_run(tmp_path / "run")
-    found = run.reliability
-    assert found is not None
-    assert [kind.sites for kind in found.kinds] == ["mlp-neurons", "block"]
-    assert found.to_json().items() <= run.manifest["reliability"].items()
+    computed = run.reliability
+    assert computed is not None
+    assert [kind.sites for kind in computed.kinds] == ["mlp-neurons", "block"]
+    assert computed.to_json().items() <= run.manifest["reliability"].items()
     page = (tmp_path / "run" / "report.html").read_text()
     assert "block: split halves share " in page
 
@@ -355,10 +356,10 @@ def test_a_run_whose_activations_are_too_large_goes_on(
     """The report says what is missing and why."""
     monkeypatch.setattr(Readings, "matrix", lambda *_, **__: None)
     Inputs(report=True).make(tmp_path)
-    found = load_run(tmp_path).reliability
+    computed = load_run(tmp_path).reliability
 
-    assert found is not None
-    assert set(found.missing) == {"halves", "folds", "permutations"}
+    assert computed is not None
+    assert set(computed.missing) == {"halves", "folds", "permutations"}
     assert (
         "0.0 GiB of activations cannot be kept; a temporary file may hold 4 GiB"
         in (tmp_path / "report.html").read_text()
@@ -368,10 +369,10 @@ def test_a_run_whose_activations_are_too_large_goes_on(
 def test_every_part_that_is_missing_is_named(rng: np.random.Generator) -> None:
     """Every part is missing for the same reason."""
     stat_map, _, _ = case(contrast("a > b"), rng.normal(size=(6, LAYOUT.n_units)), a=2, b=2, c=2)
-    found = unknown(stat_map, "too large")
+    computed = unknown(stat_map, "too large")
 
-    assert found.missing == dict.fromkeys(["halves", "folds", "permutations"], "too large")
-    assert found.kinds == [KindReliability("block"), KindReliability("mlp-neurons")]
+    assert computed.missing == dict.fromkeys(["halves", "folds", "permutations"], "too large")
+    assert computed.kinds == [KindReliability("block"), KindReliability("mlp-neurons")]
 
 
 def test_folds_are_even_and_keep_equal_stimuli_together() -> None:

@@ -75,22 +75,22 @@ def test_stimuli_without_a_partner_are_refused(n: int, m: int) -> None:
 def test_mann_whitney_is_scipys(sample: tuple[np.ndarray, np.ndarray]) -> None:
     """U, area and asymptotic p for any ties and sizes, except where all values are equal."""
     a, b = sample
-    found = mann_whitney(a, b)
+    computed = mann_whitney(a, b)
     varied = np.ptp(np.concatenate(sample), axis=0) > 0
     expected = reference.mannwhitneyu(a[:, varied], b[:, varied], method="asymptotic")
 
-    np.testing.assert_array_equal(found.u[varied], expected.statistic)
-    np.testing.assert_allclose(found.p[varied], expected.pvalue, rtol=1e-10)
-    np.testing.assert_allclose(found.auroc, found.u / (len(a) * len(b)))
-    assert np.all(found.auroc[~varied] == 0.5)
-    assert np.all(found.p[~varied] == 1.0)
+    np.testing.assert_array_equal(computed.u[varied], expected.statistic)
+    np.testing.assert_allclose(computed.p[varied], expected.pvalue, rtol=1e-10)
+    np.testing.assert_allclose(computed.auroc, computed.u / (len(a) * len(b)))
+    assert np.all(computed.auroc[~varied] == 0.5)
+    assert np.all(computed.p[~varied] == 1.0)
 
 
 def test_area_is_the_share_of_pairs() -> None:
     """By hand: of six pairs three are larger and one is equal."""
-    found = mann_whitney(column(1, 3, 5), column(3, 3.5))
+    computed = mann_whitney(column(1, 3, 5), column(3, 3.5))
 
-    assert (found.u.item(), found.auroc.item()) == (2.5, 2.5 / 6)
+    assert (computed.u.item(), computed.auroc.item()) == (2.5, 2.5 / 6)
 
 
 def test_ranks_of_other_units_survive_a_broken_one(rng: np.random.Generator) -> None:
@@ -98,11 +98,11 @@ def test_ranks_of_other_units_survive_a_broken_one(rng: np.random.Generator) -> 
     a, b = rng.normal(size=(9, 3)), rng.normal(size=(7, 3))
     whole = mann_whitney(a, b)
     a[0, 0], b[3, 2] = np.nan, -np.inf
-    found = mann_whitney(a, b)
+    computed = mann_whitney(a, b)
 
-    assert np.isnan(found.p).tolist() == np.isnan(found.u).tolist() == [True, False, True]
-    assert np.isnan(found.auroc).tolist() == [True, False, True]
-    assert found.p[1] == whole.p[1]
+    assert np.isnan(computed.p).tolist() == np.isnan(computed.u).tolist() == [True, False, True]
+    assert np.isnan(computed.auroc).tolist() == [True, False, True]
+    assert computed.p[1] == whole.p[1]
 
 
 def test_ranks_need_both_sides() -> None:
@@ -148,11 +148,11 @@ def test_d_prime_of_units_without_spread() -> None:
     """Constant on both sides: 0, as for t; a non-finite activation: nan."""
     a = np.array([[2.0, 1.0, np.inf], [2.0, 1.0, 0.0]])
     b = np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 1.0]])
-    found = d_prime(moments_of(a), moments_of(b))
+    computed = d_prime(moments_of(a), moments_of(b))
 
-    assert found[0] == 0.0
-    assert found[1] == pytest.approx(-0.5 / 0.25**0.5)
-    assert np.isnan(found[2])
+    assert computed[0] == 0.0
+    assert computed[1] == pytest.approx(-0.5 / 0.25**0.5)
+    assert np.isnan(computed[2])
 
 
 means = st.floats(-1e6, 1e6, allow_subnormal=False)

@@ -92,9 +92,9 @@ def test_random_sets_that_do_as_much_end_the_test() -> None:
 
 def test_units_that_are_not_selective_end_the_chain() -> None:
     """However large the damage, a network is none whose preference does not hold."""
-    found = [evidence(damage(0.0, SPREAD), t=1.0, p=0.3)]
+    result = [evidence(damage(0.0, SPREAD), t=1.0, p=0.3)]
 
-    assert answers_of(verdict(found, DECIDING, 199)) == [
+    assert answers_of(verdict(result, DECIDING, 199)) == [
         "no",
         "not asked",
         "not asked",
@@ -176,11 +176,11 @@ def test_z_where_controls_do_not_differ_counts_items() -> None:
 def test_interaction_takes_the_worst_other_outcome() -> None:
     """One outcome that suffers as much is enough, however many are spared."""
     primary, spared, hurt = (damage(v, SPREAD) for v in (0.3, 0.9, 0.2))
-    found = interaction(primary, [spared, hurt])
+    result = interaction(primary, [spared, hurt])
 
-    assert found is not None
-    assert found.worst == 1
-    assert found.difference == pytest.approx(primary.z(0.6) - hurt.z(0.7))
+    assert result is not None
+    assert result.worst == 1
+    assert result.difference == pytest.approx(primary.z(0.6) - hurt.z(0.7))
     assert interaction(primary, []) is None
 
 
@@ -200,10 +200,10 @@ def test_damage_takes_matched_controls_in_the_order_they_were_drawn() -> None:
         score("bottom", 30.0, "top", kind="bottom"),
         score("top", 25.0, kind="top"),
     ]
-    found = damage_at(rows, ("block", "zero", 1.0, "top"), PRIMARY, "lower")
+    result = damage_at(rows, ("block", "zero", 1.0, "top"), PRIMARY, "lower")
 
-    assert found is not None
-    assert list(found.controls) == ["random-0", "random-9", "random-10"]
+    assert result is not None
+    assert list(result.controls) == ["random-0", "random-9", "random-10"]
     assert damage_at(rows, ("block", "mean", 1.0, "top"), PRIMARY, "lower") is None
 
 
@@ -239,10 +239,10 @@ def test_deciding_outcomes(
     primary: list[str], against: list[list[str]] | None, expected: tuple[int, list[int]]
 ) -> None:
     """Names stand for the first metric, and the first preferred condition or every condition."""
-    found = deciding_outcomes(primary, against, MEASURED, BETTER, preferred=["sentences"])
+    result = deciding_outcomes(primary, against, MEASURED, BETTER, preferred=["sentences"])
     first, others = expected
 
-    assert found == Deciding(MEASURED[first], tuple(MEASURED[i] for i in others))
+    assert result == Deciding(MEASURED[first], tuple(MEASURED[i] for i in others))
 
 
 def test_no_deciding_outcome_where_it_was_not_measured() -> None:

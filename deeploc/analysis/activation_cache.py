@@ -96,13 +96,13 @@ class Readings:
             yield from self._adapter.activations(asked, layout, readout)
             return
         group = self._groups[number]
-        found = self._find(number, layout, readout)
-        if found is None and asked != group and self._place(len(group), layout):
+        kept_columns = self._find(number, layout, readout)
+        if kept_columns is None and asked != group and self._place(len(group), layout):
             for _ in self._read(number, layout, readout):
                 pass
-            found = self._find(number, layout, readout)
-        if found is not None:
-            yield from _served(*found, group, asked)
+            kept_columns = self._find(number, layout, readout)
+        if kept_columns is not None:
+            yield from _served(*kept_columns, group, asked)
         elif asked == group:
             yield from self._read(number, layout, readout)
         else:
@@ -136,16 +136,16 @@ class Readings:
         number = next((n for n, group in enumerate(self._groups) if asked == group), None)
         if number is None or not asked:
             return None
-        found = self._find(number, layout, readout)
-        if found is None and self._place(len(asked), layout):
+        kept_columns = self._find(number, layout, readout)
+        if kept_columns is None and self._place(len(asked), layout):
             for batch in self._read(number, layout, readout):
                 on_progress(len(batch.indices))
-            found = self._find(number, layout, readout)
-        elif found:
+            kept_columns = self._find(number, layout, readout)
+        elif kept_columns:
             on_progress(len(asked))
-        if found is None:
+        if kept_columns is None:
             return None
-        kept, columns = found
+        kept, columns = kept_columns
         return kept.values if kept.layout.units == layout.units else kept.values[:, columns]
 
     def recall(self, reading: Reading) -> Values | None:

@@ -88,17 +88,17 @@ def reliability(
         except ValueError as error:
             missing[name] = str(error)
     maxima = _pass(responses, list(partitions.values()), seed, on_progress)
-    found: dict[str, dict[str, Any]] = {"halves": {}, "folds": {}}
+    parts: dict[str, dict[str, Any]] = {"halves": {}, "folds": {}}
     for name, partition in partitions.items():
         try:
-            found[name] = _halves(partition) if name == "halves" else _folds(partition)
+            parts[name] = _halves(partition) if name == "halves" else _folds(partition)
         except ValueError as error:  # the rule asks for more units than have a t
             missing[name] = str(error)
     kinds = [
         KindReliability(
             kind,
-            found["halves"].get(kind),
-            found["folds"].get(kind),
+            parts["halves"].get(kind),
+            parts["folds"].get(kind),
             _permutations(stat_map, kind, largest),
         )
         for kind, largest in maxima.items()

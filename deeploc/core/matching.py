@@ -144,9 +144,9 @@ def _drawn_by_bin(
     for distance, place in _outwards():
         if wanted[place]:
             pool = np.flatnonzero(free & ~drawn & (np.abs(bins - place) == distance))
-            found = rng.choice(pool, min(wanted[place], pool.size), replace=False)
-            drawn[found] = True
-            wanted[place] -= found.size
+            candidates = rng.choice(pool, min(wanted[place], pool.size), replace=False)
+            drawn[candidates] = True
+            wanted[place] -= candidates.size
     return drawn
 
 

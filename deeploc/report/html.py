@@ -238,11 +238,13 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
 
 def _reliability(run: RunFolder) -> dict[str, Any]:
     """Return what is reported of the reliability of the selection, two lines per kind of site."""
-    found = run.read_reliability() or Reliability([])
-    lines = [describe_reliability(found, kind.sites) for kind in found.kinds]
+    reliability = run.read_reliability() or Reliability([])
+    lines = [describe_reliability(reliability, kind.sites) for kind in reliability.kinds]
     return {
         "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
-        "not_computed": [f"{line[:1].upper()}{line[1:]}." for line in describe_missing(found)],
+        "not_computed": [
+            f"{line[:1].upper()}{line[1:]}." for line in describe_missing(reliability)
+        ],
         "n_permutations": N_PERMUTATIONS,
     }
 

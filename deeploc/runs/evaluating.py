@@ -114,7 +114,7 @@ class EvaluateStage:
             self.contrast.verdict.dose,
             run.setup.seed,
         )
-        with run.reporter.progress("deciding", len(doses) * most) as on_progress:
+        with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
 
                 def on_scores(scores: list[Score]) -> None:

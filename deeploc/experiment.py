@@ -17,7 +17,6 @@ from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
-from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
@@ -29,6 +28,7 @@ from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
 from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
+from deeploc.runs.verdict import VerdictStage
 from deeploc.stimuli import StimulusSets, sample_stimuli
 
 STAGES: Sequence[StageKind] = (

@@ -16,7 +16,7 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.cli._results import print_effects
+from deeploc.cli._results import print_results
 from deeploc.core.stats import ALPHA
 from deeploc.runs.folder import RunFolder
 
@@ -259,7 +259,7 @@ def test_the_selection_and_a_dose_have_separate_tables(
 ) -> None:
     """Titles name the mask only where a run has both; every line fits 80 columns."""
     write_perplexity(finished, ["sentences"], masks)
-    print_effects(RunFolder(finished), as_json=False, verbose=True)
+    print_results(RunFolder(finished), as_json=False, verbose=True)
     lines = capsys.readouterr().out.splitlines()
 
     assert [line for line in lines if "ablation" in line] == titles
@@ -274,7 +274,7 @@ def test_the_number_of_controls_for_a_verdict_is_printed(
 ) -> None:
     """With one control p cannot fall to the level; the line names the smallest number that can."""
     write_perplexity(finished, ["sentences"], ["top"])
-    print_effects(RunFolder(finished), as_json=False, verbose=True)
+    print_results(RunFolder(finished), as_json=False, verbose=True)
     text = " ".join(capsys.readouterr().out.split())
     needed = next(n for n in range(1, 100) if 1 / (1 + n) <= ALPHA)
 
@@ -302,7 +302,7 @@ def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Pa
 def test_verbose_lists_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tables have a row for each condition of a task."""
     write_perplexity(finished, ("sentences", "x", "y", "z"), ["top"])
-    print_effects(RunFolder(finished), as_json=False, verbose=True)
+    print_results(RunFolder(finished), as_json=False, verbose=True)
     full = capsys.readouterr().out
 
     assert re.search("^  x ", full, re.MULTILINE)

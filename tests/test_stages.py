@@ -18,7 +18,6 @@ from deeploc.experiment import STAGES
 from deeploc.progress import SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.report.verdict_text import conclusion
-from deeploc.runs.deciding import VerdictStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import differences
@@ -30,6 +29,7 @@ from deeploc.runs.run import Run
 from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup, default_folder
 from deeploc.runs.stages import bring_up_to_date
+from deeploc.runs.verdict import VerdictStage
 from deeploc.stimuli import Stimulus, StimulusSets
 from deeploc.testing import ToyAdapter
 

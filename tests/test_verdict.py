@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, log, nan
+from statistics import mean, stdev
 
 import pytest
 
@@ -12,6 +13,7 @@ from deeploc.core.resampling import Halves, KindReliability, Permutations
 from deeploc.core.responses import Preference
 from deeploc.core.results import Better, Score
 from deeploc.core.verdict import CHAIN, Evidence, Verdict
+from deeploc.report.verdict_text import lines_of
 
 PRIMARY = ("perplexity", "perplexity", "sentences")
 OTHER = ("continuation", "exact-match", "copying")
@@ -41,6 +43,7 @@ def evidence(
     return Evidence(
         "block",
         1000,
+        10,
         10,
         1.0,
         77,
@@ -110,7 +113,7 @@ def test_the_preference_is_one_sided() -> None:
 def test_too_few_controls_answer_nothing() -> None:
     """With 19 sets and two kinds of site p cannot fall to 0.025: neither yes nor no."""
     few = evidence(damage(0.3, SPREAD[:19]))
-    both = verdict([few, Evidence("mlp-neurons", 10, 1, 10.0, 0)], DECIDING, 199)
+    both = verdict([few, Evidence("mlp-neurons", 10, 1, 1, 10.0, 0)], DECIDING, 199)
     alone = verdict([few], DECIDING, 199)
 
     assert both.networks[0].answer("causal") == "not asked"
@@ -165,7 +168,8 @@ def test_damage_of_perplexity_is_a_difference_of_logarithms() -> None:
     assert exploded.observed == pytest.approx(log(50 / 20))
     assert exploded.of(nan) == inf
     assert exploded.of(20.0) == 0.0
-    assert exploded.z(exploded.of(20.0)) > -1
+    logs = [0.0, log(21 / 20), log(1e5)]
+    assert exploded.z(log(50 / 20)) == pytest.approx((log(50 / 20) - mean(logs)) / stdev(logs))
 
 
 def test_z_where_controls_do_not_differ_counts_items() -> None:
@@ -248,3 +252,50 @@ def test_deciding_outcomes(
 def test_no_deciding_outcome_where_it_was_not_measured() -> None:
     """A task that was left out decides nothing."""
     assert deciding_outcomes(["choice"], None, MEASURED, BETTER, preferred=[]) is None
+
+
+def lines(measured: Evidence) -> dict[str, str]:
+    """Return the reason of every question, as it is read from verdict.json."""
+    made = Verdict.from_json(verdict([measured], DECIDING, 199).to_json())
+    return {question: reason for question, _, reason in lines_of(made.networks[0], made)}
+
+
+def test_a_dose_of_its_own_says_whose_preference_was_tested() -> None:
+    """50 units are ablated, 10 were selected: d is that of the 10."""
+    own = evidence(damage(0.3, SPREAD))
+    dosed = replace(own, n_ablated=50, percent=5.0)
+
+    assert "selected units" not in lines(own)["selective"]
+    assert "(of the 10 selected units)" in lines(dosed)["selective"]
+
+
+@pytest.mark.parametrize(
+    ("ablated", "controls", "reason"),
+    [
+        (0.3, SPREAD, "0.900 → 0.300; none of 199 matched random sets does as much, p = 0.005"),
+        (0.3, [0.2] * 9, "0.900 → 0.300; 5 of 5 matched random sets do as much, p = 1"),
+        (0.3, [0.9] * 9, "0.900 → 0.300; 9 random sets are too few to judge (--controls)"),
+        (0.95, SPREAD, "0.900 → 0.950: no damage"),
+        (
+            nan,
+            SPREAD,
+            "0.900 → not finite; none of 199 matched random sets does as much, p = 0.005",
+        ),
+    ],
+)
+def test_damage_in_words(ablated: float, controls: list[float], reason: str) -> None:
+    """Values before and after, how many random sets do as much, and p."""
+    assert lines(evidence(damage(ablated, controls)))["causal"] == (
+        f"perplexity (sentences) {reason}"
+    )
+
+
+def test_what_was_not_asked_says_why() -> None:
+    """A chain that ended, a mode that was not measured, an outcome that is missing."""
+    ended, alone = lines(evidence(damage(0.3, SPREAD), t=1.0, p=0.4)), evidence(damage(0.3, SPREAD))
+
+    assert ended["causal"].endswith("asked only where the units are selective")
+    assert ended["specific"] == ended["robust"] == "asked only where the damage is causal"
+    assert lines(alone)["specific"].startswith("nothing else was measured to compare with")
+    assert lines(alone)["robust"].startswith("no other mode was measured on these units")
+    assert lines(evidence(None))["causal"].startswith("the primary outcome was not measured")

@@ -53,7 +53,7 @@ def judge(
     known = [row for row in scores if row.metric in better.get(row.task, {})]
     deciding = deciding_of(contrast, known, better)
     doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
-    gathering = _Gathering(contrast, stat_map, profile, reliability, known, better)
+    gathering = _Gathering(contrast, stat_map, mask, profile, reliability, known, better)
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
     judged = {network.sites for network in made.networks}
@@ -71,6 +71,7 @@ class _Gathering:
 
     contrast: Contrast
     stat_map: StatMap
+    mask: UnitMask
     profile: Profile | None
     reliability: Reliability | None
     scores: Sequence[Score]
@@ -88,6 +89,7 @@ class _Gathering:
         return Evidence(
             kind,
             n_units=int(among.sum()),
+            n_selected=len(self.mask.of_kind(kind)),
             n_ablated=dose.n_units,
             percent=dose.cell.percent,
             n_significant=int(significant.sum()),

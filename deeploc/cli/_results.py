@@ -18,7 +18,7 @@ _GROUPS: "tuple[Units, Units]" = ("selected", "random")
 """The groups of units whose responses are printed."""
 
 
-def print_effects(
+def print_results(
     run: "RunFolder", as_json: bool, *, verbose: bool = False, profile: bool = False
 ) -> None:
     """Print the results of an evaluation.

@@ -22,10 +22,10 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
     are those of the contrast.
     """
     from deeploc.cli._progress import Console
-    from deeploc.cli._results import print_effects
+    from deeploc.cli._results import print_results
     from deeploc.experiment import evaluate_run, open_run
 
     opened = open_run(run, _options.hardware_of(options), Console(quiet))
     changes = {name: options[name] for name in ("percent", "mode", "controls", "tasks")}
     evaluate_run(opened, opened.contrast.with_changes(_options.overrides_of(**changes)))
-    print_effects(opened.folder, as_json, verbose=verbose)
+    print_results(opened.folder, as_json, verbose=verbose)

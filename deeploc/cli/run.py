@@ -34,10 +34,10 @@ def command(
     interrupted run continues where it stopped; a folder with another run is refused.
     """
     from deeploc.cli._progress import Console
-    from deeploc.cli._results import print_effects
+    from deeploc.cli._results import print_results
     from deeploc.experiment import run_all
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     overwrite = options["overwrite"]
     run = run_all(described, setup, folder, Console(quiet), overwrite=overwrite)
-    print_effects(run.folder, as_json, verbose=verbose, profile=True)
+    print_results(run.folder, as_json, verbose=verbose, profile=True)

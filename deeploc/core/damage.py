@@ -18,6 +18,25 @@ Place = tuple[str, str, float, str]
 """Kind of site, mode, percentage of its units, and the mask: ``selected`` or ``top``."""
 
 
+def worsening(value: float, intact: float, better: Better) -> float:
+    """Return how much worse a value is than the intact one.
+
+    A value that is no number is infinitely worse; one that stayed infinite is not worse.
+
+    Parameters
+    ----------
+    value, intact
+        The metric of the ablated and of the intact model.
+    better
+        Whether higher or lower values mean a better model.
+    """
+    if isnan(value):
+        return inf
+    if value == intact:
+        return 0.0
+    return value - intact if better == "lower" else intact - value
+
+
 @dataclass(frozen=True)
 class Damage:
     """How much worse one outcome became.
@@ -46,20 +65,14 @@ class Damage:
     def of(self, value: float) -> float:
         """Return how much worse a value is than the intact one.
 
-        In units of the metric, of its logarithm for `LOGARITHMIC` ones. A value that is no number
-        is infinitely worse; one that stayed infinite is not worse.
+        In units of the metric, of its logarithm for `LOGARITHMIC` ones, see `worsening`.
 
         Parameters
         ----------
         value
             The metric of an ablated model.
         """
-        if isnan(value):
-            return inf
-        if value == self.intact:
-            return 0.0
-        worse = self._scaled(value) - self._scaled(self.intact)
-        return worse if self.better == "lower" else -worse
+        return worsening(self._scaled(value), self._scaled(self.intact), self.better)
 
     @property
     def observed(self) -> float:
@@ -90,7 +103,7 @@ class Damage:
         return (damage - float(null.mean())) / max(float(null.std(ddof=1)), 1 / self.n)
 
     def _scaled(self, value: float) -> float:
-        if self.metric not in LOGARITHMIC:
+        if self.metric not in LOGARITHMIC or isnan(value):
             return value
         return log(value) if value > 0 else -inf
 

@@ -7,7 +7,7 @@ from math import ceil, nan
 import numpy as np
 
 from deeploc.core.controls import is_matched
-from deeploc.core.damage import Damage
+from deeploc.core.damage import Damage, worsening
 from deeploc.core.multiplicity import benjamini_hochberg, empirical_p
 from deeploc.core.results import INTACT, Better, Score
 from deeploc.core.stats import ALPHA
@@ -60,13 +60,12 @@ class Effect:
     def damage(self, value: float) -> float:
         """Return how much worse ``value`` is than the intact one, in units of the metric.
 
-        A value that is no number is infinitely worse; one that stayed infinite is not worse.
+        Parameters
+        ----------
+        value
+            The metric of an ablated model, see `worsening`.
         """
-        if np.isnan(value):
-            return np.inf
-        if value == self.intact:
-            return 0.0
-        return value - self.intact if self.better == "lower" else self.intact - value
+        return worsening(value, self.intact, self.better)
 
     @property
     def p(self) -> float:

@@ -78,7 +78,13 @@ class _Judged:
         """Return the replies, given what the chain of tests came to."""
         numbers = [self._selective(), self._causal(), self._specific()]
         chain = [
-            Reply(question, _answer(result), result.p if result.level else None, result.level, n)
+            Reply(
+                question,
+                _answer(result),
+                result.p if result.level else None,
+                result.level or None,
+                n,
+            )
             for question, result, n in zip(CHAIN, tested, numbers, strict=True)
         ]
         reliable = _reliable(self.evidence)
@@ -86,7 +92,10 @@ class _Judged:
         return (chain[0], reliable, *chain[1:], robust)
 
     def _selective(self) -> dict[str, Any]:
-        numbers: dict[str, Any] = {"significant_units": self.evidence.n_significant}
+        numbers: dict[str, Any] = {
+            "selected_units": self.evidence.n_selected,
+            "significant_units": self.evidence.n_significant,
+        }
         if self.evidence.selected is not None and self.evidence.random is not None:
             numbers |= {"d": self.evidence.selected.d, "random_d": self.evidence.random.d}
         permuted = self.evidence.reliability and self.evidence.reliability.permutations
@@ -103,6 +112,7 @@ class _Judged:
         return {
             "intact": damage.intact,
             "ablated": damage.ablated,
+            "damage": damage.observed,
             "random_sets": n,
             "as_damaging": hits,
             "random_range": [min(drawn), max(drawn)] if drawn else None,

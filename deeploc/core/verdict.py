@@ -43,8 +43,10 @@ class Evidence:
         The kind of site.
     n_units
         How many units are there.
+    n_selected
+        How many of them the contrast selects: ``selected`` and ``reliability`` are about these.
     n_ablated
-        How many of them are ablated.
+        How many of them are ablated: those that are selected, or those of ``verdict.dose``.
     percent
         The same in per cent.
     n_significant
@@ -64,6 +66,7 @@ class Evidence:
 
     sites: str
     n_units: int
+    n_selected: int
     n_ablated: int
     percent: float
     n_significant: int

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.stats import ALPHA
-from deeploc.core.verdict import CHAIN, HITS, Network, Reply, Verdict
+from deeploc.core.verdict import CHAIN, Network, Reply, Verdict
 from deeploc.report.text import format_number, metric_label, outcome_label
 
 NOT_ASKED = "\N{EN DASH}"
@@ -70,13 +70,13 @@ def conclusion(network: Network) -> str:
     Examples
     --------
     >>> conclusion(Network("block", 100, 1, 1.0, (Reply("selective", "no", 0.4, 0.05),)))
-    'No network: the selected units do not prefer the contrast on fresh stimuli.'
+    'No network: the preference of the selected units is not confirmed.'
     """
     if not network.n_ablated:
         return "No network: no unit was selected."
     selective, causal, specific = (network.answer(question) for question in CHAIN)
     if selective == "no":
-        return "No network: the selected units do not prefer the contrast on fresh stimuli."
+        return "No network: the preference of the selected units is not confirmed."
     if selective == "not asked":
         return "Nothing can be said: the selection was not tested."
     if causal == "no":
@@ -99,8 +99,10 @@ def rule_of(verdict: Verdict) -> str:
     )
 
 
-def _selective(reply: Reply, _: Network, __: Verdict) -> str:
+def _selective(reply: Reply, network: Network, _: Verdict) -> str:
     numbers = reply.numbers
+    n = numbers["selected_units"]
+    which = "" if n == network.n_ablated else f" (of the {n:,} selected units)"
     units = f"{numbers['significant_units']:,} units at q ≤ 0.05"
     if "d" not in numbers and reply.p is not None:
         above = f"{numbers['family_wise_units']:,} units beyond permuted labels"
@@ -108,7 +110,7 @@ def _selective(reply: Reply, _: Network, __: Verdict) -> str:
     if "d" not in numbers:
         return f"{units}; no fresh stimuli to test it on (split: none)"
     d, random = (_number(numbers[key]) for key in ("d", "random_d"))
-    return f"held-out d = {d} (random units {random}){_p(reply)}; {units}"
+    return f"held-out d = {d}{which} (random units {random}){_p(reply)}; {units}"
 
 
 def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
@@ -130,12 +132,12 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     if reply.p is None:
         sets = numbers["random_sets"]
         return f"{change}; {sets} random sets are too few to judge (--controls)"
+    if numbers["damage"] is not None and numbers["damage"] <= 0:  # null: infinite
+        return f"{change}: no damage"
     sets = f"{numbers['random_sets']} matched random sets"
     if numbers["as_damaging"] == 0:
         return f"{change}; none of {sets} does as much{_p(reply)}"
-    if numbers["as_damaging"] >= HITS or reply.p < 1:
-        return f"{change}; {numbers['as_damaging']} of {sets} do as much{_p(reply)}"
-    return f"{change}: no damage"
+    return f"{change}; {numbers['as_damaging']} of {sets} do as much{_p(reply)}"
 
 
 def _specific(reply: Reply, network: Network, _: Verdict) -> str:
@@ -154,7 +156,7 @@ def _robust(reply: Reply, network: Network, _: Verdict) -> str:
         return "asked only where the damage is causal"
     modes: Mapping[str, float] = reply.numbers.get("modes") or {}
     if not modes:
-        return "only one mode of ablation was measured (ablate.mode)"
+        return "no other mode was measured on these units (ablate.mode, ablate.percent)"
     return "; ".join(f"{mode} ablation: p = {p:.2g}, not corrected" for mode, p in modes.items())
 
 

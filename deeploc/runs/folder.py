@@ -232,10 +232,10 @@ class RunFolder:
         record = self.read_manifest().verdict
         if record is None:
             return None
-        text = self.checked("verdict", self.verdict).read_text(encoding="utf-8")
+        file = self.checked("verdict", self.verdict)
         try:
-            return Verdict.from_json(json.loads(text))
-        except (ValueError, TypeError, KeyError) as error:
+            return Verdict.from_json(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{self.verdict} is broken: {error}; `deeploc report` writes it again"
             ) from error

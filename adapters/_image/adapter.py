@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import edit_hooks
-from deeploc.adapters._torch.batching import Indices, each_batch, in_order
+from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
 from deeploc.adapters._torch.pool import pooling
-from deeploc.adapters._torch.read import eval_mode, read_batch
+from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Predictions
+from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
@@ -136,6 +137,31 @@ class ImageAdapter:
 
             for indices, values in each_batch(batches, run):
                 yield Batch(indices, values)
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, _: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield the activations of every image at every position.
+
+        Parameters
+        ----------
+        stimuli
+            Image files.
+        layout
+            The sites to read.
+        """
+        shown = sum(site.n_units * (site.n_positions or 1) for site in layout.sites)
+        batches = in_order(len(stimuli), min(max(SHOWN // max(shown, 1), 1), self._batch))
+        with threads() as decoding:
+            prepared = PreparedImages(stimuli, self._preparation, batches, decoding)
+
+            def run(indices: Indices) -> list[dict[str, np.ndarray]]:
+                images = self._input(prepared.take(indices))
+                forward = partial(self.module, images)
+                return read_positions(self.module, layout, forward, n_stimuli=len(indices))
+
+            for indices, rows in each_batch(batches, run):
+                yield from zip(indices.tolist(), rows, strict=True)
 
     @contextmanager
     def ablated(self, ablation: Edit) -> Iterator[None]:

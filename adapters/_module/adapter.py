@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import edit_hooks
-from deeploc.adapters._torch.batching import Indices, each_batch, in_order
+from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
-from deeploc.adapters._torch.read import read_batch
+from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
+from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
@@ -118,26 +119,60 @@ class ModuleAdapter:
             If the read-out needs a tokenizer, or a site cannot be read.
         """
         pool = pooling(readout.pool, layout)
+        self._check_truncation(readout)
+
+        def run(indices: Indices) -> np.ndarray:
+            inputs, valid = self._batch(stimuli, indices)
+            forward = partial(self._forward, inputs)
+            n = len(indices)
+            return read_batch(self.module, layout, forward, pool=pool, n_stimuli=n, valid=valid)
+
+        batches = in_order(len(stimuli), self._batch_size)
+        for indices, values in each_batch(batches, run):
+            yield Batch(indices, values)
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield the activations of every stimulus at every position.
+
+        Parameters
+        ----------
+        stimuli
+            Any contents that ``preprocess`` takes.
+        layout
+            The sites to read.
+        readout
+            Its ``max_tokens`` must be None.
+
+        Raises
+        ------
+        AdapterError
+            If the read-out needs a tokenizer, or a site cannot be read.
+        """
+        self._check_truncation(readout)
+
+        def run(indices: Indices) -> list[dict[str, np.ndarray]]:
+            inputs, valid = self._batch(stimuli, indices)
+            forward = partial(self._forward, inputs)
+            return read_positions(self.module, layout, forward, n_stimuli=len(indices), valid=valid)
+
+        largest = max(SHOWN // max(layout.n_units, 1), 1)
+        batches = in_order(len(stimuli), min(largest, self._batch_size))
+        for indices, rows in each_batch(batches, run):
+            yield from zip(indices.tolist(), rows, strict=True)
+
+    def _batch(self, stimuli: Sequence[Stimulus], indices: Indices) -> tuple[Inputs, Valid]:
+        chosen = [stimuli[i] for i in indices]
+        inputs = self._inputs([stimulus.content for stimulus in chosen])
+        return inputs, _valid(inputs, chosen)
+
+    def _check_truncation(self, readout: Readout) -> None:
         if readout.max_tokens is not None:
             raise AdapterError(
                 f"read.max_tokens is {readout.max_tokens}, but {self._name} has no tokenizer to "
                 "truncate with; truncate in preprocess, or give wrap a tokenizer"
             )
-
-        def run(indices: Indices) -> np.ndarray:
-            inputs = self._inputs([stimuli[i].content for i in indices])
-            return read_batch(
-                self.module,
-                layout,
-                lambda: self._forward(inputs),
-                pool=pool,
-                n_stimuli=len(indices),
-                valid=_valid(inputs, [stimuli[i] for i in indices]),
-            )
-
-        batches = in_order(len(stimuli), self._batch_size)
-        for indices, values in each_batch(batches, run):
-            yield Batch(indices, values)
 
     def ablated(self, ablation: Edit) -> AbstractContextManager[None]:
         """Apply ``ablation`` to every forward pass inside the context.

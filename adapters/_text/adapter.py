@@ -10,13 +10,21 @@ import numpy as np
 
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import edit_hooks
-from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.batching import (
+    SHOWN,
+    Indices,
+    bucketed,
+    budget,
+    each_batch,
+    padded,
+)
 from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
-from deeploc.adapters._torch.read import read_batch
+from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore, Tokenization
+from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
@@ -119,6 +127,41 @@ class HFAdapter:
         batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield the activations of every text at every token.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        layout
+            The sites to read.
+        readout
+            Where texts are truncated.
+        """
+        if not stimuli:
+            return
+        texts = encode(self.tokenizer, stimuli, readout, self._lm.context)
+        self._check_vocabulary(texts.ids)
+
+        def run(indices: Indices) -> list[dict[str, np.ndarray]]:
+            ids, attended = padded([texts.ids[texts.span(i)] for i in indices.tolist()])
+            on_device = ids.to(self._lm.device)
+            return read_positions(
+                self.model,
+                layout,
+                lambda: self._lm.trunk(on_device, attended),
+                n_stimuli=len(indices),
+                valid=None if attended is None else attended.to(on_device.device),
+            )
+
+        largest = min(max(SHOWN // max(layout.n_units, 1), 1), budget(self._lm.device))
+        batches = bucketed(texts.lengths, largest, self._options.batch_size)
+        for indices, rows in each_batch(batches, run):
+            yield from zip(indices.tolist(), rows, strict=True)
 
     def tokenization(self, stimuli: Sequence[Stimulus], readout: Readout) -> Tokenization:
         """Return how ``stimuli`` are tokenized, and how many tokens of them are read.

@@ -27,6 +27,9 @@ _BUDGET_ELSEWHERE = 16384
 # Just below the largest size that moves glibc's limit (``DEFAULT_MMAP_THRESHOLD_MAX``).
 _LARGEST_KEPT = 32 * 2**20 - 2**16
 
+SHOWN = 2**24
+"""Activations that one forward pass may show without pooling: 64 MiB of float32."""
+
 _log = logging.getLogger(__name__)
 
 

@@ -54,20 +54,72 @@ def read_batch(
     """
     pooled: dict[str, Pooled] = {}
 
-    def keep(site: Site, x: Tensor) -> None:
-        sequence = as_sequences(site, x, n_stimuli)
-        pooled[site.name] = pool(sequence, _positions(site, sequence, valid))
+    def keep(site: Site, x: Activations) -> None:
+        pooled[site.name] = pool(x, _positions(site, x, valid))
 
-    hooks = [
-        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(keep, site))
-        for site in layout.sites
-    ]
-    with hook_sites(hooks), eval_mode(model), torch.inference_mode():
-        run()
+    _pass(model, layout, run, keep, n_stimuli)
     _check(layout, pooled)
     values = [pooled[site.name] for site in layout.sites]
     joined = torch.cat([v.to(values[0].device, non_blocking=True) for v in values], dim=1)
     return np.asarray(joined.cpu().numpy())
+
+
+def read_positions(
+    model: nn.Module,
+    layout: Layout,
+    run: Callable[[], Any],
+    *,
+    n_stimuli: int,
+    valid: Valid = None,
+) -> list[dict[str, np.ndarray]]:
+    """Return the activations (position, unit) of every stimulus, by the name of the site.
+
+    Parameters
+    ----------
+    model, layout, run, n_stimuli
+        As for `read_batch`.
+    valid
+        Which positions belong to a stimulus (stimulus, position); ``None``: all.
+
+    Raises
+    ------
+    AdapterError
+        If a site did not run or has a shape that cannot be read.
+    """
+    rows: list[dict[str, np.ndarray]] = [{} for _ in range(n_stimuli)]
+
+    def keep(site: Site, x: Activations) -> None:
+        positions = _positions(site, x, valid)
+        wide = x if x.dtype == torch.float64 else x.float()
+        for number, row in enumerate(rows):
+            own = wide[number] if positions is None else wide[number][positions[number]]
+            row[site.name] = own.cpu().numpy()
+
+    _pass(model, layout, run, keep, n_stimuli)
+    for site in layout.sites:
+        if site.name not in rows[0]:
+            raise not_run(site.name)
+    return rows
+
+
+def _pass(
+    model: nn.Module,
+    layout: Layout,
+    run: Callable[[], Any],
+    keep: Callable[[Site, Activations], None],
+    n_stimuli: int,
+) -> None:
+    """Make one forward pass, and give the activations at every site to ``keep``."""
+
+    def function(site: Site, x: Tensor) -> None:
+        keep(site, as_sequences(site, x, n_stimuli))
+
+    hooks = [
+        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(function, site))
+        for site in layout.sites
+    ]
+    with hook_sites(hooks), eval_mode(model), torch.inference_mode():
+        run()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter
+from deeploc.core.positions import ReadsPositions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import MaskError
@@ -43,6 +44,8 @@ def check_adapter(
     _check_description(adapter)
     intact = _values(adapter, stimuli, adapter.sites, readout)
     _check_reading(adapter, stimuli, readout, intact)
+    if isinstance(adapter, ReadsPositions):
+        _check_positions(adapter, stimuli)
     _check_ablation(adapter, stimuli, readout, intact)
     _check_every_site(adapter, stimuli, readout)
     _check_foreign_mask(adapter)
@@ -73,6 +76,21 @@ def _check_reading(
     _expect(
         _same(intact[:, columns], alone), "a site read alone differs from the site among others"
     )
+
+
+def _check_positions(adapter: Adapter, stimuli: Sequence[Stimulus]) -> None:
+    readout = Readout(pool="mean", tokens="all")
+    pooled = _values(adapter, stimuli, adapter.sites, readout)
+    assert isinstance(adapter, ReadsPositions)
+    shown = dict(adapter.positions(stimuli, adapter.sites, readout))
+    _expect(sorted(shown) == list(range(len(stimuli))), "positions lack or repeat a stimulus")
+    means = np.stack(
+        [
+            np.concatenate([shown[i][site.name].mean(axis=0) for site in adapter.sites.sites])
+            for i in range(len(stimuli))
+        ]
+    )
+    _expect(_same(pooled, means), "the mean over positions differs from pool 'mean'")
 
 
 def _check_ablation(

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, TextRequest, TextScore
+from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Selection, Vector
 from deeploc.errors import AdapterError
@@ -165,6 +166,24 @@ class PlantedAdapter:
         values = self._edited(presented)
         columns = [values[:, self.sites.slices[site.name]] for site in layout.sites]
         yield Batch(np.arange(len(stimuli)), np.concatenate(columns, axis=1))
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield the activations of every text at its only position.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        layout
+            The sites to read.
+        readout
+            As for `activations`.
+        """
+        for batch in self.activations(stimuli, layout, readout):
+            for number, row in zip(batch.indices.tolist(), batch.values, strict=True):
+                yield number, {name: row[None, part] for name, part in layout.slices.items()}
 
     def ablated(self, ablation: Edit) -> AbstractContextManager[None]:
         """Apply ``ablation`` inside the context.

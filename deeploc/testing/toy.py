@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
+from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
@@ -67,6 +68,22 @@ class ToyAdapter:
             chunk = stimuli[start : start + self._batch_size]
             values = np.stack([self._read(stimulus, layout, readout) for stimulus in chunk])
             yield Batch(np.arange(start, start + len(chunk)), values)
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, _: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        """Yield the activations of every text at every character.
+
+        Parameters
+        ----------
+        stimuli
+            Texts.
+        layout
+            The sites to read.
+        """
+        for number, stimulus in enumerate(stimuli):
+            activations = self._forward(str(stimulus.content))
+            yield number, {site.name: activations[site.name] for site in layout.sites}
 
     def ablated(self, ablation: Edit) -> AbstractContextManager[None]:
         """Apply ``ablation`` inside the context.

@@ -250,6 +250,23 @@ def stored_maps(module: torch.nn.Module, sites: Layout, stimuli: list[Stimulus])
 
 
 @pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_shown_positions_are_those_of_pool_none(
+    network: str, image_files: list[Stimulus], request: pytest.FixtureRequest
+) -> None:
+    """What an adapter shows without pooling is what pool `none` counts as units."""
+    adapter = request.getfixturevalue(network)
+    layout = adapter.sites.choose(["*"])
+    pooled = values(adapter, image_files, layout.per_position(), "none")
+    shown = dict(adapter.positions(image_files, layout, Readout(pool="none")))
+    flat = [
+        np.concatenate([shown[i][s.name].ravel() for s in layout.sites])
+        for i in range(len(image_files))
+    ]
+
+    np.testing.assert_allclose(np.stack(flat), pooled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["resnet", "vit"])
 def test_one_position_of_one_unit_can_be_held(
     network: str, image_files: list[Stimulus], request: pytest.FixtureRequest
 ) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 from deeploc import plugins
 from deeploc.analysis.localization import check_counts
+from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.modes import NEED_MOMENTS
+from deeploc.core.positions import ReadsPositions
 from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
@@ -23,6 +26,7 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.positions import PositionsStage
 from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
@@ -37,6 +41,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     ReliabilityStage,
+    PositionsStage,
     EvaluateStage,
     VerdictStage,
     ReportStage,
@@ -108,7 +113,7 @@ def run_all(
     tasks = _tasks(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
-        stages = [*_localizing(), *_evaluating(tasks, contrast, contrast)]
+        stages = [*_localizing(), *_evaluating(run, tasks, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
@@ -208,7 +213,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        bring_up_to_date(measured, _evaluating(tasks, contrast, run.contrast), STAGES)
+        bring_up_to_date(measured, _evaluating(run, tasks, contrast), STAGES)
 
 
 def report_run(folder: Path) -> Path:
@@ -277,15 +282,20 @@ def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
     return [*finding, ProfileStage(), ReliabilityStage()]
 
 
-def _evaluating(tasks: Sequence[Task], contrast: Contrast, own: Contrast) -> list[Stage[Run]]:
-    """Return the stages that measure; ``own`` is the contrast of the run, whose rule decides."""
-    return [EvaluateStage(tasks, contrast.ablate, own), VerdictStage(), ReportStage()]
+def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:
+    """Return the stages that measure what ``contrast`` asks for; that of the run decides."""
+    reads = isinstance(run.adapter, ReadsPositions)
+    needed = reads and any(mode in NEED_MOMENTS for mode in contrast.ablate.mode)
+    positions: list[Stage[Run]] = [PositionsStage()] if needed else []
+    evaluate = EvaluateStage(tasks, contrast.ablate, run.contrast)
+    return [*positions, evaluate, VerdictStage(), ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:
     """Refuse what cannot work, as far as it can be known before the first forward pass."""
     check_needs(run.adapter, tasks)
     check_counts(run.contrast, run.stimuli.localizing)
+    check_modes(run.contrast, run.adapter)
     try:
         check_sizes(_layout(run), run.contrast.select)
     except ValueError as error:

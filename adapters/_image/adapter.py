@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edit_hooks
+from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
-from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
 from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
@@ -174,7 +173,7 @@ class ImageAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        with hook_every_pass(self.module, edit_hooks(ablation, self.module, self.sites)):
+        with ablated(ablation, self.module, self.sites, self.module):
             outside, self._predictions = self._predictions, PredictionCache(self.module)
             try:
                 yield

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edit_hooks
+from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
-from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
@@ -184,7 +183,7 @@ class ModuleAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return hook_every_pass(self.module, edit_hooks(ablation, self.module, self.sites))
+        return ablated(ablation, self.module, self.sites, self.module)
 
     def _preparation_hash(self) -> str:
         """Return a hash of the results of ``preprocess`` for fixed stimuli."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._torch.ablate import edit_hooks
+from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
     SHOWN,
     Indices,
@@ -18,7 +18,6 @@ from deeploc.adapters._torch.batching import (
     each_batch,
     padded,
 )
-from deeploc.adapters._torch.every_pass import hook_every_pass
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
 from deeploc.adapters._torch.read import read_batch, read_positions
@@ -190,7 +189,7 @@ class HFAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return hook_every_pass(self.model, edit_hooks(ablation, self.model, self.sites))
+        return ablated(ablation, self.model, self.sites, self.model.base_model)
 
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.

@@ -1,25 +1,63 @@
 """Edit the activations of a torch model by hooks."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 
-from deeploc.core.ablation import Ablation, Edit
+from deeploc.core.ablation import Ablation, Edit, Units
 from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
+from .every_pass import hook_every_pass
 from .hooks import SiteHook
+from .passes import Passes
 from .shape import units_last
 
-Units = Int[np.ndarray, " selected"]
-"""Indices of units within a site."""
+
+def ablated(
+    edit: Edit, model: nn.Module, sites: Layout, entry: nn.Module
+) -> AbstractContextManager[None]:
+    """Return a context in which an edit is applied to every forward pass.
+
+    Parameters
+    ----------
+    edit
+        The units and what happens to them.
+    model
+        The module in which the paths of the sites start.
+    sites
+        All sites of ``model``.
+    entry
+        The module that every pass enters by, ``model`` itself or its trunk.
+
+    Raises
+    ------
+    MaskError
+        If the mask was made for other sites.
+    AdapterError
+        When a forward pass or the context ends, if a site was not ablated in a pass.
+    """
+    passes = Passes()
+    hooked = hook_every_pass(model, edit_hooks(edit, model, sites, passes))
+    if isinstance(edit, Ablation) and not edit.has_first:  # the same in every pass
+        return hooked
+    return _both(passes.of(entry), hooked)
 
 
-def edit_hooks(edit: Edit, model: nn.Module, sites: Layout) -> list[SiteHook]:
+@contextmanager
+def _both(
+    first: AbstractContextManager[object], second: AbstractContextManager[None]
+) -> Iterator[None]:
+    with first, second:
+        yield
+
+
+def edit_hooks(edit: Edit, model: nn.Module, sites: Layout, passes: Passes) -> list[SiteHook]:
     """Return one hook for every site of ``model`` that has a selected unit.
 
     Parameters
@@ -30,6 +68,8 @@ def edit_hooks(edit: Edit, model: nn.Module, sites: Layout) -> list[SiteHook]:
         The module in which the paths of the sites start.
     sites
         All sites of ``model``.
+    passes
+        The forward passes of ``model``.
 
     Raises
     ------
@@ -44,7 +84,9 @@ def edit_hooks(edit: Edit, model: nn.Module, sites: Layout) -> list[SiteHook]:
         (units,) = np.nonzero(mask.at(masked.name))
         if units.size:
             site = by_name[masked.name]
-            function = partial(_edited, _site_edit(edit, masked, units), site, masked.n_units)
+            function = partial(
+                _edited, _site_edit(edit, masked, units), passes, site, masked.n_units
+            )
             hooks.append(SiteHook(site.path, model.get_submodule(site.path), site.tap, function))
     return hooks
 
@@ -54,20 +96,21 @@ def _site_edit(edit: Edit, masked: Site, units: Units) -> "SiteEdit":
         return ArrayEdit(edit, masked.name, units)
     columns = edit.mask.layout.slices[masked.name]
     offset = None if edit.offset is None else edit.offset[columns][units]
-    return AffineEdit(units, edit.gain, offset)
+    first = edit.first[columns][units] if edit.first is not None and edit.has_first else None
+    return AffineEdit(units, edit.gain, offset, first)
 
 
-def _edited(edit: "SiteEdit", site: Site, n_masked: int, x: Tensor) -> Tensor:
+def _edited(edit: "SiteEdit", passes: Passes, site: Site, n_masked: int, x: Tensor) -> Tensor:
     """Return ``x`` with the masked units edited: at every position, or each at its own."""
     last = units_last(site, x)
     everywhere = n_masked == site.n_units
     if everywhere and isinstance(edit, AffineEdit):  # the same at every position: as it stands
-        return edit.apply(last).movedim(-1, site.axis)
+        return edit.apply(last, passes).movedim(-1, site.axis)
     positions = 1
     if everywhere and last.ndim > 2:
         positions = site.n_positions or last.shape[1:-1].numel()
     flat = last.reshape(-1, positions, n_masked)
-    return edit.apply(flat).view(last.shape).movedim(-1, site.axis)
+    return edit.apply(flat, passes).view(last.shape).movedim(-1, site.axis)
 
 
 def check_fits(wanted: Layout, sites: Layout) -> None:
@@ -105,7 +148,7 @@ def _mask_widths(site: Site) -> tuple[int, ...]:
 class SiteEdit(Protocol):
     """What happens to the selected units of one site."""
 
-    def apply(self, x: Tensor) -> Tensor:
+    def apply(self, x: Tensor, passes: Passes) -> Tensor:
         """Return a copy of ``x`` (stimulus, position, unit) in which only these units differ."""
         ...
 
@@ -124,20 +167,30 @@ class AffineEdit:
         Factor; 0 replaces the units by ``offset``.
     offset
         One value per unit, in the units of the activations; ``None`` is 0.
+    first
+        The offset at the first position of a stimulus; ``None``: as everywhere.
     """
 
-    def __init__(self, units: Units, gain: float, offset: Vector | None) -> None:
+    def __init__(
+        self, units: Units, gain: float, offset: Vector | None, first: Vector | None = None
+    ) -> None:
         self._units = torch.from_numpy(units)
         self._gain = gain
         self._offset = torch.zeros(1) if offset is None else torch.from_numpy(offset)
-        self._has_offset = offset is not None
-        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._first = self._offset if first is None else torch.from_numpy(first)
+        self._has_offset = offset is not None or first is not None
+        self._has_first = first is not None
+        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
-    def apply(self, x: Tensor) -> Tensor:
+    def apply(self, x: Tensor, passes: Passes) -> Tensor:
         """Return a copy of ``x`` (..., unit) in which only the selected units differ."""
-        units, offset = self._at(x)
+        units, offset, first = self._at(x)
         edited = x.clone()
         edited[..., units] = self._edited(x, units, offset)
+        if self._has_first and passes.start == 0:
+            # a site without an axis of positions has one position, the first
+            here: tuple[slice | int, ...] = (slice(None), *[0] * (x.ndim - 2))
+            edited[(*here, units)] = self._edited(x[here], units, first)
         return edited
 
     def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:
@@ -146,12 +199,13 @@ class AffineEdit:
         scaled = self._gain * x[..., units].to(offset.dtype)
         return (scaled + offset if self._has_offset else scaled).to(x.dtype)
 
-    def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _at(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         key = (x.device, x.dtype)
         if key not in self._on_device:
             # half types are edited in float32, so that gain and offset round only once
             wide = x.dtype if x.dtype == torch.float64 else torch.float32
-            self._on_device[key] = (self._units.to(x.device), self._offset.to(x.device, wide))
+            offsets = (self._offset.to(x.device, wide), self._first.to(x.device, wide))
+            self._on_device[key] = (self._units.to(x.device), *offsets)
         return self._on_device[key]
 
 
@@ -173,12 +227,12 @@ class ArrayEdit:
         self._site = site
         self._units = torch.from_numpy(units)
 
-    def apply(self, x: Tensor) -> Tensor:
+    def apply(self, x: Tensor, passes: Passes) -> Tensor:
         """Return a copy of ``x`` (stimulus, position, unit) in which only these units differ."""
         units = self._units.to(x.device)
         selected = x[..., units]
         wide = selected if selected.dtype == torch.float64 else selected.float()
-        new = self._edit.edited(self._site, wide.detach().cpu().numpy())
+        new = self._edit.edited(self._site, wide.detach().cpu().numpy(), passes.current())
         edited = x.clone()
         edited[..., units] = torch.from_numpy(np.array(new)).to(x.device, x.dtype)
         return edited

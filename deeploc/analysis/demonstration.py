@@ -7,9 +7,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from scipy.special import softmax
 
-from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
 from deeploc.core.matching import random_like
+from deeploc.core.modes import Modes
 from deeploc.core.selection import top_percent
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import MaskError, TaskError
@@ -29,7 +29,7 @@ class Dose:
     Parameters
     ----------
     mode
-        ``zero``, ``mean`` or ``scale:G``.
+        ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
     percent
         How many per cent (0-100) of the units of a kind, from the top of the ranking; None for the
         selected units.
@@ -54,6 +54,11 @@ class LocalizedModel(Protocol):
     @property
     def stat_map(self) -> StatMap:
         """The statistics of its units."""
+        ...
+
+    @property
+    def modes(self) -> Modes:
+        """What the modes of ablation put in place."""
         ...
 
     @property
@@ -166,8 +171,8 @@ def _under_each(
     control = random_like(mask, (seed, 0))
     try:
         ablations = {
-            f"ablated: {label}": Ablation.of(dose.mode, mask, run.stat_map),
-            "control: random": Ablation.of(dose.mode, control, run.stat_map),
+            f"ablated: {label}": run.modes.edit(dose.mode, mask),
+            "control: random": run.modes.edit(dose.mode, control),
         }
     except ValueError as error:
         raise TaskError(str(error)) from None

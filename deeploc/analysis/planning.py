@@ -8,7 +8,7 @@ import numpy as np
 
 from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Edit
 from deeploc.core.controls import (
     Compared,
     MaskLabel,
@@ -17,14 +17,15 @@ from deeploc.core.controls import (
     control_mask,
     requested,
 )
+from deeploc.core.modes import Modes
 from deeploc.core.results import INTACT, Cell
 from deeploc.core.selection import count_of
 from deeploc.core.units import StatMap, UnitMask
 
-MakeAblation = Callable[[], Ablation | None]
+MakeAblation = Callable[[], Edit | None]
 
 
-class Cells(Mapping[Cell, Ablation | None]):
+class Cells(Mapping[Cell, Edit | None]):
     """The ablation of every cell, made on access: of millions of units, one at a time.
 
     Equal requests give equal ablations.
@@ -33,7 +34,7 @@ class Cells(Mapping[Cell, Ablation | None]):
     def __init__(self, makers: Mapping[Cell, MakeAblation]) -> None:
         self._makers = makers
 
-    def __getitem__(self, cell: Cell) -> Ablation | None:
+    def __getitem__(self, cell: Cell) -> Edit | None:
         return self._makers[cell]()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -81,6 +82,8 @@ def plan(
     ablate: Ablate,
     seed: int,
     permuted_t: PermutedT | None = None,
+    *,
+    modes: Modes | None = None,
 ) -> Plan:
     """Return every cell of an evaluation: the intact model, the selected units, the controls.
 
@@ -100,15 +103,20 @@ def plan(
         Of the random controls.
     permuted_t
         Number of a permutation -> t under permuted condition labels, for the control ``shuffled``.
+    modes
+        What the modes put in place; default: what can be made of the statistics alone.
 
     Raises
     ------
     MaskError
         If mask and statistics are of different units.
     ValueError
-        If a control needs more units than it can choose from.
+        If a control needs more units than it can choose from, or a mode what cannot be had.
     """
-    doses, notices = [], []
+    modes = modes or Modes(stat_map)
+    for mode in ablate.mode:
+        modes.check(mode)
+    doses, notices = [], modes.notices(ablate.mode)
     for kind in mask.layout.kinds:
         among = mask.layout.of_kind(kind)
         size = int(among.sum())
@@ -128,11 +136,17 @@ def plan(
             for label in controls:
                 check_available(compared, label)
             doses.append(_Dose(kind, percent, base, compared, controls))
-    return Plan(Cells(_makers(doses, ablate.mode, stat_map)), tuple(notices))
+    return Plan(Cells(_makers(doses, ablate.mode, modes)), tuple(notices))
 
 
 def deciding_doses(
-    stat_map: StatMap, mask: UnitMask, ablate: Ablate, percent: float | None, seed: int
+    stat_map: StatMap,
+    mask: UnitMask,
+    ablate: Ablate,
+    percent: float | None,
+    seed: int,
+    *,
+    modes: Modes | None = None,
 ) -> "list[DecidingDose]":
     """Return the ablation that decides the verdict, for each kind of site.
 
@@ -151,6 +165,8 @@ def deciding_doses(
         Per cent of the units of a kind; None: the selection.
     seed
         Of the random controls.
+    modes
+        As for `plan`.
     """
     doses = []
     for kind in mask.layout.kinds:
@@ -162,9 +178,8 @@ def deciding_doses(
                 share, base = planned[:2]
         if len(chosen):
             compared = Compared(chosen, stat_map, among, seed)
-            doses.append(
-                DecidingDose(_Dose(kind, share, base, compared, ()), ablate.mode[0], stat_map)
-            )
+            dose = _Dose(kind, share, base, compared, ())
+            doses.append(DecidingDose(dose, ablate.mode[0], modes or Modes(stat_map)))
     return doses
 
 
@@ -174,7 +189,7 @@ class DecidingDose:
 
     _dose: _Dose
     mode: str
-    _stat_map: StatMap
+    _modes: Modes
 
     @property
     def cell(self) -> Cell:
@@ -198,7 +213,7 @@ class DecidingDose:
         label = MaskLabel("random", index)
         return replace(self.cell, mask=label.name, control_of=self._dose.base.name)
 
-    def ablation(self, cell: Cell) -> Ablation:
+    def ablation(self, cell: Cell) -> Edit:
         """Return the ablation that one of these names stands for.
 
         Parameters
@@ -207,21 +222,19 @@ class DecidingDose:
             `cell`, or a control of it.
         """
         label = cell.label if cell.control_of else self._dose.base
-        return _ablation(self.mode, self._dose, label, self._stat_map)
+        return self._modes.edit(self.mode, self._dose.mask(label))
 
 
-def _makers(
-    doses: Sequence[_Dose], modes: Sequence[str], stat_map: StatMap
-) -> dict[Cell, MakeAblation]:
+def _makers(doses: Sequence[_Dose], names: Sequence[str], modes: Modes) -> dict[Cell, MakeAblation]:
     """Return how to make the ablation of every cell: masks first, then doses, then modes."""
     makers: dict[Cell, MakeAblation] = {Cell(): lambda: None}
     for position in range(max((len(dose.labels) for dose in doses), default=0)):
         for dose in doses:
             label = dose.labels[position]
-            for mode in modes:
+            for mode in names:
                 base = "" if label == dose.base else dose.base.name
                 cell = Cell(dose.kind, mode, dose.percent, label.name, base)
-                makers[cell] = partial(_ablation, mode, dose, label, stat_map)
+                makers[cell] = partial(_ablation, mode, dose, label, modes)
     return makers
 
 
@@ -239,5 +252,5 @@ def _doses(
             yield percent, MaskLabel("top"), units
 
 
-def _ablation(mode: str, dose: _Dose, label: MaskLabel, stat_map: StatMap) -> Ablation:
-    return Ablation.of(mode, dose.mask(label), stat_map)
+def _ablation(mode: str, dose: _Dose, label: MaskLabel, modes: Modes) -> Edit:
+    return modes.edit(mode, dose.mask(label))

@@ -120,7 +120,11 @@ ablation = _stack(
         multiple=True,
         help="Dose in % of the units of a kind; repeatable.",
     ),
-    click.option("--mode", multiple=True, help="Ablation: zero, mean or scale:G; repeatable."),
+    click.option(
+        "--mode",
+        multiple=True,
+        help="Ablation: zero, mean, resample, noise or scale:G; repeatable.",
+    ),
     click.option(
         "--controls", type=click.IntRange(min=0), help="Number of matched random controls."
     ),

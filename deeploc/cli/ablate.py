@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The image to classify.",
 )
-@click.option("--mode", default="zero", help="Ablation: zero, mean or scale:G.")
+@click.option("--mode", default="zero", help="Ablation: zero, mean, resample, noise or scale:G.")
 @click.option(
     "--percent",
     type=click.FloatRange(0, 100),

@@ -36,27 +36,33 @@ MAX_CONTROLS = 10_000
 """Most masks of one random control."""
 
 
-def _gain(mode: str) -> float | None:
-    """Return what units are multiplied by; None for ``mean``."""
-    return {"zero": 0.0, "mean": None}[mode] if ":" not in mode else float(mode.partition(":")[2])
+MODES = ("zero", "mean", "resample", "noise")
+"""The modes of ablation beside ``scale:G``."""
+
+
+def _meaning(mode: str) -> float | str:
+    """Return what units are multiplied by, else the mode itself."""
+    if mode == "zero":
+        return 0.0
+    return float(mode.partition(":")[2]) if ":" in mode else mode
 
 
 def _check_mode(mode: str) -> str:
     name, _, gain = mode.partition(":")
     is_scale = name == "scale" and re.fullmatch(_NUMBER, gain) and isfinite(float(gain))
-    if mode in ("zero", "mean") or is_scale:
+    if mode in MODES or is_scale:
         return mode
     raise ValueError(
-        f"there is no mode {mode[:40]!r}; {nearest(mode[:40], ['zero', 'mean', 'scale:0.5'])}"
-        "modes are zero, mean and scale:G, e.g. scale:0.5"
+        f"there is no mode {mode[:40]!r}; {nearest(mode[:40], [*MODES, 'scale:0.5'])}"
+        f"modes are {', '.join(MODES)} and scale:G, e.g. scale:0.5"
     )
 
 
 def _check_modes(modes: tuple[str, ...]) -> tuple[str, ...]:
-    gains = [_gain(mode) for mode in modes]
-    for number, (mode, gain) in enumerate(zip(modes, gains, strict=True)):
-        if gain in gains[:number]:
-            same = modes[gains.index(gain)]
+    meanings = [_meaning(mode) for mode in modes]
+    for number, (mode, meaning) in enumerate(zip(modes, meanings, strict=True)):
+        if meaning in meanings[:number]:
+            same = modes[meanings.index(meaning)]
             raise ValueError(f"{mode!r} does the same as {same!r} before it; keep one of them")
     return modes
 
@@ -84,7 +90,7 @@ Mode = Annotated[
     str,
     AfterValidator(_check_mode),
     WithJsonSchema(
-        {"anyOf": [{"enum": ["zero", "mean"]}, {"type": "string", "pattern": f"^scale:{_NUMBER}$"}]}
+        {"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": f"^scale:{_NUMBER}$"}]}
     ),
 ]
 _Modes = Annotated[tuple[Mode, ...], Field(min_length=1), AfterValidator(_check_modes)]
@@ -219,7 +225,7 @@ class Ablate(StrictModel):
     """
 
     mode: Modes = ("zero",)
-    """zero, mean (of each unit), scale:G (times G); one or several."""
+    """zero, mean (of each unit), resample, noise, scale:G (times G); one or several."""
     percent: Percents | None = None
     """Doses, in per cent of the units of each kind of site; null: the selected units."""
     controls: Controls = Controls()

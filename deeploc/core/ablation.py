@@ -1,18 +1,42 @@
 """Edits of a model: what is done to its selected units."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 
-from deeploc.core.units import StatMap, UnitMask, Vector
+from deeploc.contrast.fields import MODES
+from deeploc.core.position_classes import PositionMoments
+from deeploc.core.units import Layout, StatMap, UnitMask, Vector
 from deeploc.errors import MaskError
 
 Values = Float[np.ndarray, "stimulus position selected"]
 """Activations of the selected units of one site in one forward pass."""
+
+Units = Int[np.ndarray, " selected"]
+"""Indices of selected units within a site."""
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a forward pass shows the model, as far as an edit may depend on it.
+
+    Parameters
+    ----------
+    start
+        The position of the first token, patch or pixel of the pass: 0, unless a text is generated
+        and earlier passes have shown the model what comes before.
+    stimuli
+        A number for every stimulus of the batch, decided by nothing but what it shows: neither by
+        the rest of the batch nor by padding. Generated text keeps the number of its prompt.
+    """
+
+    start: int
+    stimuli: tuple[int, ...]
 
 
 @runtime_checkable
@@ -33,7 +57,7 @@ class Edit(Protocol):
         """Hash of everything that decides the edit: equal keys, equal edits."""
         ...
 
-    def edited(self, site: str, values: Values) -> Values:
+    def edited(self, site: str, values: Values, forward_pass: ForwardPass) -> Values:
         """Return the new activations of the selected units of a site.
 
         Parameters
@@ -44,6 +68,8 @@ class Edit(Protocol):
             ``(stimulus, position, selected unit)``: the stimuli of the batch in its order, the
             positions of this forward pass (one where a site has none; of generated text only the
             new ones), the selected units of the site by rising index.
+        forward_pass
+            Where the positions begin, and which stimuli these are.
         """
         ...
 
@@ -53,7 +79,8 @@ class Ablation:
     """Replace every selected unit ``x`` by ``gain * x + offset``, at every position.
 
     ``gain=0`` sets a unit to 0 (zero ablation), ``gain=0`` with its mean as ``offset`` holds it
-    at that mean (mean ablation), any other ``gain`` scales it.
+    at that mean (mean ablation), any other ``gain`` scales it. The first position may have an
+    offset of its own.
 
     Parameters
     ----------
@@ -63,31 +90,42 @@ class Ablation:
         The factor of the activation.
     offset
         ``(unit,)``, in the model's own activation units; None is 0.
+    first
+        ``(unit,)``: the offset at position 0 of a stimulus; None: that of all other positions.
 
     Raises
     ------
     MaskError
-        If ``offset`` has not one value per unit of the mask's layout.
+        If an offset has not one value per unit of the mask's layout.
     """
 
     mask: UnitMask
     gain: float = 0.0
     offset: Vector | None = None
+    first: Vector | None = None
 
     def __post_init__(self) -> None:
-        if self.offset is not None and self.offset.shape != self.mask.selected.shape:
-            raise MaskError(
-                f"the offset has {self.offset.size} values but the mask has "
-                f"{self.mask.selected.size} units; give one value per unit"
-            )
+        for offset in (self.offset, self.first):
+            if offset is not None and offset.shape != self.mask.selected.shape:
+                raise MaskError(
+                    f"the offset has {offset.size} values but the mask has "
+                    f"{self.mask.selected.size} units; give one value per unit"
+                )
 
     @classmethod
-    def of(cls, mode: str, mask: UnitMask, stat_map: StatMap) -> "Ablation":
+    def of(
+        cls, mode: str, mask: UnitMask, stat_map: StatMap, moments: PositionMoments | None = None
+    ) -> "Ablation":
         """Return the ablation that ``mode`` names: ``zero``, ``mean`` or ``scale:G``.
 
-        ``mean`` takes each unit's own mean over the localizer's stimuli, never one mean for all
-        units: with a global scalar (as in the code of Kryvosheieva et al. 2025, arXiv 2512.03676)
-        random controls do as much damage as the selected units.
+        ``mean`` holds each unit at its own mean, never one mean for all units: with a global
+        scalar (as in the code of Kryvosheieva et al. 2025, arXiv 2512.03676) random controls do
+        as much damage as the selected units. The mean is that over the positions which are held:
+        over position 0 of the stimuli at position 0, over all later ones elsewhere. At the first
+        position, the attention sink, a few units are a thousand times larger than everywhere else;
+        a model breaks when they are set to 0, and does as well as before when they are set to
+        their mean there (Sun et al. 2024, arXiv 2402.17762, table 3). The mean over what a
+        localizer reads, e.g. the last token, would be wrong there, and off elsewhere.
 
         Parameters
         ----------
@@ -96,23 +134,39 @@ class Ablation:
         mask
             The units that are ablated.
         stat_map
-            The statistics of the same units; its ``baseline`` is what ``mean`` holds units at.
+            The statistics of the same units.
+        moments
+            Their moments at the first and at all other positions, whose means ``mean`` holds units
+            at; None: at every position at the ``baseline``, the mean over what the localizer read.
 
         Raises
         ------
         MaskError
             If mask and statistics are of different units.
         ValueError
-            If there is no such mode, or ``G`` is not a finite number.
+            If there is no such mode, ``G`` is not a finite number, or the mode puts other
+            activations in place (see `deeploc.core.modes.Modes`).
         """
         check_same_units(mask, stat_map)
         if mode == "zero":
             return cls(mask)
-        if mode == "mean":
+        if mode == "mean" and moments is None:
             return cls(mask, offset=stat_map.baseline)
+        if mode == "mean" and moments is not None:
+            check_same_units(mask, moments)
+            return cls(mask, offset=moments.mean, first=moments.mean_first)
         return cls(mask, gain=parse_scale(mode))
 
-    def edited(self, site: str, values: Values) -> Values:
+    @cached_property
+    def has_first(self) -> bool:
+        """Whether a selected unit has an offset of its own at the first position."""
+        if self.first is None:
+            return False
+        chosen = self.mask.selected
+        others = 0.0 if self.offset is None else self.offset[chosen]
+        return bool((self.first[chosen] != others).any())
+
+    def edited(self, site: str, values: Values, forward_pass: ForwardPass) -> Values:
         """Return ``gain * values + offset``, see `Edit`.
 
         Parameters
@@ -121,13 +175,23 @@ class Ablation:
             The name of the site.
         values
             ``(stimulus, position, selected unit)``.
+        forward_pass
+            Where the positions begin.
         """
-        offset = np.zeros(1)
-        if self.offset is not None:
-            offset = self.offset[self.mask.layout.slices[site]][self.mask.at(site)]
+        offset = np.broadcast_to(self._at(site, self.offset), values.shape).astype(np.float64)
+        if self.has_first and forward_pass.start == 0:
+            offset[:, 0] = self._at(site, self.first)
         if self.gain == 0:  # without multiplying: 0 * inf is nan
-            return np.broadcast_to(offset, values.shape).astype(np.float64)
+            return offset
         return self.gain * values.astype(np.float64) + offset
+
+    def _at(self, site: str, offset: Vector | None) -> Float64[np.ndarray, " selected"]:
+        if offset is None:
+            return np.zeros(1)
+        chosen: Float64[np.ndarray, " selected"] = offset[self.mask.layout.slices[site]][
+            self.mask.at(site)
+        ]
+        return chosen
 
     @cached_property
     def key(self) -> str:
@@ -136,20 +200,44 @@ class Ablation:
         Units that are not selected do not count, nor do sites without a selected unit; ``zero``
         and ``scale:0`` are the same edit.
         """
-        offsets = b"offsets" if self.offset is not None else b""
-        digest = hashlib.sha256(np.float64(self.gain).tobytes() + offsets)
-        for site in self.mask.layout.sites:
-            units = np.flatnonzero(self.mask.at(site.name))
-            if units.size:
-                part = self.mask.layout.slices[site.name]
-                digest.update(f"\n{site.name} {site.n_units} {units.size}\n".encode())
-                digest.update(units.astype("<i8").tobytes())
-                if self.offset is not None:
-                    digest.update(self.offset[part][units].astype("<f8").tobytes())
+        vectors = [
+            v for v in (self.offset, self.first if self.has_first else None) if v is not None
+        ]
+        label = b"offsets" * (self.offset is not None) + b"first" * self.has_first
+        digest = hashlib.sha256(np.float64(self.gain).tobytes() + label)
+        for site, part, units in selected_units(self.mask):
+            digest.update(site)
+            for vector in vectors:
+                digest.update(vector[part][units].astype("<f8").tobytes())
         return digest.hexdigest()[:32]
 
 
-def check_same_units(mask: UnitMask, stat_map: StatMap) -> None:
+def selected_units(mask: UnitMask) -> Iterator[tuple[bytes, slice, Units]]:
+    """Yield every site with a selected unit: bytes that say which units, its slice, the units.
+
+    Parameters
+    ----------
+    mask
+        The selected units.
+    """
+    for site in mask.layout.sites:
+        units = np.flatnonzero(mask.at(site.name))
+        if units.size:
+            name = f"\n{site.name} {site.n_units} {units.size}\n".encode()
+            yield name + units.astype("<i8").tobytes(), mask.layout.slices[site.name], units
+
+
+@runtime_checkable
+class OfUnits(Protocol):
+    """Numbers of the units of some sites."""
+
+    @property
+    def layout(self) -> Layout:
+        """The sites."""
+        ...
+
+
+def check_same_units(mask: UnitMask, stat_map: OfUnits) -> None:
     """Refuse a mask and statistics of different units.
 
     Parameters
@@ -189,6 +277,9 @@ def parse_scale(mode: str) -> float:
             return float(gain)
     except ValueError:
         pass
+    if mode in ("resample", "noise"):
+        raise ValueError(f"{mode!r} is no `Ablation` but an edit of its own: make it with `Modes`")
+    named = ", ".join(map(repr, MODES))
     raise ValueError(
-        f"no ablation mode {mode!r}; there are 'zero', 'mean' and 'scale:G', e.g. 'scale:0.5'"
+        f"no ablation mode {mode!r}; there are {named} and 'scale:G', e.g. 'scale:0.5'"
     )

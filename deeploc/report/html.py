@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
+from deeploc.core.modes import protocol
 from deeploc.core.outcomes import Outcome
 from deeploc.core.permutation import N_PERMUTATIONS
 from deeploc.core.resampling import Reliability
@@ -296,5 +297,5 @@ def _plain(value: Any) -> str:
 def _template() -> Template:
     text = (files("deeploc.report") / "report.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
-    environment.filters.update(num=format_number, plain=_plain, mask=mask_label)
+    environment.filters.update(num=format_number, plain=_plain, mask=mask_label, protocol=protocol)
     return environment.from_string(text)

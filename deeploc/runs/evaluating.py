@@ -54,7 +54,7 @@ class EvaluateStage:
 
     name: ClassVar[str] = "evaluate"
     files: ClassVar[tuple[str, ...]] = ("scores.csv",)
-    needs: ClassVar[tuple[str, ...]] = ("localize", "select")
+    needs: ClassVar[tuple[str, ...]] = ("localize", "select", "positions")
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
@@ -113,6 +113,7 @@ class EvaluateStage:
             self.contrast.ablate,
             self.contrast.verdict.dose,
             run.setup.seed,
+            modes=run.modes,
         )
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
@@ -133,7 +134,14 @@ class EvaluateStage:
 
     def _plan(self, run: Run) -> Plan:
         try:
-            return plan(run.stat_map, run.mask, self.ablate, run.setup.seed, self._permuted_t(run))
+            return plan(
+                run.stat_map,
+                run.mask,
+                self.ablate,
+                run.setup.seed,
+                self._permuted_t(run),
+                modes=run.modes,
+            )
         except ValueError as error:
             raise run.contrast.error_at(("ablate",), str(error)) from None
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from xxhash import xxh3_128
 
 from deeploc.atomic import Buffer, write
+from deeploc.core.position_classes import PositionMoments
 from deeploc.core.units import VECTORS, Layout, StatMap, UnitMask
 from deeploc.errors import AdapterError, MaskError, RunError
 
@@ -40,6 +41,26 @@ def load_statmap(path: Path) -> StatMap:
         raise RunError(f"{path} is no StatMap: it lacks {', '.join(missing)}")
     vectors = {name: tensors[name] for name in VECTORS}
     return StatMap(layout, **vectors, means=_named("mean.", tensors), sds=_named("sd.", tensors))
+
+
+def moments_parts(moments: PositionMoments) -> Iterator[Buffer]:
+    """Yield the parts of positions.safetensors: float64 ``(unit,)`` vectors and the site table."""
+    return _safetensors(moments.vectors, moments.layout)
+
+
+def load_moments(path: Path) -> PositionMoments:
+    """Read positions.safetensors.
+
+    Raises
+    ------
+    RunError
+        If the file is missing, broken, or holds other vectors.
+    """
+    tensors, layout = _load(path)
+    try:
+        return PositionMoments(layout, **tensors)
+    except TypeError:
+        raise RunError(f"{path} holds {', '.join(tensors)}, not moments of positions") from None
 
 
 def mask_parts(mask: UnitMask) -> Iterator[Buffer]:

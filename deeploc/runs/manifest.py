@@ -59,6 +59,7 @@ class Manifest(Part):
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
     reliability: ReliabilityRecord | None = None
+    positions: StageRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
     report: StageRecord | None = None

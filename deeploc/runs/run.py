@@ -1,21 +1,26 @@
 """A run with its model loaded: what the stages of an experiment work on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.localization import layout_of
+from deeploc.analysis.position_activations import read_donors, read_moments
 from deeploc.analysis.reading import ByCondition
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
+from deeploc.core.modes import Modes
+from deeploc.core.position_classes import PositionMoments
+from deeploc.core.positions import ReadsPositions
+from deeploc.core.replacing import Donors
 from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.runs.files import load_mask, load_statmap
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.setup import Setup
-from deeploc.stimuli import StimulusSets
+from deeploc.stimuli import Stimulus, StimulusSets
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,29 @@ class Run:
     def mask(self) -> UnitMask:
         """The selected units, once they are selected."""
         return load_mask(self.folder.mask)
+
+    @cached_property
+    def modes(self) -> Modes:
+        """What the modes of ablation put in place, read when it is needed."""
+        reads = isinstance(self.adapter, ReadsPositions)
+        moments = (lambda: self.moments) if reads else None
+        donors = (lambda: self.donors) if reads else None
+        return Modes(self.stat_map, moments, donors, self.setup.seed)
+
+    @cached_property
+    def moments(self) -> PositionMoments:
+        """Moments by class of position: those of the folder, else read now."""
+        known = self.folder.read_moments()
+        return known or read_moments(self.adapter, self.contrast, self._localizing, self.stat_map)
+
+    @cached_property
+    def donors(self) -> Donors:
+        """Stimuli of the control condition at every position, read now."""
+        return read_donors(self.adapter, self.contrast, self._localizing)
+
+    @property
+    def _localizing(self) -> Mapping[str, Sequence[Stimulus]]:
+        return self.stimuli.localizing
 
     @cached_property
     def readings(self) -> Readings:

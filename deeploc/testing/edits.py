@@ -1,12 +1,13 @@
 """The edits that are in force in a model made of arrays."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import Float64
 
-from deeploc.core.ablation import Edit
+from deeploc.core.ablation import Edit, ForwardPass
 from deeploc.core.units import Layout, Site
 from deeploc.errors import MaskError
 
@@ -51,7 +52,7 @@ class Edits:
         finally:
             self._in_force.pop()  # contexts are left in reverse order
 
-    def of(self, site: Site, activations: Activations) -> Activations:
+    def of(self, site: Site, activations: Activations, texts: Sequence[str]) -> Activations:
         """Return the activations of a site after the edits in force; the argument is unchanged.
 
         Parameters
@@ -60,10 +61,20 @@ class Edits:
             The site.
         activations
             ``(stimulus, position, unit of the site)``.
+        texts
+            What each stimulus shows.
         """
+        if not self._in_force:
+            return activations
+        forward_pass = ForwardPass(0, tuple(_number(text) for text in texts))
         for edit in self._in_force:
             if site in edit.mask.layout.sites:
                 units = edit.mask.at(site.name)
                 activations = activations.copy()
-                activations[..., units] = edit.edited(site.name, activations[..., units])
+                selected = activations[..., units]
+                activations[..., units] = edit.edited(site.name, selected, forward_pass)
         return activations
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -224,7 +224,7 @@ class PlantedAdapter:
     def _edited(self, presented: _Presented) -> Matrix:
         sites, slices = self.sites.sites, self.sites.slices
         intact = {site: presented.activations[:, None, slices[site.name]] for site in sites}
-        edited = [self._edits.of(site, intact[site])[:, 0] for site in sites]
+        edited = [self._edits.of(site, intact[site], presented.texts)[:, 0] for site in sites]
         values: Matrix = np.concatenate(edited, axis=1)
         return values
 

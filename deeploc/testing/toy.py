@@ -113,12 +113,12 @@ class ToyAdapter:
     def _forward(self, text: str) -> dict[str, PerPosition]:
         neurons_site, block_site = self.sites.sites
         neurons = np.array([[float(c.lower() == i) for i in ascii_lowercase] for c in text])
-        neurons = self._edited(neurons_site, neurons)
+        neurons = self._edited(neurons_site, neurons, text)
         return {
             neurons_site.name: neurons,
-            block_site.name: self._edited(block_site, neurons.cumsum(axis=0)),
+            block_site.name: self._edited(block_site, neurons.cumsum(axis=0), text),
         }
 
-    def _edited(self, site: Site, x: PerPosition) -> PerPosition:
-        edited: PerPosition = self._edits.of(site, x[np.newaxis])[0]
+    def _edited(self, site: Site, x: PerPosition, text: str) -> PerPosition:
+        edited: PerPosition = self._edits.of(site, x[np.newaxis], [text])[0]
         return edited

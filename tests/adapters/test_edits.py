@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import deeploc
-from deeploc.core.ablation import Ablation, Edit
+from deeploc.core.ablation import Ablation, Edit, ForwardPass
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, UnitMask
 from deeploc.plugins import load_model
@@ -29,8 +29,23 @@ class ArrayFunction:
     function: Callable[[str, np.ndarray], np.ndarray]
     key: str = "function"
 
-    def edited(self, site: str, values: np.ndarray) -> np.ndarray:
+    def edited(self, site: str, values: np.ndarray, _: ForwardPass) -> np.ndarray:
         return self.function(site, values)
+
+
+@dataclass(frozen=True)
+class AsArray:
+    """An affine edit that adapters do not recognise as one."""
+
+    affine: Ablation
+    key: str = "array"
+
+    @property
+    def mask(self) -> UnitMask:
+        return self.affine.mask
+
+    def edited(self, site: str, values: np.ndarray, forward_pass: ForwardPass) -> np.ndarray:
+        return self.affine.edited(site, values, forward_pass)
 
 
 def first_units(layout: Layout, n: int = 3) -> UnitMask:
@@ -65,15 +80,19 @@ def adapter(request: pytest.FixtureRequest, tiny_lm: Path) -> Any:
     return image_adapter() if request.param == "image" else ToyAdapter()
 
 
+@pytest.mark.parametrize("with_first", [False, True])
 @pytest.mark.parametrize(("gain", "shift"), [(0.0, False), (0.0, True), (0.5, True), (-2.0, False)])
-def test_an_affine_edit_as_an_array_is_the_same(adapter: Any, gain: float, shift: bool) -> None:
+def test_an_affine_edit_as_an_array_is_the_same(
+    adapter: Any, gain: float, shift: bool, with_first: bool
+) -> None:
     """What `Ablation.edited` computes is what adapters run on the device."""
     mask = first_units(adapter.sites)
     offset = np.linspace(-1, 1, adapter.sites.n_units) if shift else None
-    affine = Ablation(mask, gain=gain, offset=offset)
+    first = None if offset is None or not with_first else offset[::-1].copy()
+    affine = Ablation(mask, gain=gain, offset=offset, first=first)
     with adapter.ablated(affine):
         expected = read(adapter, adapter.sites)
-    with adapter.ablated(ArrayFunction(mask, affine.edited)):
+    with adapter.ablated(AsArray(affine)):
         edited = read(adapter, adapter.sites)
 
     assert isinstance(affine, Edit)

@@ -1,0 +1,137 @@
+"""What each mode of ablation puts in the place of the activations of the ablated units."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deeploc.core.ablation import Ablation, Edit
+from deeploc.core.position_classes import PositionMoments
+from deeploc.core.replacing import Donors, Noise, Resampling
+from deeploc.core.units import StatMap, UnitMask
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What the modes of ablation need of a model beside the units that are ablated.
+
+    Parameters
+    ----------
+    stat_map
+        The statistics of its units.
+    moments
+        Returns their moments by class of position, for ``mean`` and ``noise``; None: they cannot
+        be had, and ``mean`` holds units at their ``baseline``.
+    donors
+        Returns stimuli of the control condition, for ``resample``; None: they cannot be had.
+    seed
+        Of ``resample`` and ``noise``.
+    """
+
+    stat_map: StatMap
+    moments: Callable[[], PositionMoments] | None = None
+    donors: Callable[[], Donors] | None = None
+    seed: int = 0
+
+    def edit(self, mode: str, mask: UnitMask) -> Edit:
+        """Return the edit that ``mode`` makes of the units of ``mask``.
+
+        Parameters
+        ----------
+        mode
+            ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+        mask
+            The units that are ablated.
+
+        Raises
+        ------
+        MaskError
+            If mask and statistics are of different units.
+        ValueError
+            If there is no such mode, or it needs what cannot be had.
+        """
+        self.check(mode)
+        if mode == "resample" and self.donors is not None:
+            return Resampling(mask, self.donors(), self.seed)
+        if mode == "noise" and self.moments is not None:
+            return Noise(mask, self.moments(), self.seed)
+        moments = self.moments() if mode == "mean" and self.moments is not None else None
+        return Ablation.of(mode, mask, self.stat_map, moments)
+
+    def notices(self, modes: Sequence[str]) -> list[str]:
+        """Return what is to be said of modes that are made otherwise than they should be.
+
+        Parameters
+        ----------
+        modes
+            The modes of an evaluation.
+        """
+        if "mean" not in modes or self.moments is not None:
+            return []
+        return [
+            "mode 'mean': this adapter does not show activations at every position (it lacks "
+            "`positions`), so units are held everywhere at their mean over what the localizer read"
+        ]
+
+    def check(self, mode: str) -> None:
+        """Refuse a mode that needs what cannot be had of the model.
+
+        Raises
+        ------
+        ValueError
+            If it is ``resample`` or ``noise``, and activations cannot be read at every position.
+        """
+        check_readable(mode, reads=self.donors is not None and self.moments is not None)
+
+
+def check_readable(mode: str, *, reads: bool) -> None:
+    """Refuse a mode that needs activations at every position of a model that does not show them.
+
+    Parameters
+    ----------
+    mode
+        The mode.
+    reads
+        Whether the model shows them.
+
+    Raises
+    ------
+    ValueError
+        If it does not and the mode is ``resample`` or ``noise``.
+    """
+    if mode in ("resample", "noise") and not reads:
+        raise ValueError(
+            f"mode {mode!r} needs activations at every position, which this adapter does not "
+            "show (it lacks `positions`); use zero, mean or scale:G"
+        )
+
+
+NEED_MOMENTS = ("mean", "noise")
+"""The modes that need moments by class of position."""
+
+
+def protocol(mode: str, *, by_class: bool = True) -> str:
+    """Return what a mode does to the ablated units, in words that follow "by".
+
+    Results of ablations change with what is put in place and where (Miller et al. 2024, arXiv
+    2407.08734): this is what a report says.
+
+    Parameters
+    ----------
+    mode
+        ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+    by_class
+        Whether moments by class of position were read.
+    """
+    first = (
+        ", that at the first position (first token or class token) apart from that at all others"
+    )
+    told = {
+        "zero": "setting them to 0",
+        "mean": f"holding each at its own mean over all positions of localizing stimuli{first}"
+        if by_class
+        else "holding each at its own mean over what the localizer read",
+        "resample": "setting them to their activations at the same position of a localizing "
+        "stimulus of the control condition, one random stimulus for all units",
+        "noise": "setting them to independent normal draws with each unit's own mean and standard "
+        f"deviation over all positions of localizing stimuli{first}",
+    }
+    return told.get(mode) or f"scaling them by {mode.partition(':')[2]}"

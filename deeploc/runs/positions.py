@@ -1,0 +1,36 @@
+"""The stage that reads a few stimuli at every position, for modes of ablation that need it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from deeploc.analysis.position_activations import SAMPLE, read_moments
+from deeploc.runs.files import moments_parts
+from deeploc.runs.folder import RunFolder
+from deeploc.runs.localizing import shared_inputs
+from deeploc.runs.run import Run
+from deeploc.runs.saving import Save
+from deeploc.runs.stages import remove
+
+
+class PositionsStage:
+    """Measures mean and standard deviation of every unit at first and at later positions."""
+
+    name: ClassVar[str] = "positions"
+    files: ClassVar[tuple[str, ...]] = ("positions.safetensors",)
+    needs: ClassVar[tuple[str, ...]] = ("localize",)
+    algorithm: ClassVar[int] = 1
+    protected: ClassVar[bool] = False
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        """Return what decides the activations, and how many stimuli are read."""
+        return {**shared_inputs(run), "sample": SAMPLE}
+
+    def make(self, run: Run, save: Save) -> None:
+        """Read them."""
+        moments = read_moments(run.adapter, run.contrast, run.stimuli.localizing, run.stat_map)
+        save({"positions.safetensors": moments_parts(moments)}, {})
+
+    @staticmethod
+    def retire(folder: RunFolder) -> None:
+        """Remove the moments."""
+        remove(folder, PositionsStage.files)

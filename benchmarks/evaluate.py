@@ -30,11 +30,14 @@ from localize import WORDS, make_checkpoint, seconds
 
 import deeploc
 from deeploc.adapters.hf import HFAdapter, load
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Edit
 from deeploc.core.adapter import TextRequest
+from deeploc.core.modes import Modes
+from deeploc.core.position_classes import PositionMoments
+from deeploc.core.replacing import Donors
 from deeploc.core.results import Cell
 from deeploc.core.task import Task
-from deeploc.core.units import UnitMask
+from deeploc.core.units import VECTORS, StatMap, UnitMask
 from deeploc.stimuli import Record
 from deeploc.tasks.continuation import Continuation
 from deeploc.tasks.minimal_pairs import MinimalPairs
@@ -62,14 +65,24 @@ def make_tasks(n: int) -> list[Task]:
     return [Perplexity(texts), MinimalPairs({"pairs": pairs}), Continuation({"own": prompts})]
 
 
-def make_cells(adapter: HFAdapter, n_masks: int) -> dict[Cell, Ablation | None]:
-    """Return the intact model and ``n_masks`` random masks of 1 % of the units."""
+def make_cells(adapter: HFAdapter, n_masks: int, mode: str) -> dict[Cell, Edit | None]:
+    """Return the intact model and ``n_masks`` random masks of 1 % of the units.
+
+    What takes the place of the units is random: values, or activations of 24 texts of 12 tokens.
+    """
     sites = adapter.sites
     rng = np.random.default_rng(1)
-    cells: dict[Cell, Ablation | None] = {Cell(): None}
+    flat = StatMap(sites, **{name: np.zeros(sites.n_units) for name in VECTORS})
+    moments = PositionMoments(sites, *np.abs(rng.normal(size=(4, sites.n_units))))
+    shown = [
+        {site.name: rng.normal(size=(12, site.n_units)).astype(np.float32) for site in sites.sites}
+        for _ in range(24)
+    ]
+    modes = Modes(flat, lambda: moments, lambda: Donors(sites, shown, "random"))
+    cells: dict[Cell, Edit | None] = {Cell(): None}
     for number in range(n_masks):
         mask = UnitMask(sites, rng.random(sites.n_units) < 0.01)
-        cells[Cell("all", "zero", 1.0, f"random-{number}")] = Ablation(mask)
+        cells[Cell("all", mode, 1.0, f"random-{number}")] = modes.edit(mode, mask)
     return cells
 
 
@@ -125,6 +138,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="repetitions per measurement")
     parser.add_argument("--n", type=int, default=60, help="items of each task")
     parser.add_argument("--masks", type=int, default=3, help="masks beside the intact model")
+    parser.add_argument("--mode", default="zero", help="zero, mean, resample, noise or scale:G")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +147,7 @@ def main() -> None:
         )
         gpt2 = make_checkpoint(Path(folder), layers=12, width=768, vocabulary=50257)
         adapter = load(str(gpt2), deeploc.ModelOptions(device="cpu", dtype="float32"))
-        tasks, cells = make_tasks(options.n), make_cells(adapter, options.masks)
+        tasks, cells = make_tasks(options.n), make_cells(adapter, options.masks, options.mode)
 
         def work() -> object:
             return deeploc.evaluate(adapter, tasks, cells)

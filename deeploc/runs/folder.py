@@ -9,14 +9,13 @@ from typing import Any
 from deeploc import atomic
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect, effects
-from deeploc.core.position_classes import PositionMoments
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score, from_csv
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
-from deeploc.runs.files import hash_of, load_mask, load_moments, load_statmap
+from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
 from deeploc.runs.records import EvaluateRecord, StageRecord
 
@@ -50,11 +49,6 @@ class RunFolder:
     def mask(self) -> Path:
         """The selected units."""
         return self.path / "mask.safetensors"
-
-    @property
-    def positions(self) -> Path:
-        """Moments of every unit at first and at later positions."""
-        return self.path / "positions.safetensors"
 
     @property
     def units(self) -> Path:
@@ -163,18 +157,6 @@ class RunFolder:
             If they are not there, or not as they were written.
         """
         return load_statmap(self.checked("localize", self.statmap))
-
-    def read_moments(self) -> PositionMoments | None:
-        """Return the moments by class of position, None where they were not needed.
-
-        Raises
-        ------
-        RunError
-            If they are not as they were written.
-        """
-        if self.read_manifest().positions is None:
-            return None
-        return load_moments(self.checked("positions", self.positions))
 
     def read_mask(self) -> UnitMask:
         """Return the selected units.

@@ -17,7 +17,7 @@ from deeploc.core.positions import ReadsPositions
 from deeploc.core.replacing import Donors
 from deeploc.core.units import Layout, StatMap, UnitMask
 from deeploc.progress import ProgressReporter, SilentReporter
-from deeploc.runs.files import load_mask, load_statmap
+from deeploc.runs.files import load_mask, load_moments, load_statmap
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import Stimulus, StimulusSets
@@ -82,8 +82,10 @@ class Run:
     @cached_property
     def moments(self) -> PositionMoments:
         """Moments by class of position: those of the folder, else read now."""
-        known = self.folder.read_moments()
-        return known or read_moments(self.adapter, self.contrast, self._localizing, self.stat_map)
+        if self.folder.read_manifest().positions is not None:
+            file = self.folder.path / "positions.safetensors"
+            return load_moments(self.folder.checked("positions", file))
+        return read_moments(self.adapter, self.contrast, self._localizing, self.stat_map)
 
     @cached_property
     def donors(self) -> Donors:

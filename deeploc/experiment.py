@@ -23,6 +23,7 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.massive import MassiveStage
 from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
@@ -37,6 +38,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     ReliabilityStage,
+    MassiveStage,
     EvaluateStage,
     VerdictStage,
     ReportStage,
@@ -208,7 +210,8 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        bring_up_to_date(measured, _evaluating(tasks, contrast, run.contrast), STAGES)
+        stages = [MassiveStage(), *_evaluating(tasks, contrast, run.contrast)]
+        bring_up_to_date(measured, stages, STAGES)
 
 
 def report_run(folder: Path) -> Path:
@@ -274,7 +277,7 @@ def _layout(run: Run) -> Layout:
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
     finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage()]
+    return [*finding, ProfileStage(), ReliabilityStage(), MassiveStage()]
 
 
 def _evaluating(tasks: Sequence[Task], contrast: Contrast, own: Contrast) -> list[Stage[Run]]:

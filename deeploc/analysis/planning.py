@@ -1,7 +1,7 @@
 """The plan of an evaluation: which masks are ablated, how, and in which order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
 from deeploc.core.ablation import Ablation
 from deeploc.core.controls import (
+    WITHOUT_MASSIVE,
     Compared,
     MaskLabel,
     PermutedT,
@@ -19,7 +20,7 @@ from deeploc.core.controls import (
 )
 from deeploc.core.results import INTACT, Cell
 from deeploc.core.selection import count_of
-from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.units import Selection, StatMap, UnitMask
 
 MakeAblation = Callable[[], Ablation | None]
 
@@ -132,7 +133,13 @@ def plan(
 
 
 def deciding_doses(
-    stat_map: StatMap, mask: UnitMask, ablate: Ablate, percent: float | None, seed: int
+    stat_map: StatMap,
+    mask: UnitMask,
+    ablate: Ablate,
+    percent: float | None,
+    seed: int,
+    *,
+    massive: Selection | None = None,
 ) -> "list[DecidingDose]":
     """Return the ablation that decides the verdict, for each kind of site.
 
@@ -151,7 +158,11 @@ def deciding_doses(
         Per cent of the units of a kind; None: the selection.
     seed
         Of the random controls.
+    massive
+        Boolean ``(unit,)``: the massive units; default none.
     """
+    if massive is None:
+        massive = np.zeros(mask.layout.n_units, dtype=bool)
     doses = []
     for kind in mask.layout.kinds:
         among = mask.layout.of_kind(kind)
@@ -162,9 +173,8 @@ def deciding_doses(
                 share, base = planned[:2]
         if len(chosen):
             compared = Compared(chosen, stat_map, among, seed)
-            doses.append(
-                DecidingDose(_Dose(kind, share, base, compared, ()), ablate.mode[0], stat_map)
-            )
+            dose = _Dose(kind, share, base, compared, ())
+            doses.append(DecidingDose(dose, ablate.mode[0], massive))
     return doses
 
 
@@ -174,7 +184,8 @@ class DecidingDose:
 
     _dose: _Dose
     mode: str
-    _stat_map: StatMap
+    _massive: Selection
+    _n_massive: dict[Cell, int] = field(default_factory=dict, compare=False)
 
     @property
     def cell(self) -> Cell:
@@ -187,6 +198,16 @@ class DecidingDose:
         """How many units are ablated."""
         return len(self._dose.compared.mask)
 
+    @property
+    def without_massive(self) -> Cell | None:
+        """The same ablation of all units but the massive ones, by name.
+
+        None where that is no other ablation: no unit is massive, or all of them are.
+        """
+        if self.n_massive(self.cell) in (0, self.n_units):
+            return None
+        return self.named(WITHOUT_MASSIVE)
+
     def control(self, index: int) -> Cell:
         """Return the name of a matched random control.
 
@@ -195,8 +216,32 @@ class DecidingDose:
         index
             Its number, from 0.
         """
-        label = MaskLabel("random", index)
-        return replace(self.cell, mask=label.name, control_of=self._dose.base.name)
+        return self.named(MaskLabel("random", index).name)
+
+    def named(self, control: str) -> Cell:
+        """Return the cell of a control of the ablation.
+
+        Parameters
+        ----------
+        control
+            Its name, e.g. ``random-3``.
+        """
+        return replace(self.cell, mask=control, control_of=self._dose.base.name)
+
+    def n_massive(self, cell: Cell) -> int:
+        """Return how many massive units an ablation holds.
+
+        Parameters
+        ----------
+        cell
+            `cell`, `without_massive`, or a control.
+        """
+        if not self._massive.any():
+            return 0
+        if cell not in self._n_massive:  # it is asked again after every control
+            held = self._mask(cell).selected & self._massive
+            self._n_massive[cell] = int(np.count_nonzero(held))
+        return self._n_massive[cell]
 
     def ablation(self, cell: Cell) -> Ablation:
         """Return the ablation that one of these names stands for.
@@ -204,10 +249,15 @@ class DecidingDose:
         Parameters
         ----------
         cell
-            `cell`, or a control of it.
+            `cell`, `without_massive`, or a control.
         """
-        label = cell.label if cell.control_of else self._dose.base
-        return _ablation(self.mode, self._dose, label, self._stat_map)
+        return Ablation.of(self.mode, self._mask(cell), self._dose.compared.stat_map)
+
+    def _mask(self, cell: Cell) -> UnitMask:
+        if cell.mask == WITHOUT_MASSIVE:
+            whole = self._dose.compared.mask
+            return UnitMask(whole.layout, whole.selected & ~self._massive)
+        return self._dose.mask(cell.label if cell.control_of else self._dose.base)
 
 
 def _makers(

@@ -16,15 +16,17 @@ from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
 from deeploc.core.controls import PermutedT
 from deeploc.core.effects import MIN_CONTROLS
+from deeploc.core.massive import massive_selection
 from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import Vector
 from deeploc.core.task import Task
-from deeploc.runs.folder import RunFolder, current_rows, read_rows
+from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
 from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
+from deeploc.runs.scores import current_rows, read_rows
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
@@ -54,7 +56,7 @@ class EvaluateStage:
 
     name: ClassVar[str] = "evaluate"
     files: ClassVar[tuple[str, ...]] = ("scores.csv",)
-    needs: ClassVar[tuple[str, ...]] = ("localize", "select")
+    needs: ClassVar[tuple[str, ...]] = ("localize", "select", "massive")
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
@@ -113,6 +115,7 @@ class EvaluateStage:
             self.contrast.ablate,
             self.contrast.verdict.dose,
             run.setup.seed,
+            massive=massive_selection(run.folder.read_massive(), run.layout),
         )
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.massive import MassiveActivations
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
@@ -60,6 +61,11 @@ class SavedRun:
     def reliability(self) -> Reliability | None:
         """What resampling the localizing stimuli says of the selection."""
         return self.folder.read_reliability()
+
+    @cached_property
+    def massive(self) -> MassiveActivations | None:
+        """The massive activations of the model."""
+        return self.folder.read_massive()
 
     @cached_property
     def verdict(self) -> Verdict | None:

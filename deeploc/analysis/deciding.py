@@ -1,12 +1,13 @@
 """Measure the ablation that decides the verdict, and as many random controls as that takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from deeploc.analysis.evaluation import Evaluator, OnScores
+from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.planning import DecidingDose
 from deeploc.contrast.model import Contrast
 from deeploc.contrast.verdict import parts_of
+from deeploc.core.ablation import Ablation
 from deeploc.core.damage import Damage, Place, damage_at, value_at
 from deeploc.core.multiplicity import SequentialTest
 from deeploc.core.outcomes import Deciding, Outcome, deciding_outcomes
@@ -51,6 +52,10 @@ def place_of(cell: Cell) -> Place:
     return cell.sites, cell.mode, cell.percent, cell.mask
 
 
+OnAblation = Callable[[list[Score], Ablation], None]
+"""Called with the scores of an ablation as soon as they are measured, and the ablation."""
+
+
 def draw_controls(
     evaluator: Evaluator,
     dose: DecidingDose,
@@ -58,7 +63,7 @@ def draw_controls(
     better: Mapping[str, Mapping[str, Better]],
     *,
     most: int,
-    on_scores: OnScores,
+    on_scores: OnAblation,
 ) -> None:
     """Measure the deciding ablation and random controls of it until the test is decided.
 
@@ -75,7 +80,7 @@ def draw_controls(
     most
         At most so many controls are measured.
     on_scores
-        Called with the scores of each ablation.
+        Called with the scores of each ablation, and the ablation.
     """
     outcome = deciding.primary
     direction = better[outcome[0]][outcome[1]]
@@ -83,9 +88,10 @@ def draw_controls(
     rows = evaluator.scores(Cell(), None, deciding.tasks)
 
     def measure(cell: Cell) -> None:
-        new = evaluator.scores(cell, dose.ablation(cell), deciding.tasks)
+        ablation = dose.ablation(cell)
+        new = evaluator.scores(cell, ablation, deciding.tasks)
         rows.extend(new)
-        on_scores(new)
+        on_scores(new, ablation)
 
     measure(dose.cell)
     if dose.without_massive:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from deeploc.analysis.reading import ByCondition
 from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
+from deeploc.core.ablation import Ablation
 from deeploc.core.controls import PermutedT
 from deeploc.core.effects import MIN_CONTROLS
 from deeploc.core.massive import massive_selection
@@ -21,12 +23,15 @@ from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import Vector
 from deeploc.core.task import Task
+from deeploc.errors import RunError
+from deeploc.runs.control_masks import ControlMasks, load_controls
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
 from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
-from deeploc.runs.saving import Save
+from deeploc.runs.saving import Content, Save
 from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.stages import remove
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
@@ -55,7 +60,7 @@ class EvaluateStage:
     contrast: Contrast
 
     name: ClassVar[str] = "evaluate"
-    files: ClassVar[tuple[str, ...]] = ("scores.csv",)
+    files: ClassVar[tuple[str, ...]] = ("scores.csv", "controls.safetensors")
     needs: ClassVar[tuple[str, ...]] = ("localize", "select", "massive")
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
@@ -76,7 +81,7 @@ class EvaluateStage:
             run.reporter.note(notice)
         keys = self._task_keys(run)
         table = _ScoreTable.of(run.folder, self._records(keys), todo.notices)
-        saving = _Saving(run.folder, table, save)
+        saving = _Saving(run.folder, table, save, ControlMasks(run.layout))
         evaluator = Evaluator(
             run.adapter,
             self.tasks,
@@ -88,7 +93,7 @@ class EvaluateStage:
         try:
             with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
                 for cell, ablation in todo.cells.items():
-                    saving.add(evaluator.scores(cell, ablation))
+                    saving.add(evaluator.scores(cell, ablation), ablation)
                     on_progress(1)
             self._decide(run, evaluator, saving)
         except BaseException:
@@ -120,8 +125,8 @@ class EvaluateStage:
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
 
-                def on_scores(scores: list[Score]) -> None:
-                    saving.add(scores)
+                def on_scores(scores: list[Score], ablation: Ablation) -> None:
+                    saving.add(scores, ablation)
                     on_progress(1)
 
                 draw_controls(evaluator, dose, deciding, better, most=most, on_scores=on_scores)
@@ -132,7 +137,7 @@ class EvaluateStage:
         rows = [*read_rows(folder.superseded), *read_rows(folder.scores)]
         if rows:
             atomic.write(folder.superseded, to_csv(_distinct(rows)))
-        folder.scores.unlink(missing_ok=True)
+        remove(folder, EvaluateStage.files)
 
     def _plan(self, run: Run) -> Plan:
         try:
@@ -226,15 +231,20 @@ class _ScoreTable:
 class _Saving:
     """Saves the scores now and then, and when the work ends, however it ends."""
 
-    def __init__(self, folder: RunFolder, table: _ScoreTable, save: Save) -> None:
+    def __init__(
+        self, folder: RunFolder, table: _ScoreTable, save: Save, controls: ControlMasks
+    ) -> None:
         self._folder = folder
         self._table = table
         self._save = save
+        self._controls = controls
         self._saved = time.monotonic()
 
-    def add(self, scores: list[Score]) -> None:
-        """Take the scores of a cell."""
+    def add(self, scores: list[Score], ablation: Ablation | None) -> None:
+        """Take the scores of an ablation; None is the intact model."""
         self._table.measured += scores
+        if scores and ablation is not None:
+            self._controls.add(scores[0], ablation.mask)
         if scores and time.monotonic() - self._saved > _SAVE_EVERY:
             self.save(complete=False)
 
@@ -245,7 +255,12 @@ class _Saving:
         if superseded:
             atomic.write(self._folder.superseded, to_csv(superseded))
         results = self._table.results(current)
-        self._save({"scores.csv": to_csv(current)}, results, complete=complete)
+        files: dict[str, Content] = {"scores.csv": to_csv(current)}
+        if complete:
+            with suppress(RunError):  # a broken file of an earlier evaluation is replaced
+                self._controls.keep(load_controls(self._folder.controls), current)
+            files["controls.safetensors"] = self._controls.parts()
+        self._save(files, results, complete=complete)
         if not superseded:
             self._folder.superseded.unlink(missing_ok=True)
         self._saved = time.monotonic()

@@ -15,6 +15,7 @@ from deeploc.core.results import Better, Score
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
+from deeploc.runs.control_masks import Units, load_controls
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
 from deeploc.runs.records import StageRecord
@@ -60,6 +61,11 @@ class RunFolder:
     def scores(self) -> Path:
         """Scores of the tasks, intact and ablated; only those that are current."""
         return self.path / "scores.csv"
+
+    @property
+    def controls(self) -> Path:
+        """The units of every control."""
+        return self.path / "controls.safetensors"
 
     @property
     def superseded(self) -> Path:
@@ -183,6 +189,19 @@ class RunFolder:
         if record.complete:
             self.checked("evaluate", self.scores)
         return current_rows(record, read_rows(self.scores))
+
+    def read_controls(self) -> dict[str, Units]:
+        """Return the units of every control by ``SITES/PERCENT/MASK/CONTROL``, none without scores.
+
+        Raises
+        ------
+        RunError
+            If the manifest or controls.safetensors cannot be read.
+        """
+        record = self.read_manifest().evaluate
+        if record is None or self.controls.name not in record.files:
+            return {}
+        return load_controls(self.checked("evaluate", self.controls))
 
     def read_effects(self) -> list[Effect]:
         """Return what the scores amount to, one effect per metric, condition and ablation."""

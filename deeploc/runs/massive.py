@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from deeploc.analysis.massive import N_STIMULI, massive_activations
 from deeploc.analysis.reading import ByCondition
+from deeploc.core.massive import MassiveActivations
 from deeploc.core.readout import Readout
+from deeploc.core.units import UnitMask
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import shared_inputs
 from deeploc.runs.run import Run
@@ -17,13 +21,20 @@ class MassiveStage:
 
     name: ClassVar[str] = "massive"
     files: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[tuple[str, ...]] = ("localize",)
+    needs: ClassVar[tuple[str, ...]] = ("select",)
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
-        """Return what decides the activations, and how many stimuli are read."""
-        return {**shared_inputs(run), "n": N_STIMULI}
+        """Return what decides the activations before they are pooled, and how many are read."""
+        shared, read = shared_inputs(run), run.contrast.read
+        return {
+            **{key: shared[key] for key in ("model", "stimuli")},
+            "sites": list(read.sites),
+            "max_tokens": read.max_tokens,
+            "each position is a unit": read.pool == "none",
+            "n": N_STIMULI,
+        }
 
     def make(self, run: Run, save: Save) -> None:
         """Read a few stimuli at every position."""
@@ -37,8 +48,31 @@ class MassiveStage:
                 Readout.of(run.contrast.read),
                 on_progress=on_progress,
             )
-        save({}, massive.to_json())
+        save({}, {**massive.to_json(), "warnings": warnings_of(massive, run.mask)})
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
         """Do nothing: it has no files."""
+
+
+def warnings_of(massive: MassiveActivations, mask: UnitMask) -> list[str]:
+    """Return a warning per kind of site where selected units are massive.
+
+    Parameters
+    ----------
+    massive
+        The massive activations of the model.
+    mask
+        The selected units.
+    """
+    units = massive.units(mask.layout)
+    warnings = []
+    for kind in mask.layout.kinds:
+        chosen = mask.of_kind(kind)
+        n = int(np.count_nonzero(chosen.selected & units))
+        if n:
+            warnings.append(
+                f"{n:,} of {len(chosen):,} selected {kind} units hold massive activations; "
+                "silencing one of these harms a model whatever it is asked"
+            )
+    return warnings

@@ -12,6 +12,7 @@ from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.verdict import Verdict
+from deeploc.runs.control_masks import Units
 from deeploc.runs.folder import RunFolder
 
 
@@ -46,6 +47,14 @@ class SavedRun:
     def scores(self) -> list[Score]:
         """The scores that are current; empty where the run was not evaluated."""
         return self.folder.read_scores()
+
+    @cached_property
+    def controls(self) -> dict[str, Units]:
+        """The units of every control by its name, e.g. ``block/1/top/random-0``.
+
+        Names are ``SITES/PERCENT/MASK/CONTROL``; units are numbered over the run's site table.
+        """
+        return self.folder.read_controls()
 
     @cached_property
     def effects(self) -> list[Effect]:

@@ -23,7 +23,9 @@ from deeploc.core.results import Cell, Score
 from deeploc.core.units import Layout, Selection, Site, UnitMask
 from deeploc.core.verdict import Evidence, MassiveUnits, Network
 from deeploc.errors import MaskError
+from deeploc.report.massive_text import describe_massive
 from deeploc.report.verdict_text import conclusion, lines_of, title_of
+from deeploc.runs.massive import warnings_of
 from deeploc.stimuli import Stimulus
 from deeploc.testing import Planted, ToyAdapter, planted
 
@@ -345,3 +347,37 @@ def test_massive_units_that_play_no_part_are_not_mentioned() -> None:
 
     assert (network.answer("causal"), network.answer("robust")) == ("no", "not asked")
     assert "massive" not in title_of(network, "language", "hf:x")
+
+
+def test_massive_activations_in_words() -> None:
+    """Dimensions of several blocks, single units, and how many selected units are massive."""
+    massive = of(
+        activations(layers_0={2: 21.0, 5: 5000.0}, layers_1={2: 5000.0}, layers_3={2: 5000.0})
+    )
+    chosen = np.zeros(BLOCKS.n_units, dtype=bool)
+    chosen[[2, 3, 8 + 2]] = True
+
+    assert describe_massive(massive, UnitMask(BLOCKS, chosen)) == [
+        "massive activations in block: dimension 2 massive in 2 of 4 sites (layers.1 … layers.3), "
+        "above 20 medians in 1 more; layers.0[5]; 2 of 3 selected units"
+    ]
+    assert describe_massive(of(activations()), UnitMask(BLOCKS, chosen)) == [
+        "no massive activations (over 1,000 medians of the site and over 100) on 1 stimuli"
+    ]
+    assert describe_massive(MassiveActivations(missing="why"), UnitMask(BLOCKS, chosen)) == [
+        "massive activations: not known (why)"
+    ]
+
+
+def test_warning_counts_the_selected_units_that_are_massive() -> None:
+    """One line per kind of site, none where no selected unit is massive."""
+    massive = of(activations(layers_0={2: 5000.0}))
+    chosen = np.zeros(BLOCKS.n_units, dtype=bool)
+    chosen[[2, 3]] = True
+    others = UnitMask(BLOCKS, ~massive.units(BLOCKS))
+
+    assert warnings_of(massive, UnitMask(BLOCKS, chosen)) == [
+        "1 of 2 selected block units hold massive activations; silencing one of these harms a "
+        "model whatever it is asked"
+    ]
+    assert warnings_of(massive, others) == []

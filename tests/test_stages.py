@@ -171,14 +171,14 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "seed": (lambda i: replace(i, seed=1), ["audit", "select", "massive"]),
     "held-out stimulus": (
         lambda i: replace(i, held_out=("abbb", *WORDS[1:])),
-        ["localize", "select", "reliability", "massive", "evaluate"],
+        ["localize", "select", "reliability", "massive"],
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
-    "against": (changed_contrast(against="each"), ["select", "massive", "evaluate"]),
+    "against": (changed_contrast(against="each"), ["select", "massive"]),
     "pool": (changed_contrast(read={"sites": SITES, "pool": "max"}), []),
     "response": (
         changed_contrast(read={"sites": SITES, "pool": "mean", "response": "abs"}),
-        ["select", "massive", "evaluate"],  # no activation of the toy model is negative
+        ["select", "massive"],  # no activation of the toy model is negative
     ),
     "sites": (changed_contrast(read={"sites": ["block"], "pool": "mean"}), []),
     "selection": (changed_contrast(select={"k": 2}), ["audit", "localize"]),
@@ -253,6 +253,26 @@ def test_units_of_earlier_controls_are_kept_with_their_scores(tmp_path: Path) ->
     with locked(tmp_path):
         bring_up_to_date(more.run(tmp_path), stages, STAGES)
     assert set(load_run(tmp_path).controls) == {n for n in both if n not in first}
+
+
+def test_no_further_controls_where_the_units_are_not_selective(tmp_path: Path) -> None:
+    """Damage decides nothing then: the controls of the plan are all that are measured."""
+    contrast = contrast_of(
+        read={"sites": ["mlp-neurons"], "pool": "mean"},
+        ablate={"controls": {"random": 19}},
+        evaluate=["letters"],
+        verdict={"controls": 30},
+    )
+    drawn = []
+    for name, held_out in (("selective", WORDS), ("not", OTHERS)):
+        Inputs(contrast, held_out=held_out).make(tmp_path / name)
+        run = load_run(tmp_path / name)
+        assert run.verdict is not None
+        assert run.verdict.networks[0].answer("selective") == ("no" if name == "not" else "yes")
+        drawn.append(sum(row.mask_kind == "random" for row in run.scores))
+
+    assert drawn[0] > 19
+    assert drawn[1] == 19
 
 
 def test_the_lock_knows_every_file_of_a_run() -> None:

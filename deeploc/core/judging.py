@@ -11,6 +11,8 @@ from deeploc.core.damage import Damage, Interaction, interaction
 from deeploc.core.gatekeeping import Tested, gatekeep
 from deeploc.core.multiplicity import SequentialTest, empirical_p
 from deeploc.core.outcomes import Deciding, Outcome
+from deeploc.core.resampling import KindReliability
+from deeploc.core.responses import Preference
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, HITS, Answer, Evidence, Network, Reply, Verdict
 
@@ -72,7 +74,11 @@ class _Judged:
         primary = evidence.primary
         difference = interaction(primary, list(evidence.others.values())) if primary else None
         p = difference.p if difference else None
-        chain = [_selective_p(evidence), _causal_p(primary, test, level), p]
+        chain = [
+            selective_p(evidence.selected, evidence.reliability),
+            _causal_p(primary, test, level),
+            p,
+        ]
         return cls(evidence, test, difference, chain)
 
     def replies(self, tested: Sequence[Tested]) -> tuple[Reply, ...]:
@@ -182,19 +188,25 @@ class _Judged:
         }
 
 
-def _selective_p(evidence: Evidence) -> float | None:
-    """Return the p of the preference for the positive side.
+def selective_p(selected: Preference | None, reliability: KindReliability | None) -> float | None:
+    """Return the p of the preference for the positive side; None where it was not tested.
 
     On fresh stimuli it is one-sided; where none were held out, that of the largest t among
     permuted labels.
+
+    Parameters
+    ----------
+    selected
+        The contrast tested on the selected units and fresh stimuli; None where none were held out.
+    reliability
+        What resampling the localizing stimuli says; None where it was not done.
     """
-    test = evidence.selected
-    if test is None:
-        permuted = evidence.reliability and evidence.reliability.permutations
+    if selected is None:
+        permuted = reliability and reliability.permutations
         return None if not permuted or isnan(permuted.p) else permuted.p
-    if isnan(test.p):
+    if isnan(selected.p):
         return None
-    return test.p / 2 if test.t > 0 else 1 - test.p / 2
+    return selected.p / 2 if selected.t > 0 else 1 - selected.p / 2
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:

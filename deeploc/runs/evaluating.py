@@ -18,10 +18,11 @@ from deeploc.contrast.model import Contrast
 from deeploc.core.ablation import Ablation
 from deeploc.core.controls import PermutedT
 from deeploc.core.effects import MIN_CONTROLS
+from deeploc.core.judging import selective_p
 from deeploc.core.massive import massive_selection
 from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
-from deeploc.core.stats import Vector
+from deeploc.core.stats import ALPHA, Vector
 from deeploc.core.task import Task
 from deeploc.errors import RunError
 from deeploc.runs.control_masks import ControlMasks, load_controls
@@ -61,7 +62,13 @@ class EvaluateStage:
 
     name: ClassVar[str] = "evaluate"
     files: ClassVar[tuple[str, ...]] = ("scores.csv", "controls.safetensors")
-    needs: ClassVar[tuple[str, ...]] = ("localize", "select", "massive")
+    needs: ClassVar[tuple[str, ...]] = (
+        "localize",
+        "select",
+        "profile",
+        "reliability",
+        "massive",
+    )
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
@@ -114,7 +121,7 @@ class EvaluateStage:
         deciding = deciding_of(self.contrast, evaluator.scores(Cell(), None), better)
         if deciding is None:
             return
-        doses = deciding_doses(
+        every = deciding_doses(
             run.stat_map,
             run.mask,
             self.contrast.ablate,
@@ -122,6 +129,7 @@ class EvaluateStage:
             run.setup.seed,
             massive=massive_selection(run.folder.read_massive(), run.layout),
         )
+        doses = [dose for dose in every if _may_be_selective(run.folder, dose.cell.sites)]
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
 
@@ -264,6 +272,14 @@ class _Saving:
         if not superseded:
             self._folder.superseded.unlink(missing_ok=True)
         self._saved = time.monotonic()
+
+
+def _may_be_selective(folder: RunFolder, kind: str) -> bool:
+    """Return whether units may be selective: of others the damage is not asked."""
+    profile, reliability = folder.read_profile(), folder.read_reliability()
+    fresh = profile.preference(kind, "selected") if profile and profile.held_out else None
+    p = selective_p(fresh, reliability.of(kind) if reliability else None)
+    return p is None or p <= ALPHA
 
 
 def _cell(row: Score) -> CellRecord:

@@ -21,8 +21,11 @@ import deeploc
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.judging import judge
+from deeploc.analysis.massive import massive_activations
 from deeploc.analysis.planning import deciding_doses
 from deeploc.analysis.profile import profile
+from deeploc.core.ablation import Ablation
+from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, Network
@@ -61,17 +64,34 @@ def verdict_on(network: Planted, seed: int) -> Network:
     scores: list[Score] = evaluator.scores(Cell(), None)
     deciding = deciding_of(contrast, scores, better)
     assert deciding is not None
-    for dose in deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed):
-        most = contrast.verdict.controls
-        draw_controls(evaluator, dose, deciding, better, most=most, on_scores=scores.extend)
+
+    def keep(new: list[Score], _: Ablation) -> None:
+        scores.extend(new)
+
+    stimuli = [stimulus for group in localizing.values() for stimulus in group]
+    readout = Readout.of(contrast.read)
+    massive = massive_activations(network.adapter, stimuli, stat_map.layout, readout)
+    rule, units = contrast.verdict, massive.units(stat_map.layout)
+    for dose in deciding_doses(stat_map, mask, contrast.ablate, rule.dose, seed, massive=units):
+        most = rule.controls
+        draw_controls(
+            evaluator,
+            dose,
+            deciding,
+            better,
+            most=most,
+            on_scores=lambda new, _: scores.extend(new),
+        )
     made = judge(
         contrast,
         stat_map,
         mask,
         profile=responses,
         reliability=None,
+        massive=massive,
         scores=scores,
         better=better,
+        seed=seed,
     )
     (judged,) = made.networks
     return judged

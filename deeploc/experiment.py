@@ -13,11 +13,8 @@ from deeploc.analysis.select_units import check_sizes
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import ModelOptions
-from deeploc.core.modes import NEED_MOMENTS
-from deeploc.core.positions import ReadsPositions
 from deeploc.core.task import Task, check_needs
-from deeploc.core.units import Layout
-from deeploc.errors import AdapterError, RunError
+from deeploc.errors import RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
@@ -26,7 +23,8 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
-from deeploc.runs.positions import PositionsStage
+from deeploc.runs.massive import MassiveStage
+from deeploc.runs.positions import PositionsStage, positions_stages
 from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
@@ -41,6 +39,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     ReliabilityStage,
+    MassiveStage,
     PositionsStage,
     EvaluateStage,
     VerdictStage,
@@ -213,7 +212,8 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
-        bring_up_to_date(measured, _evaluating(run, tasks, contrast), STAGES)
+        stages = [MassiveStage(), *_evaluating(run, tasks, contrast)]
+        bring_up_to_date(measured, stages, STAGES)
 
 
 def report_run(folder: Path) -> Path:
@@ -262,7 +262,7 @@ def _opened(
     with locked(place.path, create=True):
         adapter = plugins.load_model(setup.address, setup.model)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
-        header = header_of(contrast, setup, adapter, stimuli, _layout(run))
+        header = header_of(contrast, setup, adapter, stimuli, run.layout)
         if place.exists() and not changed_inputs(run, LocalizeStage()):
             former = place.read_plain_manifest()  # the same run: it keeps its date and command
             header |= {key: former[key] for key in ("created", "command")}
@@ -270,25 +270,15 @@ def _opened(
     stimuli.report_unreadable(reporter)
 
 
-def _layout(run: Run) -> Layout:
-    try:
-        return run.layout
-    except AdapterError as error:
-        raise run.contrast.error_at(("read", "sites"), str(error)) from error
-
-
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
     finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage()]
+    return [*finding, ProfileStage(), ReliabilityStage(), MassiveStage()]
 
 
 def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:
     """Return the stages that measure what ``contrast`` asks for; that of the run decides."""
-    reads = isinstance(run.adapter, ReadsPositions)
-    needed = reads and any(mode in NEED_MOMENTS for mode in contrast.ablate.mode)
-    positions: list[Stage[Run]] = [PositionsStage()] if needed else []
     evaluate = EvaluateStage(tasks, contrast.ablate, run.contrast)
-    return [*positions, evaluate, VerdictStage(), ReportStage()]
+    return [*positions_stages(run, contrast.ablate.mode), evaluate, VerdictStage(), ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:
@@ -297,7 +287,7 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
     check_counts(run.contrast, run.stimuli.localizing)
     check_modes(run.contrast, run.adapter)
     try:
-        check_sizes(_layout(run), run.contrast.select)
+        check_sizes(run.layout, run.contrast.select)
     except ValueError as error:
         raise run.contrast.error_at(("select",), str(error)) from None
 

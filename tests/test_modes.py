@@ -339,4 +339,4 @@ def test_protocols_are_told(layout: Layout) -> None:
     assert "first position" in told["mean"]
     assert protocol("mean", by_class=False).endswith("over what the localizer read")
     assert len(set(told.values())) == 5
-    assert Modes(stat_map).notices(["zero", "scale:2"]) == []
+    assert Modes(stat_map).check(["zero", "scale:2"]) == []

@@ -114,6 +114,19 @@ def test_further_controls_of_one_sort_share_a_marker():
     assert not [text for text in labels if re.search(r"(global|matched)-\d", text)]
 
 
+def test_random_sets_with_massive_units_are_marked():
+    """Those that hold one have another marker, and the legend names it; nobody else has it."""
+    names = tuple(f"random-{i}" for i in range(20))
+    effect = replace(EFFECT, control_names=names)
+    outcome = outcome_of(effect)
+    marked = dose_figure([effect], "block", [outcome], {"block/5/top/random-3"})
+    elsewhere = dose_figure([effect], "block", [outcome], {"block/1/top/random-3"})
+
+    assert "matched random, with massive units" in texts(marked)
+    assert elsewhere == dose_figure([effect], "block", [outcome])
+    assert "matched random, with massive units" not in texts(elsewhere)
+
+
 @pytest.mark.parametrize(("value", "sign"), [(inf, "∞"), (float("nan"), "not a number")])
 def test_a_value_that_is_not_finite_is_named(value: float, sign: str):
     """It stands at the end of the axis with its name, and the axis stays finite."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deeploc.analysis.planning import plan
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
@@ -22,8 +23,9 @@ from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import differences
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
-from deeploc.runs.lock import locked
+from deeploc.runs.lock import FILES, locked
 from deeploc.runs.manifest import header_of
+from deeploc.runs.massive import MassiveStage
 from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run
 from deeploc.runs.saved_run import load_run
@@ -135,7 +137,7 @@ class Inputs:
     def stages(self) -> list[Any]:
         evaluate = EvaluateStage([self.task], self.contrast.ablate, self.contrast)
         finding = [AuditStage(), LocalizeStage(), SelectStage(), ProfileStage(), ReliabilityStage()]
-        stages = [*finding, evaluate, VerdictStage()]
+        stages = [*finding, MassiveStage(), evaluate, VerdictStage()]
         return [*stages, ReportStage()] if self.report else stages
 
     def make(self, folder: Path, *, overwrite: bool = False) -> list[str]:
@@ -156,7 +158,7 @@ def changed_contrast(**changes: Any) -> Callable[[Inputs], Inputs]:
 
 
 SITES = ["mlp-neurons", "block"]
-ALL = ["audit", "localize", "select", "profile", "reliability", "evaluate", "verdict"]
+ALL = ["audit", "localize", "select", "profile", "reliability", "massive", "evaluate", "verdict"]
 CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "nothing": (lambda inputs: inputs, ALL),
     "the name of the model": (changed_identity(model="elsewhere/toy"), ALL),
@@ -166,30 +168,30 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     "dtype": (changed_identity(dtype="bfloat16"), ["select"]),
     "preprocessing": (changed_identity(preparation={"size": 256}), ["select"]),
     "stimulus": (lambda i: replace(i, abc=("abbb", *WORDS[1:])), []),
-    "seed": (lambda i: replace(i, seed=1), ["audit", "select"]),
+    "seed": (lambda i: replace(i, seed=1), ["audit", "select", "massive"]),
     "held-out stimulus": (
         lambda i: replace(i, held_out=("abbb", *WORDS[1:])),
-        ["localize", "select", "reliability", "evaluate"],
+        ["localize", "select", "reliability", "massive"],
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
-    "against": (changed_contrast(against="each"), ["select", "evaluate"]),
+    "against": (changed_contrast(against="each"), ["select", "massive"]),
     "pool": (changed_contrast(read={"sites": SITES, "pool": "max"}), []),
     "response": (
         changed_contrast(read={"sites": SITES, "pool": "mean", "response": "abs"}),
-        ["select", "evaluate"],  # no activation of the toy model is negative
+        ["select", "massive"],  # no activation of the toy model is negative
     ),
     "sites": (changed_contrast(read={"sites": ["block"], "pool": "mean"}), []),
     "selection": (changed_contrast(select={"k": 2}), ["audit", "localize"]),
     "tail": (changed_contrast(select={"percent": 25, "tail": "bottom"}), ["audit", "localize"]),
-    "mode": (changed_contrast(ablate={"mode": "scale:0.5"}), ALL[:5]),
-    "dose": (changed_contrast(ablate={"mode": ["zero", "mean"], "percent": 10}), ALL[:5]),
+    "mode": (changed_contrast(ablate={"mode": "scale:0.5"}), ALL[:6]),
+    "dose": (changed_contrast(ablate={"mode": ["zero", "mean"], "percent": 10}), ALL[:6]),
     "controls": (
         changed_contrast(ablate={"mode": ["zero", "mean"], "controls": {"random": 4}}),
-        ALL[:5],
+        ALL[:6],
     ),
-    "items of a task": (lambda i: replace(i, task=Letters(texts=("aab", "aaa"))), ALL[:5]),
-    "options of a task": (lambda i: replace(i, task=Letters("b")), ALL[:5]),
-    "deciding dose": (changed_contrast(verdict={"dose": 10}), ALL[:5]),
+    "items of a task": (lambda i: replace(i, task=Letters(texts=("aab", "aaa"))), ALL[:6]),
+    "options of a task": (lambda i: replace(i, task=Letters("b")), ALL[:6]),
+    "deciding dose": (changed_contrast(verdict={"dose": 10}), ALL[:6]),
     "title": (changed_contrast(title="something else"), ALL),
 }
 
@@ -215,6 +217,67 @@ def test_one_changed_input_makes_what_rests_on_it_and_nothing_else(
     current = {row.key: row for row in load_run(tmp_path / "run").scores}
     for row in load_run(tmp_path / "fresh").scores:
         assert current[row.key].value == row.value
+
+
+def test_units_of_every_control_are_saved(tmp_path: Path) -> None:
+    """The file has the units of each control in scores.csv, those that the plan chooses."""
+    inputs = Inputs()
+    inputs.make(tmp_path)
+    run = load_run(tmp_path)
+    cells = plan(run.stat_map, run.mask, inputs.contrast.ablate, 0).cells
+    controls = {cell: cells[cell] for cell in cells if cell.control_of}
+
+    assert len(run.controls) == 2 * 4 == len(controls) / 2
+    for cell, ablation in controls.items():
+        assert ablation is not None
+        name = f"{cell.sites}/{cell.percent:g}/{cell.control_of}/{cell.mask}"
+        np.testing.assert_array_equal(run.controls[name], np.flatnonzero(ablation.mask.selected))
+
+
+def test_units_of_earlier_controls_are_kept_with_their_scores(tmp_path: Path) -> None:
+    """An evaluation adds the units of its controls; a broken file is written with these alone."""
+    Inputs().make(tmp_path)
+    first = load_run(tmp_path).controls
+    more = Inputs()
+    wanted = more.contrast.ablate.model_copy(update={"percent": (10.0,)})
+    run = more.run(tmp_path)
+    stages = [EvaluateStage([more.task], wanted, more.contrast)]
+    with locked(tmp_path):
+        bring_up_to_date(run, stages, STAGES)
+    both = load_run(tmp_path).controls
+
+    assert set(first) < set(both)
+    assert all(np.array_equal(both[name], units) for name, units in first.items())
+    before = (tmp_path / "controls.safetensors").read_bytes()
+    (tmp_path / "controls.safetensors").write_bytes(before[:-4])
+    with locked(tmp_path):
+        bring_up_to_date(more.run(tmp_path), stages, STAGES)
+    assert set(load_run(tmp_path).controls) == {n for n in both if n not in first}
+
+
+def test_no_further_controls_where_the_units_are_not_selective(tmp_path: Path) -> None:
+    """Damage decides nothing then: the controls of the plan are all that are measured."""
+    contrast = contrast_of(
+        read={"sites": ["mlp-neurons"], "pool": "mean"},
+        ablate={"controls": {"random": 19}},
+        evaluate=["letters"],
+        verdict={"controls": 30},
+    )
+    drawn = []
+    for name, held_out in (("selective", WORDS), ("not", OTHERS)):
+        Inputs(contrast, held_out=held_out).make(tmp_path / name)
+        run = load_run(tmp_path / name)
+        assert run.verdict is not None
+        assert run.verdict.networks[0].answer("selective") == ("no" if name == "not" else "yes")
+        drawn.append(sum(row.mask_kind == "random" for row in run.scores))
+
+    assert drawn[0] > 19
+    assert drawn[1] == 19
+
+
+def test_the_lock_knows_every_file_of_a_run() -> None:
+    """A folder that holds nothing else is a run folder."""
+    assert {name for stage in STAGES for name in stage.files} <= set(FILES)
 
 
 @pytest.mark.parametrize("stage", [*ALL, "report"])
@@ -267,7 +330,7 @@ def test_scores_of_another_selection_are_neither_shown_nor_reused(tmp_path: Path
     run = bottom.run(tmp_path)
     assert run.folder.report.exists()
     with locked(run.folder.path):
-        bring_up_to_date(run, bottom.stages()[:5], STAGES)
+        bring_up_to_date(run, bottom.stages()[:6], STAGES)
 
     assert not run.folder.report.exists()
     assert not run.folder.scores.exists()

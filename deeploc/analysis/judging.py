@@ -5,18 +5,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeploc.analysis.deciding import deciding_of, place_of
+from deeploc.analysis.deciding import deciding_of, massive_units, place_of
 from deeploc.analysis.planning import DecidingDose, deciding_doses
 from deeploc.contrast.model import Contrast
 from deeploc.core.damage import Damage, damage_at
 from deeploc.core.judging import outcome_name, verdict
+from deeploc.core.massive import MassiveActivations, massive_selection
 from deeploc.core.outcomes import Deciding, Outcome
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
-from deeploc.core.verdict import Evidence, Network, Verdict
+from deeploc.core.verdict import Evidence, MassiveUnits, Network, Verdict
 
 
 def judge(
@@ -26,8 +27,10 @@ def judge(
     *,
     profile: Profile | None,
     reliability: Reliability | None,
+    massive: MassiveActivations | None = None,
     scores: Sequence[Score],
     better: Mapping[str, Mapping[str, Better]],
+    seed: int = 0,
 ) -> Verdict:
     """Return the verdict on the units of every kind of site.
 
@@ -45,15 +48,26 @@ def judge(
         Their response profile; None where there is none.
     reliability
         What resampling the stimuli says; None where it was not done.
+    massive
+        The massive activations of the model; None where they are not known.
     scores
         What was measured, intact, ablated and under controls.
     better
         Task -> metric -> which direction is good, the main metric of each task first.
+    seed
+        Of the random controls.
     """
     known = [row for row in scores if row.metric in better.get(row.task, {})]
     deciding = deciding_of(contrast, known, better)
-    doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
-    gathering = _Gathering(contrast, stat_map, mask, profile, reliability, known, better)
+    doses = deciding_doses(
+        stat_map,
+        mask,
+        contrast.ablate,
+        contrast.verdict.dose,
+        seed,
+        massive=massive_selection(massive, stat_map.layout),
+    )
+    gathering = _Gathering(contrast, stat_map, mask, profile, reliability, massive, known, better)
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
     judged = {network.sites for network in made.networks}
@@ -74,6 +88,7 @@ class _Gathering:
     mask: UnitMask
     profile: Profile | None
     reliability: Reliability | None
+    massive: MassiveActivations | None
     scores: Sequence[Score]
     better: Mapping[str, Mapping[str, Better]]
 
@@ -86,6 +101,7 @@ class _Gathering:
         profile = self.profile if self.profile is not None and self.profile.held_out else None
         against = deciding.against if deciding else ()
         others = {outcome_name(outcome): self._damage(dose, outcome) for outcome in against}
+        primary = self._damage(dose, deciding.primary) if deciding else None
         return Evidence(
             kind,
             n_units=int(among.sum()),
@@ -96,10 +112,20 @@ class _Gathering:
             selected=profile.preference(kind, "selected") if profile else None,
             random=profile.preference(kind, "random") if profile else None,
             reliability=self.reliability.of(kind) if self.reliability else None,
-            primary=self._damage(dose, deciding.primary) if deciding else None,
+            primary=primary,
             others={name: damage for name, damage in others.items() if damage is not None},
             modes=self._modes(dose, deciding),
+            massive=self._massive(dose, deciding, primary),
         )
+
+    def _massive(
+        self, dose: DecidingDose, deciding: Deciding | None, primary: Damage | None
+    ) -> MassiveUnits | None:
+        if self.massive is None or self.massive.missing:
+            return None
+        if deciding is None or primary is None:
+            return MassiveUnits(dose.n_massive(dose.cell))
+        return massive_units(self.scores, dose, deciding.primary, primary)
 
     def _modes(self, dose: DecidingDose, deciding: Deciding | None) -> dict[str, Damage]:
         if deciding is None:

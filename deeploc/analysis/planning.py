@@ -1,7 +1,7 @@
 """The plan of an evaluation: which masks are ablated, how, and in which order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
 from deeploc.core.ablation import Edit
 from deeploc.core.controls import (
+    WITHOUT_MASSIVE,
     Compared,
     MaskLabel,
     PermutedT,
@@ -20,7 +21,7 @@ from deeploc.core.controls import (
 from deeploc.core.modes import Modes
 from deeploc.core.results import INTACT, Cell
 from deeploc.core.selection import count_of
-from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.units import Selection, StatMap, UnitMask
 
 MakeAblation = Callable[[], Edit | None]
 
@@ -75,6 +76,9 @@ class _Dose:
         compared = self.compared
         return compared.mask if label == self.base else control_mask(compared, label)
 
+    def ablation(self, mode: str, label: MaskLabel, modes: Modes) -> Edit:
+        return modes.edit(mode, self.mask(label))
+
 
 def plan(
     stat_map: StatMap,
@@ -114,9 +118,7 @@ def plan(
         If a control needs more units than it can choose from, or a mode what cannot be had.
     """
     modes = modes or Modes(stat_map)
-    for mode in ablate.mode:
-        modes.check(mode)
-    doses, notices = [], modes.notices(ablate.mode)
+    doses, notices = [], modes.check(ablate.mode)
     for kind in mask.layout.kinds:
         among = mask.layout.of_kind(kind)
         size = int(among.sum())
@@ -147,6 +149,7 @@ def deciding_doses(
     seed: int,
     *,
     modes: Modes | None = None,
+    massive: Selection | None = None,
 ) -> "list[DecidingDose]":
     """Return the ablation that decides the verdict, for each kind of site.
 
@@ -167,7 +170,11 @@ def deciding_doses(
         Of the random controls.
     modes
         As for `plan`.
+    massive
+        Boolean ``(unit,)``: the massive units; default none.
     """
+    if massive is None:
+        massive = np.zeros(mask.layout.n_units, dtype=bool)
     doses = []
     for kind in mask.layout.kinds:
         among = mask.layout.of_kind(kind)
@@ -179,7 +186,7 @@ def deciding_doses(
         if len(chosen):
             compared = Compared(chosen, stat_map, among, seed)
             dose = _Dose(kind, share, base, compared, ())
-            doses.append(DecidingDose(dose, ablate.mode[0], modes or Modes(stat_map)))
+            doses.append(DecidingDose(dose, ablate.mode[0], modes or Modes(stat_map), massive))
     return doses
 
 
@@ -190,6 +197,8 @@ class DecidingDose:
     _dose: _Dose
     mode: str
     _modes: Modes
+    _massive: Selection
+    _n_massive: dict[Cell, int] = field(default_factory=dict, compare=False)
 
     @property
     def cell(self) -> Cell:
@@ -202,6 +211,16 @@ class DecidingDose:
         """How many units are ablated."""
         return len(self._dose.compared.mask)
 
+    @property
+    def without_massive(self) -> Cell | None:
+        """The same ablation of all units but the massive ones, by name.
+
+        None where that is no other ablation: no unit is massive, or all of them are.
+        """
+        if self.n_massive(self.cell) in (0, self.n_units):
+            return None
+        return self.named(WITHOUT_MASSIVE)
+
     def control(self, index: int) -> Cell:
         """Return the name of a matched random control.
 
@@ -210,8 +229,32 @@ class DecidingDose:
         index
             Its number, from 0.
         """
-        label = MaskLabel("random", index)
-        return replace(self.cell, mask=label.name, control_of=self._dose.base.name)
+        return self.named(MaskLabel("random", index).name)
+
+    def named(self, control: str) -> Cell:
+        """Return the cell of a control of the ablation.
+
+        Parameters
+        ----------
+        control
+            Its name, e.g. ``random-3``.
+        """
+        return replace(self.cell, mask=control, control_of=self._dose.base.name)
+
+    def n_massive(self, cell: Cell) -> int:
+        """Return how many massive units an ablation holds.
+
+        Parameters
+        ----------
+        cell
+            `cell`, `without_massive`, or a control.
+        """
+        if not self._massive.any():
+            return 0
+        if cell not in self._n_massive:  # it is asked again after every control
+            held = self._mask(cell).selected & self._massive
+            self._n_massive[cell] = int(np.count_nonzero(held))
+        return self._n_massive[cell]
 
     def ablation(self, cell: Cell) -> Edit:
         """Return the ablation that one of these names stands for.
@@ -219,10 +262,15 @@ class DecidingDose:
         Parameters
         ----------
         cell
-            `cell`, or a control of it.
+            `cell`, `without_massive`, or a control.
         """
-        label = cell.label if cell.control_of else self._dose.base
-        return self._modes.edit(self.mode, self._dose.mask(label))
+        return self._modes.edit(self.mode, self._mask(cell))
+
+    def _mask(self, cell: Cell) -> UnitMask:
+        if cell.mask == WITHOUT_MASSIVE:
+            whole = self._dose.compared.mask
+            return UnitMask(whole.layout, whole.selected & ~self._massive)
+        return self._dose.mask(cell.label if cell.control_of else self._dose.base)
 
 
 def _makers(doses: Sequence[_Dose], names: Sequence[str], modes: Modes) -> dict[Cell, MakeAblation]:
@@ -234,7 +282,7 @@ def _makers(doses: Sequence[_Dose], names: Sequence[str], modes: Modes) -> dict[
             for mode in names:
                 base = "" if label == dose.base else dose.base.name
                 cell = Cell(dose.kind, mode, dose.percent, label.name, base)
-                makers[cell] = partial(_ablation, mode, dose, label, modes)
+                makers[cell] = partial(dose.ablation, mode, label, modes)
     return makers
 
 
@@ -250,7 +298,3 @@ def _doses(
         for percent in ablate.percent:
             units = selection.top_percent(stat_map, percent, among)
             yield percent, MaskLabel("top"), units
-
-
-def _ablation(mode: str, dose: _Dose, label: MaskLabel, modes: Modes) -> Edit:
-    return modes.edit(mode, dose.mask(label))

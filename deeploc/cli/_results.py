@@ -32,7 +32,7 @@ def print_results(
     verbose
         Whether every effect is printed above the verdict.
     profile
-        Whether the response profile and the reliability are printed below these.
+        Whether profile, reliability and massive activations are printed below these.
     """
     effects = run.read_effects()
     if as_json:
@@ -54,20 +54,23 @@ def print_results(
         if profile:
             print_profile(run)
             print_reliability(run)
+            print_massive(run)
     print_verdict(run)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
 
 def selection_json(run: "RunFolder") -> dict[str, Any]:
-    """Return the response profile and the reliability of a run as JSON, None where it has none."""
+    """Return profile, reliability and massive activations of a run as JSON, None where absent."""
     from dataclasses import asdict
 
     profile, reliability = run.read_profile(), run.read_reliability()
+    massive = run.read_massive()
     responses = [asdict(row) for row in profile.responses] if profile else []
     return {
         "profile": {**profile.to_json(), "responses": responses} if profile else None,
         "reliability": reliability.to_json() if reliability else None,
+        "massive": massive.to_json() if massive else None,
     }
 
 
@@ -82,6 +85,18 @@ def print_reliability(run: "RunFolder") -> None:
         for line in describe_reliability(reliability, kind.sites):
             click.echo(line)
     for line in describe_missing(reliability):
+        print_paragraph(line)
+    click.echo()
+
+
+def print_massive(run: "RunFolder") -> None:
+    """Print which activations are massive, and how many of the selected units hold one."""
+    from deeploc.report.massive_text import describe_massive
+
+    massive = run.read_massive()
+    if massive is None:
+        return
+    for line in describe_massive(massive, run.read_mask()):
         print_paragraph(line)
     click.echo()
 

@@ -21,6 +21,9 @@ from deeploc.core.selection import (
 from deeploc.core.stats import Vector
 from deeploc.core.units import Selection, StatMap, UnitMask
 
+WITHOUT_MASSIVE = "without-massive"
+"""The name of an ablation that leaves out the massive units of the one that it belongs to."""
+
 Range = tuple[float, float]
 PermutedT = Callable[[int], Vector]
 """Return t of every unit under a permutation of the condition labels, by its number."""
@@ -34,7 +37,7 @@ class MaskLabel:
     ----------
     kind
         ``selected`` (the contrast's own selection), ``top`` (a dose from the top of the ranking),
-        a name in `CONTROLS`, or ``none`` (the intact model).
+        `WITHOUT_MASSIVE`, a name in `CONTROLS`, or ``none`` (the intact model).
     index
         The number of this one among several of its kind, counted from 0; None where there is one.
     range

@@ -9,7 +9,7 @@ import numpy as np
 from deeploc.core.controls import is_matched
 from deeploc.core.multiplicity import empirical_p
 from deeploc.core.outcomes import Outcome
-from deeploc.core.results import INTACT, Better, Score
+from deeploc.core.results import INTACT, Better, Cell, Score
 
 LOGARITHMIC = frozenset({"perplexity"})
 """Metrics that are exponentials of a mean: their damage is a difference of logarithms."""
@@ -134,6 +134,30 @@ def damage_at(
     drawn = sorted(matched, key=lambda row: row.mask_index or 0)
     controls = {row.mask: row.value for row in drawn}
     return Damage(intact.value, ablated.value, controls, better, outcome[1], intact.n)
+
+
+def value_at(scores: Sequence[Score], cell: Cell, outcome: Outcome) -> float | None:
+    """Return an outcome under one ablation; None where it was not measured.
+
+    Parameters
+    ----------
+    scores
+        Rows of one run.
+    cell
+        The ablation, or a control.
+    outcome
+        Task, metric and condition.
+    """
+    place = (cell.sites, cell.mode, cell.percent, cell.mask, cell.control_of)
+    return next(
+        (
+            row.value
+            for row in scores
+            if (row.task, row.metric, row.condition) == outcome
+            and (row.sites, row.mode, row.percent, row.mask, row.control_of) == place
+        ),
+        None,
+    )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Effect:
         name.
     n_items
         The number of items that the metric was measured on.
+    control_names
+        The names of the matched random masks, in the order of ``controls``.
     q
         p, adjusted over all effects of the run (Benjamini-Hochberg); nan without controls.
     """
@@ -55,6 +57,7 @@ class Effect:
     others: tuple[tuple[str, float], ...] = ()
     mask: str = "top"
     n_items: int = 1
+    control_names: tuple[str, ...] = ()
     q: float = nan
 
     def damage(self, value: float) -> float:
@@ -138,6 +141,7 @@ def _effects_of(rows: Sequence[Score], better: Better) -> list[Effect]:
             *_controls(masks),
             place[3],
             ablated.n,
+            tuple(row.mask for row in masks if is_matched(row.mask_kind)),
         )
         for place, masks in ablations.items()
         for ablated in masks

@@ -1,6 +1,6 @@
 """The rules of the verdict: evidence in, answers out (docs/verdict.md has them in words)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any
@@ -11,6 +11,8 @@ from deeploc.core.damage import Damage, Interaction, interaction
 from deeploc.core.gatekeeping import Tested, gatekeep
 from deeploc.core.multiplicity import SequentialTest, empirical_p
 from deeploc.core.outcomes import Deciding, Outcome
+from deeploc.core.resampling import KindReliability
+from deeploc.core.responses import Preference
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, HITS, Answer, Evidence, Network, Reply, Verdict
 
@@ -44,6 +46,7 @@ def verdict(
             j.evidence.n_ablated,
             j.evidence.percent,
             j.replies(results[j.evidence.sites]),
+            j.evidence.massive.n if j.evidence.massive else None,
         )
         for j in judged
     ]
@@ -71,7 +74,11 @@ class _Judged:
         primary = evidence.primary
         difference = interaction(primary, list(evidence.others.values())) if primary else None
         p = difference.p if difference else None
-        chain = [_selective_p(evidence), _causal_p(primary, test, level), p]
+        chain = [
+            selective_p(evidence.selected, evidence.reliability),
+            _causal_p(primary, test, level),
+            p,
+        ]
         return cls(evidence, test, difference, chain)
 
     def replies(self, tested: Sequence[Tested]) -> tuple[Reply, ...]:
@@ -88,7 +95,7 @@ class _Judged:
             for question, result, n in zip(CHAIN, tested, numbers, strict=True)
         ]
         reliable = _reliable(self.evidence)
-        robust = _robust(self.evidence.modes, is_causal=tested[1].rejected)
+        robust = self._robust(chain[1].answer)
         return (chain[0], reliable, *chain[1:], robust)
 
     def _selective(self) -> dict[str, Any]:
@@ -117,6 +124,58 @@ class _Judged:
             "as_damaging": hits,
             "random_range": [min(drawn), max(drawn)] if drawn else None,
             "z": damage.z(damage.observed),
+            **self._holding_massive(damage, n),
+        }
+
+    def _holding_massive(self, damage: Damage, n: int) -> dict[str, int]:
+        """Return how many of the first n random sets hold massive units, and of those that hit."""
+        if self.evidence.massive is None:
+            return {}
+        holding = self.evidence.massive.controls
+        counted = list(damage.controls)[:n]
+        hits = [name for name in counted if not damage.of(damage.controls[name]) < damage.observed]
+        return {
+            "random_sets_massive": sum(name in holding for name in counted),
+            "as_damaging_massive": sum(name in holding for name in hits),
+        }
+
+    def _robust(self, causal: Answer) -> Reply:
+        """Describe whether the answer to ``causal`` holds in further modes, without massive units.
+
+        Where it is no, only because of random sets that hold massive units, it does not hold.
+        """
+        modes = self.evidence.modes if causal == "yes" else {}
+        p = {mode: empirical_p(damage.observed, damage.null) for mode, damage in modes.items()}
+        holds = [value <= ALPHA for value in p.values()]
+        numbers: dict[str, Any] = {"modes": p}
+        massive = self._without_massive(causal)
+        if massive is not None:
+            numbers |= {"massive": massive}
+            holds.append((massive["p"] <= ALPHA) == (causal == "yes"))
+        if not holds:
+            return Reply("robust", "not asked")
+        answer: Answer = "yes" if all(holds) else "partly" if any(holds) else "no"
+        return Reply("robust", answer, numbers=numbers)
+
+    def _without_massive(self, causal: Answer) -> dict[str, Any] | None:
+        """Return what remains of the damage without massive units; None where they play no part."""
+        massive, damage = self.evidence.massive, self.evidence.primary
+        if massive is None or damage is None or causal == "not asked" or damage.observed <= 0:
+            return None
+        n = self.test.counted(damage.observed, damage.null)[0]
+        if not massive.n and not self._holding_massive(damage, n)["as_damaging_massive"]:
+            return None
+        numbers: dict[str, Any] = {"units": massive.n, "of": self.evidence.n_ablated}
+        if massive.without is None:
+            return {**numbers, "p": 1.0}
+        sets, hits = self.test.counted(massive.without.observed, massive.without.null)
+        return {
+            **numbers,
+            "intact": massive.without.intact,
+            "ablated": massive.without.ablated,
+            "random_sets": sets,
+            "as_damaging": hits,
+            "p": _without_p(massive.without, self.test),
         }
 
     def _specific(self) -> dict[str, Any]:
@@ -129,19 +188,25 @@ class _Judged:
         }
 
 
-def _selective_p(evidence: Evidence) -> float | None:
-    """Return the p of the preference for the positive side.
+def selective_p(selected: Preference | None, reliability: KindReliability | None) -> float | None:
+    """Return the p of the preference for the positive side; None where it was not tested.
 
     On fresh stimuli it is one-sided; where none were held out, that of the largest t among
     permuted labels.
+
+    Parameters
+    ----------
+    selected
+        The contrast tested on the selected units and fresh stimuli; None where none were held out.
+    reliability
+        What resampling the localizing stimuli says; None where it was not done.
     """
-    test = evidence.selected
-    if test is None:
-        permuted = evidence.reliability and evidence.reliability.permutations
+    if selected is None:
+        permuted = reliability and reliability.permutations
         return None if not permuted or isnan(permuted.p) else permuted.p
-    if isnan(test.p):
+    if isnan(selected.p):
         return None
-    return test.p / 2 if test.t > 0 else 1 - test.p / 2
+    return selected.p / 2 if selected.t > 0 else 1 - selected.p / 2
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
@@ -179,11 +244,6 @@ def _reliable(evidence: Evidence) -> Reply:
     return Reply("reliable", answer, numbers=asdict(halves))
 
 
-def _robust(modes: Mapping[str, Damage], *, is_causal: bool) -> Reply:
-    """Describe in which further modes the damage is beyond that of the random sets."""
-    if not is_causal or not modes:
-        return Reply("robust", "not asked")
-    p = {mode: empirical_p(damage.observed, damage.null) for mode, damage in modes.items()}
-    holds = [value <= ALPHA for value in p.values()]
-    answer: Answer = "yes" if all(holds) else "partly" if any(holds) else "no"
-    return Reply("robust", answer, numbers={"modes": p})
+def _without_p(damage: Damage, test: SequentialTest) -> float:
+    """Return the p of what remains without massive units, 1 where no damage does."""
+    return test.p(damage.observed, damage.null) if damage.observed > 0 else 1.0

@@ -48,7 +48,7 @@ class Modes:
         ValueError
             If there is no such mode, or it needs what cannot be had.
         """
-        self.check(mode)
+        self.check([mode])
         if mode == "resample" and self.donors is not None:
             return Resampling(mask, self.donors(), self.seed)
         if mode == "noise" and self.moments is not None:
@@ -56,30 +56,32 @@ class Modes:
         moments = self.moments() if mode == "mean" and self.moments is not None else None
         return Ablation.of(mode, mask, self.stat_map, moments)
 
-    def notices(self, modes: Sequence[str]) -> list[str]:
-        """Return what is to be said of modes that are made otherwise than they should be.
+    def check(self, modes: Sequence[str]) -> list[str]:
+        """Refuse modes that need what cannot be had of the model.
 
         Parameters
         ----------
         modes
             The modes of an evaluation.
+
+        Returns
+        -------
+        list
+            What is to be said of modes that are made otherwise than they should be.
+
+        Raises
+        ------
+        ValueError
+            If one is ``resample`` or ``noise``, and activations cannot be read at every position.
         """
+        for mode in modes:
+            check_readable(mode, reads=self.donors is not None and self.moments is not None)
         if "mean" not in modes or self.moments is not None:
             return []
         return [
             "mode 'mean': this adapter does not show activations at every position (it lacks "
             "`positions`), so units are held everywhere at their mean over what the localizer read"
         ]
-
-    def check(self, mode: str) -> None:
-        """Refuse a mode that needs what cannot be had of the model.
-
-        Raises
-        ------
-        ValueError
-            If it is ``resample`` or ``noise``, and activations cannot be read at every position.
-        """
-        check_readable(mode, reads=self.donors is not None and self.moments is not None)
 
 
 def check_readable(mode: str, *, reads: bool) -> None:

@@ -34,6 +34,26 @@ HITS = 5
 
 
 @dataclass(frozen=True)
+class MassiveUnits:
+    """What massive activations have to do with the damage.
+
+    Parameters
+    ----------
+    n
+        How many of the ablated units are massive.
+    controls
+        The names of the random sets that hold massive units.
+    without
+        Damage on the primary outcome of the ablated units without the massive ones, beside the
+        random sets that hold none; None where it was not measured, or no unit is left.
+    """
+
+    n: int
+    controls: frozenset[str] = frozenset()
+    without: Damage | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known about the network at the sites of one kind.
 
@@ -62,6 +82,8 @@ class Evidence:
         Damage on the outcomes that must suffer less, by their names.
     modes
         Mode -> damage on the primary outcome in the further modes of ablation.
+    massive
+        What massive activations have to do with it; None where they are not known.
     """
 
     sites: str
@@ -76,6 +98,7 @@ class Evidence:
     primary: Damage | None = None
     others: Mapping[str, Damage] = field(default_factory=dict)
     modes: Mapping[str, Damage] = field(default_factory=dict)
+    massive: MassiveUnits | None = None
 
 
 @dataclass(frozen=True)
@@ -105,13 +128,17 @@ class Reply:
 
 @dataclass(frozen=True)
 class Network:
-    """The answers about the units at the sites of one kind."""
+    """The answers about the units at the sites of one kind.
+
+    ``n_massive`` of the ablated units are massive; None where that is not known.
+    """
 
     sites: str
     n_units: int
     n_ablated: int
     percent: float
     replies: tuple[Reply, ...]
+    n_massive: int | None = None
 
     def answer(self, question: str) -> Answer:
         """Return the answer to a question; ``not asked`` where there is none.
@@ -121,7 +148,18 @@ class Network:
         question
             Its name.
         """
-        return next((r.answer for r in self.replies if r.question == question), "not asked")
+        reply = self.reply(question)
+        return reply.answer if reply else "not asked"
+
+    def reply(self, question: str) -> Reply | None:
+        """Return the reply to a question, None where there is none.
+
+        Parameters
+        ----------
+        question
+            Its name.
+        """
+        return next((reply for reply in self.replies if reply.question == question), None)
 
 
 @dataclass(frozen=True)

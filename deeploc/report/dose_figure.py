@@ -4,7 +4,7 @@ It is one accessible, self-contained SVG string per kind of site. matplotlib is 
 first figure is made, not with this module.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import isfinite
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,25 @@ _UNMATCHED = (
 )
 """Colours and markers of unmatched controls."""
 
+_RANDOM = {"color": CONTROL, "marker": "o", "alpha": 0.6, "label": "matched random"}
+_HOLDING = {
+    "color": "#b45309",
+    "marker": "x",
+    "mew": 1.0,
+    "ms": 4.0,
+    "label": "matched random, with massive units",
+}
+
 _Dose = tuple[float, str]
 """Percentage of the units of a kind, and the mask: ``selected`` or ``top``."""
 
 
-def dose_figure(effects: Sequence[Effect], sites: str, outcomes: Sequence[Outcome]) -> str:
+def dose_figure(
+    effects: Sequence[Effect],
+    sites: str,
+    outcomes: Sequence[Outcome],
+    holding: Collection[str] = (),
+) -> str:
     """Return value against dose: a row of panels per outcome, a column per mode.
 
     Doses stand side by side in order of size; where both the contrast's own selection and doses
@@ -46,6 +60,8 @@ def dose_figure(effects: Sequence[Effect], sites: str, outcomes: Sequence[Outcom
         The kind of site; effects at others are left out.
     outcomes
         What is plotted, from above.
+    holding
+        Which controls hold massive units, as ``SITES/PERCENT/MASK/CONTROL``; these are marked.
     """
     plotted = [e for e in effects if e.sites == sites and outcome_of(e) in outcomes]
     modes = list(dict.fromkeys(effect.mode for effect in plotted))
@@ -56,7 +72,7 @@ def dose_figure(effects: Sequence[Effect], sites: str, outcomes: Sequence[Outcom
             span = value_range([e for e in plotted if outcome_of(e) == outcome])
             for ax, mode in zip(row, modes, strict=True):
                 panel = [e for e in plotted if (outcome_of(e), e.mode) == (outcome, mode)]
-                _plot_panel(ax, panel, _doses(plotted), span)
+                _plot_panel(ax, panel, _doses(plotted), span, holding)
             row[0].set_ylabel(_row_label(outcome, plotted), fontsize=7.5)
         for ax, mode in zip(axes[0], modes, strict=True):
             ax.set_title(f"{sites}, {mode}")
@@ -92,6 +108,7 @@ def _plot_panel(
     panel: Sequence[Effect],
     doses: dict[_Dose, str],
     span: tuple[float, float],
+    holding: Collection[str],
 ) -> None:
     """Plot the effects on one outcome in one mode."""
     ax.set(ylim=_limits(ax, *span), xlim=(-0.5, len(doses) - 0.5))
@@ -101,7 +118,7 @@ def _plot_panel(
         _plot_values(ax, [-0.5, len(doses) - 0.5], intact, color=INTACT, ls="--", label="intact")
     for effect in panel:
         x = list(doses).index((effect.percent, effect.mask))
-        for offset, values, style in _control_values(effect):
+        for offset, values, style in _control_values(effect, holding):
             _plot_values(ax, [x + offset] * len(values), values, ls="none", **style)
     for mask in dict.fromkeys(effect.mask for effect in panel):
         points = sorted((e for e in panel if e.mask == mask), key=lambda effect: effect.percent)
@@ -110,11 +127,17 @@ def _plot_panel(
         _plot_values(ax, places, [e.ablated for e in points], label=f"{mask} units", **style)
 
 
-def _control_values(effect: Effect) -> Iterator[tuple[float, Sequence[float], dict[str, Any]]]:
+def _control_values(
+    effect: Effect, holding: Collection[str]
+) -> Iterator[tuple[float, Sequence[float], dict[str, Any]]]:
     """Yield (offset from the dose, values, style) of each kind of control."""
-    random = {"color": CONTROL, "marker": "o", "alpha": 0.6, "label": "matched random"}
-    if effect.controls:  # matplotlib cannot lay out a row of which a part is empty
-        yield 0.0, effect.controls, random
+    place = f"{effect.sites}/{effect.percent:g}/{effect.mask}"
+    names = effect.control_names or [""] * len(effect.controls)
+    marked = [f"{place}/{name}" in holding for name in names]
+    for is_marked, style in ((False, _RANDOM), (True, _HOLDING)):
+        values = [v for v, own in zip(effect.controls, marked, strict=True) if own == is_marked]
+        if values:  # matplotlib cannot lay out a row of which a part is empty
+            yield 0.0, values, style
     for n, (name, values) in enumerate(unmatched_controls(effect).items()):
         colour, marker = _UNMATCHED[n % len(_UNMATCHED)]
         yield 0.2, values, {"color": colour, "marker": marker, "label": name}

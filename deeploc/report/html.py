@@ -4,7 +4,6 @@ This module collects values; every word and tag of the page is in ``report.html.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, reduce
@@ -48,6 +47,7 @@ from deeploc.report.text import (
     format_number,
     mask_label,
     outcome_label,
+    plain_text,
 )
 from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 from deeploc.runs.folder import RunFolder
@@ -289,13 +289,11 @@ def _markup(svg: str) -> Markup:
     return Markup(svg)  # `inline_svg` escapes every name
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 @cache
 def _template() -> Template:
     text = (files("deeploc.report") / "report.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
-    environment.filters.update(num=format_number, plain=_plain, mask=mask_label, protocol=protocol)
+    environment.filters.update(
+        num=format_number, plain=plain_text, mask=mask_label, protocol=protocol
+    )
     return environment.from_string(text)

@@ -1,7 +1,9 @@
 """Numbers, effects and response profiles as text."""
 
+import json
 from collections.abc import Collection, Sequence
 from math import inf, isnan
+from typing import Any
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
 from deeploc.core.resampling import Reliability
@@ -11,6 +13,17 @@ from deeploc.report.outcomes import MAX_OUTCOMES, outcome_of
 
 _DASH = "\N{EN DASH}"
 """Stands for what was not computed."""
+
+
+def plain_text(value: Any) -> str:
+    """Return a text as it is, and any other value as JSON.
+
+    Parameters
+    ----------
+    value
+        A value of the manifest.
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def format_number(value: float) -> str:

@@ -25,11 +25,14 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     --------
     >>> title_of(Network("block", 256, 2, 1.0, ()), "language", "hf:/checkpoints/small")
     'language in hf:small · block · 1 % = 2 of 256 units'
+    >>> title_of(Network("block", 256, 2, 1.0, (), n_massive=1), "language", "timm:vit")
+    'language in timm:vit · block · 1 % = 2 of 256 units, 1 massive'
     """
     adapter, _, name = model.partition(":")
     model = f"{adapter}:{Path(name).name}" if Path(name).is_absolute() else model
     units = f"{network.n_ablated:,} of {network.n_units:,} units"
-    return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}"
+    massive = f", {network.n_massive:,} massive" if network.n_massive else ""
+    return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}{massive}"
 
 
 def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -79,14 +82,28 @@ def conclusion(network: Network) -> str:
         return "No network: the preference of the selected units is not confirmed."
     if selective == "not asked":
         return "Nothing can be said: the selection was not tested."
-    if causal == "no":
-        return "Selective units, but no causal network: random units do as much."
     if causal == "not asked":
         return "Selective units; whether the model needs them was not tested."
+    alone = _without_massive_alone(network)
+    if causal == "no" and alone:
+        return (
+            "No causal network by the rule: random units do as much if massive ones are among them."
+        )
+    if causal == "no":
+        return "Selective units, but no causal network: random units do as much."
+    if alone is False:
+        return "No network beyond massive activations: without them random units do as much."
     return {
         "yes": "A causal network, specific to the primary outcome.",
         "no": "A causal network, not specific to the primary outcome.",
     }.get(specific, "A causal network; whether it is specific was not tested.")
+
+
+def _without_massive_alone(network: Network) -> bool | None:
+    """Return whether the units without massive ones do more than random ones; None: not asked."""
+    robust = network.reply("robust")
+    massive = robust.numbers.get("massive") if robust else None
+    return None if massive is None else bool(massive["p"] <= ALPHA)
 
 
 def rule_of(verdict: Verdict) -> str:
@@ -135,9 +152,9 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     if numbers["damage"] is not None and numbers["damage"] <= 0:  # null: infinite
         return f"{change}: no damage"
     sets = f"{numbers['random_sets']} matched random sets"
-    if numbers["as_damaging"] == 0:
-        return f"{change}; none of {sets} does as much{_p(reply)}"
-    return f"{change}; {numbers['as_damaging']} of {sets} do as much{_p(reply)}"
+    massive = numbers.get("as_damaging_massive", 0)
+    marked = f" ({massive} with massive units)" if massive else ""
+    return f"{change}; {_count(numbers['as_damaging'], sets)} as much{marked}{_p(reply)}"
 
 
 def _specific(reply: Reply, network: Network, _: Verdict) -> str:
@@ -151,13 +168,36 @@ def _specific(reply: Reply, network: Network, _: Verdict) -> str:
     return f"{worst} {relation}: difference {difference} SD of controls{_p(reply)}"
 
 
-def _robust(reply: Reply, network: Network, _: Verdict) -> str:
+def _robust(reply: Reply, network: Network, verdict: Verdict) -> str:
+    numbers = reply.numbers
+    modes: Mapping[str, float] = numbers.get("modes") or {}
+    parts = [f"{mode} ablation: p = {p:.2g}, not corrected" for mode, p in modes.items()]
+    if massive := numbers.get("massive"):
+        parts.append(_without_massive(massive, verdict))
+    if parts:
+        return "; ".join(parts)
     if network.answer("causal") != "yes":
         return "asked only where the damage is causal"
-    modes: Mapping[str, float] = reply.numbers.get("modes") or {}
-    if not modes:
-        return "no other mode was measured on these units (ablate.mode, ablate.percent)"
-    return "; ".join(f"{mode} ablation: p = {p:.2g}, not corrected" for mode, p in modes.items())
+    return "no other mode was measured on these units (ablate.mode, ablate.percent)"
+
+
+def _without_massive(massive: Mapping[str, Any], verdict: Verdict) -> str:
+    """Return what remains of the damage without massive units."""
+    n, of = massive["units"], massive["of"]
+    if n == of:
+        return "every one of these units is massive"
+    if "ablated" not in massive:
+        return f"{n:,} of {of:,} units are massive; without them nothing was measured"
+    sets = f"{massive['random_sets']} random sets without any"
+    counted = f"{_count(massive['as_damaging'], sets)} as much, p = {massive['p']:.2g}"
+    if not n:
+        return counted
+    change = f"{_outcome(verdict.primary)} {_change(massive)}"
+    return f"{n:,} of {of:,} units are massive; without them {change}, {counted}"
+
+
+def _count(n: int, sets: str) -> str:
+    return f"{n} of {sets} do" if n else f"none of {sets} does"
 
 
 def _outcome(name: str | None) -> str:

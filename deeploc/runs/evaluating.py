@@ -2,29 +2,32 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from deeploc import atomic
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.planning import Plan, deciding_doses, plan
-from deeploc.analysis.reading import ByCondition
-from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
-from deeploc.core.controls import PermutedT
+from deeploc.core.ablation import Edit
 from deeploc.core.effects import MIN_CONTROLS
-from deeploc.core.readout import Readout
+from deeploc.core.judging import selective_p
+from deeploc.core.massive import massive_selection
 from deeploc.core.results import Cell, Score, to_csv
-from deeploc.core.stats import Vector
+from deeploc.core.stats import ALPHA
 from deeploc.core.task import Task
-from deeploc.runs.folder import RunFolder, current_rows, read_rows
+from deeploc.errors import RunError
+from deeploc.runs.control_masks import ControlMasks, load_controls
+from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
 from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
-from deeploc.runs.saving import Save
+from deeploc.runs.saving import Content, Save
+from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.stages import remove
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""
@@ -53,8 +56,15 @@ class EvaluateStage:
     contrast: Contrast
 
     name: ClassVar[str] = "evaluate"
-    files: ClassVar[tuple[str, ...]] = ("scores.csv",)
-    needs: ClassVar[tuple[str, ...]] = ("localize", "select", "positions")
+    files: ClassVar[tuple[str, ...]] = ("scores.csv", "controls.safetensors")
+    needs: ClassVar[tuple[str, ...]] = (
+        "localize",
+        "select",
+        "profile",
+        "reliability",
+        "massive",
+        "positions",
+    )
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 
@@ -74,7 +84,7 @@ class EvaluateStage:
             run.reporter.note(notice)
         keys = self._task_keys(run)
         table = _ScoreTable.of(run.folder, self._records(keys), todo.notices)
-        saving = _Saving(run.folder, table, save)
+        saving = _Saving(run.folder, table, save, ControlMasks(run.layout))
         evaluator = Evaluator(
             run.adapter,
             self.tasks,
@@ -86,7 +96,7 @@ class EvaluateStage:
         try:
             with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
                 for cell, ablation in todo.cells.items():
-                    saving.add(evaluator.scores(cell, ablation))
+                    saving.add(evaluator.scores(cell, ablation), ablation)
                     on_progress(1)
             self._decide(run, evaluator, saving)
         except BaseException:
@@ -107,19 +117,21 @@ class EvaluateStage:
         deciding = deciding_of(self.contrast, evaluator.scores(Cell(), None), better)
         if deciding is None:
             return
-        doses = deciding_doses(
+        every = deciding_doses(
             run.stat_map,
             run.mask,
             self.contrast.ablate,
             self.contrast.verdict.dose,
             run.setup.seed,
             modes=run.modes,
+            massive=massive_selection(run.folder.read_massive(), run.layout),
         )
+        doses = [dose for dose in every if _may_be_selective(run.folder, dose.cell.sites)]
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
 
-                def on_scores(scores: list[Score]) -> None:
-                    saving.add(scores)
+                def on_scores(scores: list[Score], ablation: Edit) -> None:
+                    saving.add(scores, ablation)
                     on_progress(1)
 
                 draw_controls(evaluator, dose, deciding, better, most=most, on_scores=on_scores)
@@ -130,7 +142,7 @@ class EvaluateStage:
         rows = [*read_rows(folder.superseded), *read_rows(folder.scores)]
         if rows:
             atomic.write(folder.superseded, to_csv(_distinct(rows)))
-        folder.scores.unlink(missing_ok=True)
+        remove(folder, EvaluateStage.files)
 
     def _plan(self, run: Run) -> Plan:
         try:
@@ -139,29 +151,11 @@ class EvaluateStage:
                 run.mask,
                 self.ablate,
                 run.setup.seed,
-                self._permuted_t(run),
+                run.permuted_t() if self.ablate.controls.shuffled else None,
                 modes=run.modes,
             )
         except ValueError as error:
             raise run.contrast.error_at(("ablate",), str(error)) from None
-
-    def _permuted_t(self, run: Run) -> PermutedT | None:
-        """Return what the control ``shuffled`` selects by, where it is asked for and can be had."""
-        if not self.ablate.controls.shuffled:
-            return None
-        stimuli = run.stimuli.localizing
-        groups = ByCondition.of(list(run.contrast.conditions), stimuli)
-        readout = Readout.of(run.contrast.read)
-        values = run.readings.matrix(groups.stimuli, run.layout, readout)
-        if values is None:
-            return None
-        contrast, seed = run.contrast, run.setup.seed
-
-        @lru_cache(maxsize=1)  # the ablations of one control follow each other
-        def permuted(index: int) -> Vector:
-            return permuted_t(contrast, stimuli, values, index, seed=seed)
-
-        return permuted
 
     def _task_keys(self, run: Run) -> dict[str, str]:
         model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
@@ -231,15 +225,20 @@ class _ScoreTable:
 class _Saving:
     """Saves the scores now and then, and when the work ends, however it ends."""
 
-    def __init__(self, folder: RunFolder, table: _ScoreTable, save: Save) -> None:
+    def __init__(
+        self, folder: RunFolder, table: _ScoreTable, save: Save, controls: ControlMasks
+    ) -> None:
         self._folder = folder
         self._table = table
         self._save = save
+        self._controls = controls
         self._saved = time.monotonic()
 
-    def add(self, scores: list[Score]) -> None:
-        """Take the scores of a cell."""
+    def add(self, scores: list[Score], ablation: Edit | None) -> None:
+        """Take the scores of an ablation; None is the intact model."""
         self._table.measured += scores
+        if scores and ablation is not None:
+            self._controls.add(scores[0], ablation.mask)
         if scores and time.monotonic() - self._saved > _SAVE_EVERY:
             self.save(complete=False)
 
@@ -250,10 +249,23 @@ class _Saving:
         if superseded:
             atomic.write(self._folder.superseded, to_csv(superseded))
         results = self._table.results(current)
-        self._save({"scores.csv": to_csv(current)}, results, complete=complete)
+        files: dict[str, Content] = {"scores.csv": to_csv(current)}
+        if complete:
+            with suppress(RunError):  # a broken file of an earlier evaluation is replaced
+                self._controls.keep(load_controls(self._folder.controls), current)
+            files["controls.safetensors"] = self._controls.parts()
+        self._save(files, results, complete=complete)
         if not superseded:
             self._folder.superseded.unlink(missing_ok=True)
         self._saved = time.monotonic()
+
+
+def _may_be_selective(folder: RunFolder, kind: str) -> bool:
+    """Return whether units may be selective: of others the damage is not asked."""
+    profile, reliability = folder.read_profile(), folder.read_reliability()
+    fresh = profile.preference(kind, "selected") if profile and profile.held_out else None
+    p = selective_p(fresh, reliability.of(kind) if reliability else None)
+    return p is None or p <= ALPHA
 
 
 def _cell(row: Score) -> CellRecord:

@@ -25,7 +25,7 @@ def statmap_parts(stat_map: StatMap) -> Iterator[Buffer]:
     tensors = {name: getattr(stat_map, name) for name in VECTORS}
     tensors |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
     tensors |= {f"sd.{name}": vector for name, vector in stat_map.sds.items()}
-    return _safetensors(tensors, stat_map.layout)
+    return safetensors_parts(tensors, stat_map.layout)
 
 
 def load_statmap(path: Path) -> StatMap:
@@ -36,7 +36,7 @@ def load_statmap(path: Path) -> StatMap:
     RunError
         If the file is missing, broken, or not a StatMap.
     """
-    tensors, layout = _load(path)
+    tensors, layout = load_tensors(path)
     if missing := [name for name in VECTORS if name not in tensors]:
         raise RunError(f"{path} is no StatMap: it lacks {', '.join(missing)}")
     vectors = {name: tensors[name] for name in VECTORS}
@@ -45,7 +45,7 @@ def load_statmap(path: Path) -> StatMap:
 
 def moments_parts(moments: PositionMoments) -> Iterator[Buffer]:
     """Yield the parts of positions.safetensors: float64 ``(unit,)`` vectors and the site table."""
-    return _safetensors(moments.vectors, moments.layout)
+    return safetensors_parts(moments.vectors, moments.layout)
 
 
 def load_moments(path: Path) -> PositionMoments:
@@ -56,7 +56,7 @@ def load_moments(path: Path) -> PositionMoments:
     RunError
         If the file is missing, broken, or holds other vectors.
     """
-    tensors, layout = _load(path)
+    tensors, layout = load_tensors(path)
     try:
         return PositionMoments(layout, **tensors)
     except TypeError:
@@ -65,7 +65,7 @@ def load_moments(path: Path) -> PositionMoments:
 
 def mask_parts(mask: UnitMask) -> Iterator[Buffer]:
     """Yield the parts of mask.safetensors: uint8 ``selected`` and the site table."""
-    return _safetensors({"selected": mask.selected.astype(np.uint8)}, mask.layout)
+    return safetensors_parts({"selected": mask.selected.astype(np.uint8)}, mask.layout)
 
 
 def load_mask(path: Path) -> UnitMask:
@@ -78,7 +78,7 @@ def load_mask(path: Path) -> UnitMask:
     MaskError
         If its length does not fit its own site table.
     """
-    tensors, layout = _load(path)
+    tensors, layout = load_tensors(path)
     if "selected" not in tensors:
         raise RunError(f"{path} is no mask: it has no tensor named 'selected'")
     return UnitMask(layout, tensors["selected"].astype(bool))
@@ -194,13 +194,20 @@ def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
     return UnitMask(blocks, matrix.reshape(-1).astype(bool))
 
 
-def _safetensors(tensors: Mapping[str, np.ndarray], layout: Layout) -> Iterator[Buffer]:
+def safetensors_parts(tensors: Mapping[str, np.ndarray], layout: Layout) -> Iterator[Buffer]:
     """Yield the parts of a safetensors file, the tensors themselves without a copy.
 
     The library's own writer first copies everything into one piece of memory, which for millions
     of units is as much as all the rest. Source: github.com/huggingface/safetensors, "Format".
+
+    Parameters
+    ----------
+    tensors
+        Name -> float64, int32 or uint8 array.
+    layout
+        The site table, saved as metadata.
     """
-    names = {np.dtype(np.float64): "F64", np.dtype(np.uint8): "U8"}
+    names = {np.dtype(np.float64): "F64", np.dtype(np.uint8): "U8", np.dtype(np.int32): "I32"}
     header: dict[str, Any] = {"__metadata__": {"sites": json.dumps(layout.table())}}
     offset = 0
     for name, tensor in tensors.items():
@@ -216,7 +223,19 @@ def _safetensors(tensors: Mapping[str, np.ndarray], layout: Layout) -> Iterator[
         yield np.ascontiguousarray(tensor).data
 
 
-def _load(path: Path) -> tuple[dict[str, np.ndarray], Layout]:
+def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], Layout]:
+    """Return the arrays of a file that `safetensors_parts` made, and its site table.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    RunError
+        If it is missing or broken.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -15,6 +15,8 @@ FILES = (
     "units.csv",
     "scores.csv",
     "scores-superseded.csv",
+    "controls.safetensors",
+    "verdict.json",
     "profile.csv",
     "report.html",
 )

@@ -21,6 +21,7 @@ from deeploc.runs.records import (
     ConditionRecord,
     EvaluateRecord,
     LocalizeRecord,
+    MassiveRecord,
     Options,
     Part,
     ProfileRecord,
@@ -59,6 +60,7 @@ class Manifest(Part):
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
     reliability: ReliabilityRecord | None = None
+    massive: MassiveRecord | None = None
     positions: StageRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None

@@ -1,15 +1,17 @@
 """The stage that reads a few stimuli at every position, for modes of ablation that need it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from deeploc.analysis.position_activations import SAMPLE, read_moments
+from deeploc.core.modes import NEED_MOMENTS
+from deeploc.core.positions import ReadsPositions
 from deeploc.runs.files import moments_parts
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.localizing import shared_inputs
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
-from deeploc.runs.stages import remove
+from deeploc.runs.stages import Stage, remove
 
 
 class PositionsStage:
@@ -34,3 +36,17 @@ class PositionsStage:
     def retire(folder: RunFolder) -> None:
         """Remove the moments."""
         remove(folder, PositionsStage.files)
+
+
+def positions_stages(run: Run, modes: Sequence[str]) -> list[Stage[Run]]:
+    """Return this stage where one of the modes needs it and the adapter can show positions.
+
+    Parameters
+    ----------
+    run
+        The run.
+    modes
+        The modes of ablation of an evaluation.
+    """
+    needed = isinstance(run.adapter, ReadsPositions) and bool({*modes} & {*NEED_MOMENTS})
+    return [PositionsStage()] if needed else []

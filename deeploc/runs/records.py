@@ -1,8 +1,8 @@
 """What a manifest may contain: the record of every stage, typed."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deeploc.core.responses import Units
 from deeploc.core.results import Better
@@ -141,6 +141,34 @@ class ReliabilityRecord(StageRecord):
 
     kinds: list[KindReliabilityRecord]
     missing: dict[str, str]
+
+
+class LargeUnitRecord(ResultPart):
+    """One of the largest units of a site."""
+
+    index: int
+    peak: float | None
+    ratio: float | None
+
+
+class SiteMagnitudesRecord(ResultPart):
+    """How large the activations at a site are."""
+
+    site: str
+    kind: str
+    median: float
+    above: Annotated[list[int], Field(min_length=3, max_length=3)]
+    largest: list[LargeUnitRecord]
+    massive: list[int]
+    stretch: list[int]
+
+
+class MassiveRecord(StageRecord):
+    """The massive activations of the model, or why they are not known."""
+
+    sites: list[SiteMagnitudesRecord]
+    n_stimuli: int
+    missing: str
 
 
 class TaskRecord(Part):

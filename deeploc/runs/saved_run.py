@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.massive import MassiveActivations
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.verdict import Verdict
+from deeploc.runs.control_masks import Units
 from deeploc.runs.folder import RunFolder
 
 
@@ -47,6 +49,14 @@ class SavedRun:
         return self.folder.read_scores()
 
     @cached_property
+    def controls(self) -> dict[str, Units]:
+        """The units of every control by its name, e.g. ``block/1/top/random-0``.
+
+        Names are ``SITES/PERCENT/MASK/CONTROL``; units are numbered over the run's site table.
+        """
+        return self.folder.read_controls()
+
+    @cached_property
     def effects(self) -> list[Effect]:
         """What the scores amount to, beside their controls."""
         return self.folder.read_effects()
@@ -60,6 +70,11 @@ class SavedRun:
     def reliability(self) -> Reliability | None:
         """What resampling the localizing stimuli says of the selection."""
         return self.folder.read_reliability()
+
+    @cached_property
+    def massive(self) -> MassiveActivations | None:
+        """The massive activations of the model."""
+        return self.folder.read_massive()
 
     @cached_property
     def verdict(self) -> Verdict | None:

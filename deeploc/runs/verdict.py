@@ -21,9 +21,10 @@ class VerdictStage:
         "select",
         "profile",
         "reliability",
+        "massive",
         "evaluate",
     )
-    algorithm: ClassVar[int] = 1
+    algorithm: ClassVar[int] = 2
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:
@@ -40,8 +41,10 @@ class VerdictStage:
             folder.read_mask(),
             profile=folder.read_profile(),
             reliability=folder.read_reliability(),
+            massive=folder.read_massive(),
             scores=folder.read_scores(),
             better=folder.better(),
+            seed=folder.read_manifest().options.seed,
         )
         text = json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
         save({"verdict.json": f"{text}\n"}, {})

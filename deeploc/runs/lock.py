@@ -16,6 +16,7 @@ FILES = (
     "scores.csv",
     "scores-superseded.csv",
     "controls.safetensors",
+    "positions.safetensors",
     "verdict.json",
     "profile.csv",
     "report.html",

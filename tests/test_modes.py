@@ -10,7 +10,7 @@ from deeploc.analysis import position_activations
 from deeploc.analysis.localization import localize
 from deeploc.analysis.planning import plan
 from deeploc.analysis.position_activations import (
-    SAMPLE,
+    N_DONORS,
     check_modes,
     read_donors,
     read_moments,
@@ -151,7 +151,7 @@ def test_there_are_fewer_donors_where_they_are_large(monkeypatch: pytest.MonkeyP
 def test_the_sample_is_taken_evenly_from_the_conditions() -> None:
     """Of 100 and 40 stimuli 12 and 12, at equal distances; of few all."""
     groups = [[Stimulus(f"{k}:{i}", "a") for i in range(n)] for k, n in enumerate((100, 40))]
-    chosen = position_activations._sample(groups, SAMPLE)
+    chosen = position_activations._sample(groups, N_DONORS)
     places = [int(s.id.partition(":")[2]) for s in chosen]
 
     assert places == [100 * i // 12 for i in range(12)] + [40 * i // 12 for i in range(12)]

@@ -1,6 +1,7 @@
 """Runs whose modes of ablation need activations at every position."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,21 @@ from deeploc.analysis.demonstration import Dose, continuations
 from deeploc.analysis.position_activations import read_moments
 from deeploc.contrast.model import load
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.positions import Positions
+from deeploc.core.readout import Readout
+from deeploc.core.units import Layout
 from deeploc.errors import ContrastError, RunError
-from deeploc.experiment import evaluate_run, open_run, run_all
+from deeploc.experiment import STAGES, evaluate_run, open_run, run_all
 from deeploc.runs.files import load_moments
+from deeploc.runs.lock import locked
 from deeploc.runs.positions import PositionsStage
 from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup
+from deeploc.runs.stages import bring_up_to_date
+from deeploc.stimuli import Stimulus
+from deeploc.testing import ToyAdapter
 
-from .test_stages import ALL, Inputs, contrast_of
+from .test_stages import ALL, OTHERS, WORDS, Inputs, contrast_of
 
 
 @dataclass
@@ -49,6 +57,30 @@ def test_moments_are_kept_and_read_again(tmp_path: Path) -> None:
     assert run.moments.vectors["mean_first"].tobytes() == again.mean_first.tobytes()
     place = ALL.index("evaluate")
     assert inputs.make(tmp_path) == [*ALL[:place], "positions", *ALL[place:]]
+
+
+class Counting(ToyAdapter):
+    """Counts how often stimuli are read at every position."""
+
+    n_read = 0
+
+    def positions(
+        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
+    ) -> Iterator[tuple[int, Positions]]:
+        self.n_read += len(stimuli)
+        return super().positions(stimuli, layout, readout)
+
+
+def test_positions_are_read_once(tmp_path: Path) -> None:
+    """What looks for massive activations and what measures the means share one pass."""
+    inputs = WithPositions()
+    run = inputs.run(tmp_path)
+    adapter = Counting()
+    adapter.identity = inputs.identity
+    with locked(run.folder.path, create=True):
+        bring_up_to_date(replace(run, adapter=adapter), inputs.stages(), STAGES)
+
+    assert adapter.n_read == len(WORDS) + len(OTHERS)
 
 
 def test_a_run_without_the_file_measures_the_same(tmp_path: Path) -> None:

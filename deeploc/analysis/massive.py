@@ -7,7 +7,7 @@ import numpy as np
 from deeploc.core.adapter import Adapter
 from deeploc.core.magnitudes import Magnitudes
 from deeploc.core.massive import MassiveActivations
-from deeploc.core.positions import ReadsPositions
+from deeploc.core.positions import PositionAccumulator, ReadsPositions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.progress import OnProgress, ignore_progress
@@ -23,6 +23,7 @@ def massive_activations(
     layout: Layout,
     readout: Readout,
     *,
+    also: Sequence[PositionAccumulator] = (),
     on_progress: OnProgress = ignore_progress,
 ) -> MassiveActivations:
     """Return which units of a model are massive, see `deeploc.core.massive`.
@@ -39,6 +40,8 @@ def massive_activations(
         The sites.
     readout
         Where texts are truncated.
+    also
+        What else takes the activations, so that they are read once.
     on_progress
         Called with the number of stimuli as they are read.
 
@@ -51,7 +54,8 @@ def massive_activations(
         return MassiveActivations(missing="the adapter of this model cannot show single positions")
     magnitudes = Magnitudes(layout)
     for _, positions in adapter.positions(evenly_spaced(stimuli), layout, readout):
-        magnitudes.add(positions)
+        for accumulator in (magnitudes, *also):
+            accumulator.add(positions)
         on_progress(1)
     return magnitudes.massive()
 

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from deeploc.analysis.localization import layout_of
+from deeploc.analysis.massive import evenly_spaced
+from deeploc.analysis.reading import ByCondition
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
 from deeploc.core.modes import check_readable
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.positions import Positions, ReadsPositions
-from deeploc.core.readout import Readout
+from deeploc.core.readout import Pool, Readout
 from deeploc.core.replacing import Donors
 from deeploc.core.stats import Moments, Vector
 from deeploc.core.units import Layout, Site, StatMap
@@ -17,8 +20,8 @@ from deeploc.stimuli import Stimulus
 from deeploc.stimuli.sampling import quotas
 from deeploc.stimuli.stimulus import content_hash
 
-SAMPLE = 24
-"""How many stimuli are read at every position, as many of each condition where it has them."""
+N_DONORS = 24
+"""How many stimuli of the control condition are donors."""
 
 DONOR_BYTES = 256 * 2**20
 """Most memory for the activations of donors; there are fewer donors where they are large, but at
@@ -27,14 +30,82 @@ least two."""
 StimuliByCondition = Mapping[str, Sequence[Stimulus]]
 
 
+class ClassMoments:
+    """Moments of every unit at first and at later positions, stimulus after stimulus.
+
+    Parameters
+    ----------
+    layout
+        The sites; each position of a unit is a unit where the pool is ``none``.
+    pool
+        The pool of the read-out.
+    """
+
+    def __init__(self, layout: Layout, pool: Pool) -> None:
+        self.layout = layout
+        self.n_stimuli = 0
+        self._pool = pool
+        self._first = {site.name: Moments(site.n_units) for site in layout.sites}
+        self._later = {site.name: Moments(site.n_units) for site in layout.sites}
+
+    def add(self, positions: Positions) -> None:
+        """Take the activations of one stimulus.
+
+        Parameters
+        ----------
+        positions
+            Name of a site -> ``(position, unit)``.
+        """
+        self.n_stimuli += 1
+        with np.errstate(invalid="ignore", over="ignore"):  # non-finite activations
+            for site in self.layout.sites:
+                rows = positions[site.name].reshape(-1, site.n_units)
+                n_first = 1 if self._has_first(site) else len(rows)
+                self._first[site.name].add(rows[:n_first])
+                self._later[site.name].add(rows[n_first:])
+
+    def moments(self, stat_map: StatMap) -> PositionMoments:
+        """Return the moments.
+
+        Where the read-out itself is a mean over all positions of a site (pool ``mean`` at maps or
+        patches without a class token, pool ``none``), the mean is the ``baseline``, which rests on
+        all stimuli. A unit with a non-finite activation is at 0.
+
+        Parameters
+        ----------
+        stat_map
+            The statistics of the same units.
+        """
+        exact = np.repeat(
+            [self._pool in ("mean", "none") and not self._has_first(s) for s in self.layout.sites],
+            [site.n_units for site in self.layout.sites],
+        )
+        # one class, or no stimulus has a second position
+        later = {k: m if m.count else self._first[k] for k, m in self._later.items()}
+        mean, mean_first = (
+            np.where(exact, stat_map.baseline, self._joined(kept, "mean"))
+            for kept in (later, self._first)
+        )
+        sd, sd_first = (self._joined(kept, "sd") for kept in (later, self._first))
+        return PositionMoments(self.layout, mean, sd, mean_first, sd_first)
+
+    def _has_first(self, site: Site) -> bool:
+        """Return whether position 0 is a class of its own: among tokens, or a class token."""
+        return self._pool != "none" and (site.n_positions is None or site.class_token)
+
+    def _joined(self, kept: Mapping[str, Moments], name: str) -> Vector:
+        with np.errstate(invalid="ignore"):
+            joined = np.concatenate([getattr(kept[s.name], name) for s in self.layout.sites])
+        finite: Vector = np.where(np.isfinite(joined), joined, 0.0)
+        return finite
+
+
 def read_moments(
     adapter: Adapter, contrast: Contrast, stimuli: StimuliByCondition, stat_map: StatMap
 ) -> PositionMoments:
     """Return mean and standard deviation of every unit at first and at later positions.
 
-    Read are `SAMPLE` stimuli. Where the read-out itself is a mean over all positions of a site
-    (pool ``mean`` at maps or patches without a class token, pool ``none``), the mean is the
-    ``baseline``, which rests on all stimuli. A unit with a non-finite activation is at 0.
+    They are over the stimuli that are looked through for massive activations, too.
 
     Parameters
     ----------
@@ -47,19 +118,17 @@ def read_moments(
     stat_map
         The statistics of the same units.
     """
-    sample = _sample([stimuli[name] for name in contrast.conditions], SAMPLE)
-    first, later = _moments(adapter, contrast, sample)
-    layout = _layout(adapter, contrast)
-    exact = np.concatenate([np.full(s.n_units, _is_exact(s, contrast)) for s in layout.sites])
-    mean, mean_first = (
-        np.where(exact, stat_map.baseline, _joined(layout, kept, "mean")) for kept in (later, first)
-    )
-    sd, sd_first = (_joined(layout, kept, "sd") for kept in (later, first))
-    return PositionMoments(layout, mean=mean, sd=sd, mean_first=mean_first, sd_first=sd_first)
+    assert isinstance(adapter, ReadsPositions)
+    layout = layout_of(adapter, contrast)
+    kept = ClassMoments(layout, contrast.read.pool)
+    sample = evenly_spaced(ByCondition.of(list(contrast.conditions), stimuli).stimuli)
+    for _, positions in adapter.positions(sample, layout, Readout.of(contrast.read)):
+        kept.add(positions)
+    return kept.moments(stat_map)
 
 
 def read_donors(adapter: Adapter, contrast: Contrast, stimuli: StimuliByCondition) -> Donors:
-    """Return `SAMPLE` stimuli of the side that the contrast does not prefer, at every position.
+    """Return `N_DONORS` stimuli of the side that the contrast does not prefer, at every position.
 
     Parameters
     ----------
@@ -73,11 +142,11 @@ def read_donors(adapter: Adapter, contrast: Contrast, stimuli: StimuliByConditio
     groups = [stimuli[name] for name in contrast.comparison.negative]
     ((_, probe),) = _read(adapter, contrast, _sample(groups, 1))
     n_bytes = sum(values.size * np.dtype(np.float32).itemsize for values in probe.values())
-    sample = _sample(groups, min(max(DONOR_BYTES // n_bytes, 2), SAMPLE))
+    sample = _sample(groups, min(max(DONOR_BYTES // n_bytes, 2), N_DONORS))
     digest = f"{content_hash(sample)} {contrast.read.max_tokens}"
     donors = dict(_read(adapter, contrast, sample))
     in_order = [donors[number] for number in range(len(sample))]
-    return Donors(_layout(adapter, contrast), in_order, digest)
+    return Donors(layout_of(adapter, contrast), in_order, digest)
 
 
 def check_modes(contrast: Contrast, adapter: Adapter) -> None:
@@ -112,55 +181,17 @@ def _sample(groups: Sequence[Sequence[Stimulus]], total: int) -> list[Stimulus]:
     ]
 
 
-def _layout(adapter: Adapter, contrast: Contrast) -> Layout:
-    layout = adapter.sites.choose(contrast.read.sites)
-    return layout.per_position() if contrast.read.pool == "none" else layout
-
-
 def _read(
     adapter: Adapter, contrast: Contrast, sample: Sequence[Stimulus]
 ) -> Iterator[tuple[int, Positions]]:
     """Yield the number of every stimulus and its activations, ``(position, unit)``, float32."""
     assert isinstance(adapter, ReadsPositions)
-    sites = adapter.sites.choose(contrast.read.sites)
-    for number, shown in adapter.positions(sample, sites, Readout.of(contrast.read)):
-        rows = {name: np.asarray(values, dtype=np.float32) for name, values in shown.items()}
-        if contrast.read.pool == "none":
-            rows = {name: values.reshape(1, -1) for name, values in rows.items()}
-        yield number, rows
-
-
-def _moments(
-    adapter: Adapter, contrast: Contrast, sample: Sequence[Stimulus]
-) -> tuple[dict[str, Moments], dict[str, Moments]]:
-    """Return the moments of first and of later positions, by the name of the site."""
-    sites = _layout(adapter, contrast).sites
-    first, later = ({site.name: Moments(site.n_units) for site in sites} for _ in range(2))
-    with np.errstate(invalid="ignore", over="ignore"):  # non-finite activations
-        for _, rows in _read(adapter, contrast, sample):
-            for site in sites:
-                values, name = rows[site.name], site.name
-                n_first = 1 if _has_first(site, contrast) else len(values)
-                first[name].add(values[:n_first])
-                later[name].add(values[n_first:])
-    for name, moments in later.items():
-        if not moments.count:  # one class, or no stimulus has a second position
-            later[name] = first[name]
-    return first, later
-
-
-def _has_first(site: Site, contrast: Contrast) -> bool:
-    """Return whether position 0 of a site is a class of its own: tokens, or a class token."""
-    return contrast.read.pool != "none" and (site.n_positions is None or site.class_token)
-
-
-def _is_exact(site: Site, contrast: Contrast) -> bool:
-    """Return whether the read-out is the mean over all positions of the site."""
-    return contrast.read.pool in ("mean", "none") and not _has_first(site, contrast)
-
-
-def _joined(layout: Layout, kept: Mapping[str, Moments], name: str) -> Vector:
-    with np.errstate(invalid="ignore"):
-        joined = np.concatenate([getattr(kept[site.name], name) for site in layout.sites])
-    finite: Vector = np.where(np.isfinite(joined), joined, 0.0)
-    return finite
+    layout = layout_of(adapter, contrast)
+    for number, shown in adapter.positions(sample, layout, Readout.of(contrast.read)):
+        yield (
+            number,
+            {
+                site.name: np.asarray(shown[site.name], dtype=np.float32).reshape(-1, site.n_units)
+                for site in layout.sites
+            },
+        )

@@ -34,3 +34,18 @@ class ReadsPositions(Protocol):
             tokens too, and none of padding.
         """
         ...
+
+
+@runtime_checkable
+class PositionAccumulator(Protocol):
+    """Takes the activations of one stimulus after the other."""
+
+    def add(self, positions: Positions) -> None:
+        """Take the activations of one stimulus.
+
+        Parameters
+        ----------
+        positions
+            Name of a site -> ``(position, unit)``.
+        """
+        ...

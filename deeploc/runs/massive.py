@@ -8,6 +8,7 @@ import numpy as np
 from deeploc.analysis.massive import N_STIMULI, massive_activations
 from deeploc.analysis.reading import ByCondition
 from deeploc.core.massive import MassiveActivations
+from deeploc.core.modes import NEED_MOMENTS
 from deeploc.core.readout import Readout
 from deeploc.core.units import UnitMask
 from deeploc.runs.folder import RunFolder
@@ -39,6 +40,7 @@ class MassiveStage:
     def make(self, run: Run, save: Save) -> None:
         """Read a few stimuli at every position."""
         groups = ByCondition.of(list(run.contrast.conditions), run.stimuli.localizing)
+        also = [run.class_moments] if {*run.contrast.ablate.mode} & {*NEED_MOMENTS} else []
         n = min(N_STIMULI, len(groups.stimuli))
         with run.reporter.progress("reading positions", n) as on_progress:
             massive = massive_activations(
@@ -46,6 +48,7 @@ class MassiveStage:
                 groups.stimuli,
                 run.layout,
                 Readout.of(run.contrast.read),
+                also=also,
                 on_progress=on_progress,
             )
         save({}, {**massive.to_json(), "warnings": warnings_of(massive, run.mask)})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from deeploc.analysis.position_activations import SAMPLE, read_moments
+from deeploc.analysis.massive import N_STIMULI
 from deeploc.core.modes import NEED_MOMENTS
 from deeploc.core.positions import ReadsPositions
 from deeploc.runs.files import moments_parts
@@ -25,12 +25,11 @@ class PositionsStage:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return what decides the activations, and how many stimuli are read."""
-        return {**shared_inputs(run), "sample": SAMPLE}
+        return {**shared_inputs(run), "n": N_STIMULI}
 
     def make(self, run: Run, save: Save) -> None:
         """Read them."""
-        moments = read_moments(run.adapter, run.contrast, run.stimuli.localizing, run.stat_map)
-        save({"positions.safetensors": moments_parts(moments)}, {})
+        save({"positions.safetensors": moments_parts(run.measured_moments())}, {})
 
     @staticmethod
     def retire(folder: RunFolder) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.localization import layout_of
-from deeploc.analysis.position_activations import read_donors, read_moments
+from deeploc.analysis.position_activations import ClassMoments, read_donors, read_moments
 from deeploc.analysis.reading import ByCondition
 from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.model import Contrast
@@ -109,6 +109,17 @@ class Run:
         if self.folder.read_manifest().positions is not None:
             file = self.folder.path / "positions.safetensors"
             return load_moments(self.folder.checked("positions", file))
+        return self.measured_moments()
+
+    @cached_property
+    def class_moments(self) -> ClassMoments:
+        """What else takes the activations that are read to look for massive ones."""
+        return ClassMoments(self.layout, self.contrast.read.pool)
+
+    def measured_moments(self) -> PositionMoments:
+        """Return moments by class of position, without the folder; read once in a process."""
+        if self.class_moments.n_stimuli:
+            return self.class_moments.moments(self.stat_map)
         return read_moments(self.adapter, self.contrast, self._localizing, self.stat_map)
 
     @cached_property

@@ -4,9 +4,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import isfinite, nan
+from math import nan
 from typing import Any, Literal, get_args
 
+from deeploc.core.json_values import nulled, restored
 from deeploc.core.stats import ALPHA
 
 Units = Literal["selected", "random", "all"]
@@ -98,7 +99,7 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Return what the table does not hold as JSON; null stands for nan."""
         rows = [asdict(preference) for preference in self.preferences]
-        return {"held_out": self.held_out, "effects": [_nulled(row) for row in rows]}
+        return {"held_out": self.held_out, "effects": [nulled(row) for row in rows]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], table: str) -> "Profile":
@@ -116,7 +117,7 @@ class Profile:
         ValueError, KeyError, TypeError
             If these are of another form.
         """
-        tests = [_preference(row) for row in value["effects"]]
+        tests = [Preference(**restored(row)) for row in value["effects"]]
         profile = cls(bool(value["held_out"]), from_csv(table), tests)
         for kind in profile.kinds:
             conditions = [[row.condition for row in profile.of(kind, units)] for units in UNITS]
@@ -157,12 +158,3 @@ def _row(row: Mapping[str, str]) -> Response:
     words = ("sites", "condition", "units")
     numbers: dict[str, Any] = {k: float(v) for k, v in row.items() if k not in words}
     return Response(**{**row, **numbers, "n": int(row["n"])})
-
-
-def _preference(row: Mapping[str, Any]) -> Preference:
-    values: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
-    return Preference(**values)
-
-
-def _nulled(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}

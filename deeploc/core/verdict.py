@@ -17,10 +17,10 @@ that anything is affirmed which is not so is at most 5 % for the whole run. ``re
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isfinite
 from typing import Any, Literal
 
 from deeploc.core.damage import Damage
+from deeploc.core.json_values import nulled
 from deeploc.core.resampling import KindReliability
 from deeploc.core.responses import Preference
 
@@ -150,7 +150,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; null stands for what is not finite."""
-        finite: dict[str, Any] = _finite(asdict(self))
+        finite: dict[str, Any] = nulled(asdict(self))
         return finite
 
     @classmethod
@@ -172,11 +172,3 @@ class Verdict:
             for network in value["networks"]
         )
         return cls(**{**value, "against": tuple(value["against"]), "networks": networks})
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

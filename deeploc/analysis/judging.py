@@ -16,6 +16,7 @@ from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Evidence, Network, Verdict
 
 
@@ -28,6 +29,7 @@ def judge(
     reliability: Reliability | None,
     scores: Sequence[Score],
     better: Mapping[str, Mapping[str, Better]],
+    untrained: Untrained | None = None,
 ) -> Verdict:
     """Return the verdict on the units of every kind of site.
 
@@ -49,11 +51,15 @@ def judge(
         What was measured, intact, ablated and under controls.
     better
         Task -> metric -> which direction is good, the main metric of each task first.
+    untrained
+        What is selected in an untrained copy of the model; None where it was not asked.
     """
     known = [row for row in scores if row.metric in better.get(row.task, {})]
     deciding = deciding_of(contrast, known, better)
     doses = deciding_doses(stat_map, mask, contrast.ablate, contrast.verdict.dose, seed=0)
-    gathering = _Gathering(contrast, stat_map, mask, profile, reliability, known, better)
+    gathering = _Gathering(
+        contrast, stat_map, mask, profile, reliability, known, better, untrained or Untrained()
+    )
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
     judged = {network.sites for network in made.networks}
@@ -76,6 +82,7 @@ class _Gathering:
     reliability: Reliability | None
     scores: Sequence[Score]
     better: Mapping[str, Mapping[str, Better]]
+    untrained: Untrained
 
     def evidence(self, dose: DecidingDose, deciding: Deciding | None) -> Evidence:
         """Return what is known about the units of one kind of site."""
@@ -99,6 +106,8 @@ class _Gathering:
             primary=self._damage(dose, deciding.primary) if deciding else None,
             others={name: damage for name, damage in others.items() if damage is not None},
             modes=self._modes(dose, deciding),
+            untrained=self.untrained.of(kind),
+            no_untrained=self.untrained.missing,
         )
 
     def _modes(self, dose: DecidingDose, deciding: Deciding | None) -> dict[str, Damage]:

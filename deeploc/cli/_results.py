@@ -32,7 +32,7 @@ def print_results(
     verbose
         Whether every effect is printed above the verdict.
     profile
-        Whether the response profile and the reliability are printed below these.
+        Whether the response profile, the reliability and the untrained copy are printed below.
     """
     effects = run.read_effects()
     if as_json:
@@ -54,20 +54,23 @@ def print_results(
         if profile:
             print_profile(run)
             print_reliability(run)
+            print_untrained(run)
     print_verdict(run)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
 
 def selection_json(run: "RunFolder") -> dict[str, Any]:
-    """Return the response profile and the reliability of a run as JSON, None where it has none."""
+    """Return profile, reliability and untrained copy of a run as JSON, None where it has none."""
     from dataclasses import asdict
 
     profile, reliability = run.read_profile(), run.read_reliability()
+    untrained = run.read_untrained()
     responses = [asdict(row) for row in profile.responses] if profile else []
     return {
         "profile": {**profile.to_json(), "responses": responses} if profile else None,
         "reliability": reliability.to_json() if reliability else None,
+        "untrained": untrained.to_json() if untrained else None,
     }
 
 
@@ -82,6 +85,16 @@ def print_reliability(run: "RunFolder") -> None:
         for line in describe_reliability(reliability, kind.sites):
             click.echo(line)
     for line in describe_missing(reliability):
+        print_paragraph(line)
+    click.echo()
+
+
+def print_untrained(run: "RunFolder") -> None:
+    """Print a line per kind of site on what is selected in an untrained copy of the model."""
+    from deeploc.core.untrained import Untrained
+    from deeploc.report.untrained_text import describe_untrained
+
+    for line in describe_untrained(run.read_untrained() or Untrained()):
         print_paragraph(line)
     click.echo()
 

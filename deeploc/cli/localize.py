@@ -21,7 +21,12 @@ def command(
     """Localize the units: statistics and mask, no ablation."""
     from deeploc.cli._console import print_json, print_table
     from deeploc.cli._progress import Console
-    from deeploc.cli._results import print_profile, print_reliability, selection_json
+    from deeploc.cli._results import (
+        print_profile,
+        print_reliability,
+        print_untrained,
+        selection_json,
+    )
     from deeploc.experiment import localize_run
     from deeploc.report.text import format_number
 
@@ -41,4 +46,5 @@ def command(
     print_table(["site", "kind", "units", "selected", "max t"], rows, n_numeric=3)
     print_profile(run.folder)
     print_reliability(run.folder)
+    print_untrained(run.folder)
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

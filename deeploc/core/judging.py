@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any
 
-from scipy.stats import hypergeom
-
 from deeploc.core.damage import Damage, Interaction, interaction
 from deeploc.core.gatekeeping import Tested, gatekeep
 from deeploc.core.multiplicity import SequentialTest, empirical_p
 from deeploc.core.outcomes import Deciding, Outcome
 from deeploc.core.stats import ALPHA
+from deeploc.core.trained import trained
 from deeploc.core.verdict import CHAIN, HITS, Answer, Evidence, Network, Reply, Verdict
 
 MOST = 0.5
@@ -89,7 +88,8 @@ class _Judged:
         ]
         reliable = _reliable(self.evidence)
         robust = _robust(self.evidence.modes, is_causal=tested[1].rejected)
-        return (chain[0], reliable, *chain[1:], robust)
+        copy = trained(self.evidence, is_selective=tested[0].rejected)
+        return (chain[0], reliable, *chain[1:], robust, copy)
 
     def _selective(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {
@@ -141,7 +141,7 @@ def _selective_p(evidence: Evidence) -> float | None:
         return None if not permuted or isnan(permuted.p) else permuted.p
     if isnan(test.p):
         return None
-    return test.p / 2 if test.t > 0 else 1 - test.p / 2
+    return test.p_one_sided
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
@@ -165,15 +165,12 @@ def _answer(result: Tested) -> Answer:
 def _reliable(evidence: Evidence) -> Reply:
     """Describe whether two halves of the stimuli select the same units.
 
-    Beyond chance is the upper tail of the hypergeometric distribution at 5 %: the number of units
-    that two random selections share, of the size k that shares k / n by chance.
+    Where they share less than `MOST`, more than chance is partly.
     """
     halves = evidence.reliability and evidence.reliability.halves
     if not halves or isnan(halves.overlap):
         return Reply("reliable", "not asked")
-    k = round(halves.chance * evidence.n_units)
-    by_chance = hypergeom.sf(round(halves.overlap * k) - 1, evidence.n_units, k, k)
-    answer: Answer = "no" if by_chance > ALPHA else "partly"
+    answer: Answer = "partly" if halves.more_than_chance(evidence.n_units) else "no"
     if halves.overlap >= MOST:
         answer = "yes"
     return Reply("reliable", answer, numbers=asdict(halves))

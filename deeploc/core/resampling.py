@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, field
 from math import nan
 from typing import Any
 
+from scipy.stats import hypergeom
+
 from deeploc.core.json_values import nulled, restored
+from deeploc.core.stats import ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,21 @@ class Halves:
     r: float
     overlap: float
     chance: float
+
+    def more_than_chance(self, n_units: int) -> bool:
+        """Return whether both select more units in common than random selections do.
+
+        That is the upper tail of the hypergeometric distribution at 5 %: the number of units that
+        two random selections share, of the size k that shares k / n by chance.
+
+        Parameters
+        ----------
+        n_units
+            How many units there are to select from.
+        """
+        k = round(self.chance * n_units)
+        by_chance = hypergeom.sf(round(self.overlap * k) - 1, n_units, k, k)
+        return bool(by_chance <= ALPHA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import nan
+from math import hypot, nan, sqrt
+from statistics import NormalDist
 from typing import Any, Literal, get_args
 
 from deeploc.core.json_values import nulled, restored
@@ -56,6 +57,25 @@ class Preference:
     def holds(self) -> bool:
         """Whether the preferred side stayed ahead: t > 0 at p <= 0.05."""
         return self.t > 0 and self.p <= ALPHA
+
+    @property
+    def p_one_sided(self) -> float:
+        """The p of a preference for the positive side alone."""
+        return self.p / 2 if self.t > 0 else 1 - self.p / 2
+
+    @property
+    def d_interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval of d, ``d -+ 1.96 sqrt((d / t)^2 + d^2 / (2 df))``.
+
+        For two samples of equal variance ``(d / t)^2`` is ``(n1 + n2) / (n1 n2)``, and this the
+        large-sample interval of Hedges & Olkin (1985), Statistical Methods for Meta-Analysis,
+        p. 86, with the degrees of freedom in place of ``n1 + n2``. Welch's t brings the variance
+        that each side has. Without any variance t and d are 0, and so are the ends.
+        """
+        if self.t == 0:
+            return self.d, self.d
+        reach = NormalDist().inv_cdf(0.975) * hypot(self.d / self.t, self.d / sqrt(2 * self.df))
+        return self.d - reach, self.d + reach
 
 
 @dataclass(frozen=True)

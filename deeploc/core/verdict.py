@@ -11,8 +11,8 @@ specific
     Does the primary outcome suffer more than every other one, compared with the same sets?
 
 The chains of all kinds of site are tested by `deeploc.core.gatekeeping.gatekeep`: the probability
-that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable`` and
-``robust`` are descriptions and claim no error rate.
+that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable``,
+``robust`` and ``trained`` are descriptions and claim no error rate.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from deeploc.core.damage import Damage
 from deeploc.core.json_values import nulled
 from deeploc.core.resampling import KindReliability
 from deeploc.core.responses import Preference
+from deeploc.core.untrained import KindUntrained
 
 Answer = Literal["yes", "no", "partly", "not asked"]
 
@@ -62,6 +63,10 @@ class Evidence:
         Damage on the outcomes that must suffer less, by their names.
     modes
         Mode -> damage on the primary outcome in the further modes of ablation.
+    untrained
+        What the contrast selects in an untrained copy of the model; None where that is not known.
+    no_untrained
+        Why it is not known; None where it was never asked.
     """
 
     sites: str
@@ -76,6 +81,8 @@ class Evidence:
     primary: Damage | None = None
     others: Mapping[str, Damage] = field(default_factory=dict)
     modes: Mapping[str, Damage] = field(default_factory=dict)
+    untrained: KindUntrained | None = None
+    no_untrained: str | None = None
 
 
 @dataclass(frozen=True)

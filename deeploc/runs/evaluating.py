@@ -63,7 +63,7 @@ class EvaluateStage:
         return {
             "tasks": self._task_keys(run),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
-            "verdict": self.contrast.verdict.model_dump(mode="json"),
+            "verdict": self.contrast.verdict.model_dump(mode="json", exclude={"untrained"}),
             "seed": run.setup.seed,
         }
 

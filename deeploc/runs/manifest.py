@@ -29,6 +29,7 @@ from deeploc.runs.records import (
     SiteRecord,
     StageRecord,
     UnreadableRecord,
+    UntrainedRecord,
 )
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets
@@ -59,6 +60,7 @@ class Manifest(Part):
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
     reliability: ReliabilityRecord | None = None
+    untrained: UntrainedRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
     report: StageRecord | None = None

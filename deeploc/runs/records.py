@@ -143,6 +143,22 @@ class ReliabilityRecord(StageRecord):
     missing: dict[str, str]
 
 
+class KindUntrainedRecord(ResultPart):
+    """What is selected in an untrained copy at one kind of site."""
+
+    sites: str
+    n_selected: int
+    preference: PreferenceRecord | None
+    halves: HalvesRecord | None
+
+
+class UntrainedRecord(StageRecord):
+    """What is selected in an untrained copy of the model, or why there is no copy."""
+
+    kinds: list[KindUntrainedRecord]
+    missing: str | None
+
+
 class TaskRecord(Part):
     """A task: its metrics, what identifies its items, and the hash of both and the model."""
 

@@ -10,6 +10,7 @@ from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Verdict
 from deeploc.runs.folder import RunFolder
 
@@ -60,6 +61,11 @@ class SavedRun:
     def reliability(self) -> Reliability | None:
         """What resampling the localizing stimuli says of the selection."""
         return self.folder.read_reliability()
+
+    @cached_property
+    def untrained(self) -> Untrained | None:
+        """What the same localizer selects in an untrained copy of the model."""
+        return self.folder.read_untrained()
 
     @cached_property
     def verdict(self) -> Verdict | None:

@@ -21,6 +21,7 @@ class VerdictStage:
         "select",
         "profile",
         "reliability",
+        "untrained",
         "evaluate",
     )
     algorithm: ClassVar[int] = 1
@@ -42,6 +43,7 @@ class VerdictStage:
             reliability=folder.read_reliability(),
             scores=folder.read_scores(),
             better=folder.better(),
+            untrained=folder.read_untrained(),
         )
         text = json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
         save({"verdict.json": f"{text}\n"}, {})

@@ -66,7 +66,7 @@ class Untrained:
         KeyError, TypeError
             If it is of another form.
         """
-        return cls([_kind(row) for row in value["kinds"]], value["missing"])
+        return cls(tuple(_kind(row) for row in value["kinds"]), value["missing"])
 
 
 def _kind(row: Mapping[str, Any]) -> KindUntrained:

@@ -1,8 +1,8 @@
 """What a manifest may contain: the record of every stage, typed."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deeploc.core.responses import Units
 from deeploc.core.results import Better
@@ -85,13 +85,16 @@ class ResultPart(Part):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class PreferenceRecord(ResultPart):
     """The contrast tested on a group of units."""
 
     sites: str
     units: Units
     t: float | None
-    df: float | None
+    df: Annotated[float, Field(gt=0)] | None
     p: float | None
     d: float | None
 
@@ -107,8 +110,8 @@ class HalvesRecord(ResultPart):
     """How well two halves of the stimuli agree."""
 
     r: float | None
-    overlap: float | None
-    chance: float | None
+    overlap: Share | None
+    chance: Share | None
 
 
 class FoldsRecord(ResultPart):

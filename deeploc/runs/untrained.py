@@ -1,5 +1,6 @@
 """The stage that localizes in an untrained copy of the model."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -44,13 +45,14 @@ class UntrainedStage:
 
     def make(self, run: Run, save: Save) -> None:
         """Build the copy and read the stimuli; a failure is recorded, and tried again next time."""
+        complete = True
         try:
             made = _made(run)
         except (DeeplocError, MemoryError) as error:
             reason = str(error) or "an untrained copy does not fit into memory"
-            save({}, Untrained(missing=reason).to_json(), complete=False)
-            return
-        save({}, made.to_json())
+            made, complete = Untrained(missing=reason), False
+        gc.collect()  # adapters refer to themselves: without this the copy stays in memory
+        save({}, made.to_json(), complete=complete)
 
     @staticmethod
     def retire(folder: RunFolder) -> None:

@@ -20,11 +20,12 @@ from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import Vector
 from deeploc.core.task import Task
-from deeploc.runs.folder import RunFolder, current_rows, read_rows
+from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
 from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
+from deeploc.runs.score_rows import current_rows, read_rows
 
 _SAVE_EVERY = 2.0
 """Seconds between two savings of scores.csv: the most work that a killed run can lose."""

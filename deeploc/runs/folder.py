@@ -1,7 +1,6 @@
 """The run folder: the paths of its files, and reading what is current in it."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect, effects
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
-from deeploc.core.results import Better, Score, from_csv
+from deeploc.core.results import Better, Score
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
-from deeploc.runs.records import EvaluateRecord, StageRecord
+from deeploc.runs.records import StageRecord
+from deeploc.runs.score_rows import current_rows, read_rows
 
 
 @dataclass(frozen=True)
@@ -270,38 +270,3 @@ class RunFolder:
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, whole or not at all."""
         atomic.write_json(self.manifest, manifest)
-
-
-def read_rows(file: Path) -> list[Score]:
-    """Return every row of a table of scores, current or not; none where there is no file.
-
-    Raises
-    ------
-    RunError
-        If it is no such table.
-    """
-    try:
-        return from_csv(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} is broken: {error}; delete it and evaluate again") from error
-
-
-def current_rows(record: EvaluateRecord, rows: Iterable[Score]) -> list[Score]:
-    """Return the scores of the tasks and ablations that an evaluation recorded.
-
-    Parameters
-    ----------
-    record
-        What it recorded.
-    rows
-        Scores, current or not.
-    """
-    keys = {name: task.key for name, task in record.tasks.items()}
-    cells = {(c.sites, c.mode, c.percent, c.mask, c.control_of, c.key) for c in record.cells}
-    return [r for r in rows if keys.get(r.task) == r.task_key and _cell_of(r) in cells]
-
-
-def _cell_of(row: Score) -> tuple[str, str, float, str, str, str]:
-    return row.sites, row.mode, row.percent, row.mask, row.control_of, row.key

@@ -29,6 +29,7 @@ from deeploc.runs.run import Run
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
 from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
+from deeploc.runs.untrained import UntrainedStage
 from deeploc.runs.verdict import VerdictStage
 from deeploc.stimuli import StimulusSets, sample_stimuli
 
@@ -38,6 +39,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     ReliabilityStage,
+    UntrainedStage,
     MassiveStage,
     EvaluateStage,
     VerdictStage,
@@ -277,7 +279,7 @@ def _layout(run: Run) -> Layout:
 
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
     finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage(), MassiveStage()]
+    return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
 
 
 def _evaluating(tasks: Sequence[Task], contrast: Contrast, own: Contrast) -> list[Stage[Run]]:

@@ -22,7 +22,7 @@ from deeploc.core.permutation import (
 )
 from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations, Reliability
 from deeploc.core.stats import ALPHA, Vector
-from deeploc.core.units import StatMap
+from deeploc.core.units import Layout, StatMap
 from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
 
@@ -118,6 +118,34 @@ def unknown(stat_map: StatMap, reason: str) -> Reliability:
     """
     kinds = [KindReliability(kind) for kind in stat_map.layout.kinds]
     return Reliability(kinds, dict.fromkeys(PARTS, reason))
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def split_halves(
+    contrast: Contrast, layout: Layout, stimuli: Stimuli, values: Values, *, seed: int = 0
+) -> dict[str, Halves]:
+    """Return how well two halves of the stimuli agree at each kind of site, as in `reliability`.
+
+    Parameters
+    ----------
+    contrast
+        Its comparison, response and selection.
+    layout
+        The sites of the units.
+    stimuli, values, seed
+        As for `reliability`.
+
+    Raises
+    ------
+    ValueError
+        If a half has too few stimuli, or the rule asks for more units than have a t.
+    """
+    groups = ByCondition.of(list(contrast.conditions), stimuli)
+    responses = Responses(contrast, layout, groups, values)
+    partition = Partition.of(responses, stimuli, 2, seed)
+    for _, units in responses.slices():
+        partition.add(units, responses.of(units))
+    return _halves(partition)
 
 
 @np.errstate(invalid="ignore", over="ignore")

@@ -25,6 +25,7 @@ def command(
         print_massive,
         print_profile,
         print_reliability,
+        print_untrained,
         selection_json,
     )
     from deeploc.experiment import localize_run
@@ -46,5 +47,6 @@ def command(
     print_table(["site", "kind", "units", "selected", "max t"], rows, n_numeric=3)
     print_profile(run.folder)
     print_reliability(run.folder)
+    print_untrained(run.folder)
     print_massive(run.folder)
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

@@ -7,6 +7,7 @@ from typing import Any
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, Network, Reply, Verdict
 from deeploc.report.text import format_number, metric_label, outcome_label
+from deeploc.report.untrained_text import describe_copy
 
 NOT_ASKED = "\N{EN DASH}"
 
@@ -51,6 +52,7 @@ def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
         "causal": _causal,
         "specific": _specific,
         "robust": _robust,
+        "trained": _trained,
     }
     return [
         (
@@ -198,6 +200,15 @@ def _without_massive(massive: Mapping[str, Any], verdict: Verdict) -> str:
 
 def _count(n: int, sets: str) -> str:
     return f"{n} of {sets} do" if n else f"none of {sets} does"
+
+
+def _trained(reply: Reply, network: Network, _: Verdict) -> str:
+    numbers = reply.numbers
+    if network.answer("selective") != "yes":
+        return "asked only where the preference is confirmed"
+    if "selected_units" not in numbers:
+        return numbers.get("reason") or "no untrained copy was localized; run again"
+    return f"an untrained copy: {describe_copy(numbers)}"
 
 
 def _outcome(name: str | None) -> str:

@@ -31,7 +31,7 @@ from deeploc.runs.keys import json_hash
 from deeploc.runs.records import CellRecord, TaskRecord
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Content, Save
-from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.score_rows import current_rows, read_rows
 from deeploc.runs.stages import remove
 
 _SAVE_EVERY = 2.0
@@ -77,7 +77,7 @@ class EvaluateStage:
         return {
             "tasks": self._task_keys(run),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
-            "verdict": self.contrast.verdict.model_dump(mode="json"),
+            "verdict": self.contrast.verdict.model_dump(mode="json", exclude={"untrained"}),
             "seed": run.setup.seed,
         }
 

@@ -13,13 +13,14 @@ from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
 from deeploc.runs.control_masks import Units, load_controls
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
 from deeploc.runs.records import StageRecord
-from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.score_rows import current_rows, read_rows
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,17 @@ class RunFolder:
         """
         record = self.read_manifest().massive
         return None if record is None else MassiveActivations.from_json(record.model_dump())
+
+    def read_untrained(self) -> Untrained | None:
+        """Return what is selected in an untrained copy of the model, None where it was not asked.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read.
+        """
+        record = self.read_manifest().untrained
+        return None if record is None else Untrained.from_json(record.model_dump())
 
     def read_verdict(self) -> Verdict | None:
         """Return the verdict, None where there is none.

@@ -1,17 +1,16 @@
 """One experiment in a run folder: localize → evaluate → report, resumable at every stage."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from deeploc import plugins
 from deeploc.analysis.localization import check_counts
 from deeploc.analysis.select_units import check_sizes
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
-from deeploc.core.adapter import ModelOptions
+from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
@@ -24,7 +23,7 @@ from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, Sel
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.resampling import ReliabilityStage
-from deeploc.runs.run import Run
+from deeploc.runs.run import Run, UnloadedRun
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
 from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
@@ -105,7 +104,7 @@ def run_all(
     """
     reporter = reporter or SilentReporter()
     stimuli = sampled_stimuli(contrast, setup, reporter)
-    tasks = _tasks(contrast, setup, stimuli)
+    tasks = tasks_of(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
         stages = [*_localizing(), *_evaluating(tasks, contrast, contrast)]
@@ -148,7 +147,11 @@ def localize_run(
 
 
 def open_run(
-    folder: Path, model: ModelOptions | None = None, reporter: ProgressReporter | None = None
+    folder: Path,
+    model: ModelOptions | None = None,
+    reporter: ProgressReporter | None = None,
+    *,
+    adapter: Adapter | None = None,
 ) -> Run:
     """Return the run in ``folder`` with its model loaded, ready to evaluate or ablate.
 
@@ -160,6 +163,8 @@ def open_run(
         Device and batch size; what decides the numbers comes from the manifest.
     reporter
         Who receives messages and progress; default nobody.
+    adapter
+        Its model, where it is loaded already.
 
     Raises
     ------
@@ -174,7 +179,7 @@ def open_run(
     setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
     contrast = manifest.resolved_contrast(str(place.manifest))
     stimuli = sampled_stimuli(contrast, setup)
-    adapter = plugins.load_model(setup.address, setup.model)
+    adapter = adapter or plugins.load_model(setup.address, setup.model)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     run = Run(place, contrast, setup, adapter, stimuli, header, reporter or SilentReporter())
     if different := changed_inputs(run, LocalizeStage()):
@@ -204,7 +209,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
         If a task cannot be made or measured.
     """
     contrast = contrast or run.contrast
-    tasks = _tasks(contrast, run.setup, run.stimuli)
+    tasks = tasks_of(contrast, run.setup, run.stimuli)
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
@@ -228,20 +233,11 @@ def report_run(folder: Path) -> Path:
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     stages: list[Stage[Pipeline]] = [VerdictStage(), ReportStage()]
     with locked(place.path):
-        bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
+        bring_up_to_date(UnloadedRun(place, SilentReporter(), header), stages, STAGES)
     return place.report
 
 
 _STAGE_NAMES = {stage.name for stage in STAGES}
-
-
-@dataclass(frozen=True)
-class _Unloaded:
-    """A run without its model: enough for the report."""
-
-    folder: RunFolder
-    reporter: ProgressReporter
-    header: Mapping[str, Any]
 
 
 @contextmanager
@@ -292,6 +288,13 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
         raise run.contrast.error_at(("select",), str(error)) from None
 
 
-def _tasks(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Task]:
+def tasks_of(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Task]:
+    """Return the tasks of a contrast, their items read.
+
+    Parameters
+    ----------
+    contrast, setup, stimuli
+        As of a `Run`.
+    """
     seed, limit, strict = setup.seed, setup.limit, setup.strict
     return make_tasks(contrast, stimuli.halves, seed=seed, limit=limit, strict=strict)

@@ -150,8 +150,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; null stands for what is not finite."""
-        finite: dict[str, Any] = _finite(asdict(self))
-        return finite
+        plain: dict[str, Any] = finite(asdict(self))
+        return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
@@ -174,9 +174,16 @@ class Verdict:
         return cls(**{**value, "against": tuple(value["against"]), "networks": networks})
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a JSON value in which null stands for every number that is not finite.
+
+    Parameters
+    ----------
+    value
+        Numbers, texts, None, and lists and dictionaries of these.
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not isfinite(value) else value

@@ -4,18 +4,15 @@ This module collects values; every word and tag of the page is in ``report.html.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, reduce
-from importlib.resources import files
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
@@ -31,6 +28,7 @@ from deeploc.errors import RunError
 from deeploc.report.audit_tables import tables
 from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
+from deeploc.report.lesion_matrix import table_of
 from deeploc.report.outcomes import (
     at_one_dose,
     cell_of,
@@ -39,6 +37,7 @@ from deeploc.report.outcomes import (
     outcome_of,
     unmatched_controls,
 )
+from deeploc.report.page import template
 from deeploc.report.text import (
     describe_effects,
     describe_missing,
@@ -88,7 +87,7 @@ def render(folder: Path) -> str:
         **_reliability(run),
         **_results(scores, effects, manifest, mask, run.better()),
     }
-    return _template().render(page)
+    return template("report.html.jinja").render(page)
 
 
 def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +127,7 @@ def _results(
     outcomes = first_outcomes(main)
     return {
         "summary": [_summary(chosen, kind, n_units) for kind in _kinds(chosen)],
+        "lesions": table_of(main, n_units),
         "overview": _overview(chosen, n_units),
         "outcome_tables": _outcome_tables(scores, effects, n_units),
         "doses": [_markup(dose_figure(main, kind, outcomes)) for kind in _kinds(main)],
@@ -286,15 +286,3 @@ def _kinds(effects: Sequence[Effect]) -> list[str]:
 
 def _markup(svg: str) -> Markup:
     return Markup(svg)  # `inline_svg` escapes every name
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-@cache
-def _template() -> Template:
-    text = (files("deeploc.report") / "report.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
-    environment.filters.update(num=format_number, plain=_plain, mask=mask_label)
-    return environment.from_string(text)

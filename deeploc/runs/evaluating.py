@@ -61,7 +61,7 @@ class EvaluateStage:
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the tasks with what decides their numbers, the ablations, and the seed."""
         return {
-            "tasks": self._task_keys(run),
+            "tasks": task_keys(run, self.tasks),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
             "verdict": self.contrast.verdict.model_dump(mode="json"),
             "seed": run.setup.seed,
@@ -72,7 +72,7 @@ class EvaluateStage:
         todo = self._plan(run)
         for notice in todo.notices:
             run.reporter.note(notice)
-        keys = self._task_keys(run)
+        keys = task_keys(run, self.tasks)
         table = _ScoreTable.of(run.folder, self._records(keys), todo.notices)
         saving = _Saving(run.folder, table, save)
         evaluator = Evaluator(
@@ -155,14 +155,6 @@ class EvaluateStage:
 
         return permuted
 
-    def _task_keys(self, run: Run) -> dict[str, str]:
-        model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
-        algorithm, seed = self.algorithm, run.setup.seed
-        return {
-            task.name: json_hash([algorithm, model, task.name, dict(task.identity), seed])
-            for task in self.tasks
-        }
-
     def _records(self, keys: Mapping[str, str]) -> dict[str, TaskRecord]:
         return {
             task.name: TaskRecord(
@@ -170,6 +162,24 @@ class EvaluateStage:
             )
             for task in self.tasks
         }
+
+
+def task_keys(run: Run, tasks: Sequence[Task]) -> dict[str, str]:
+    """Return task -> hash of what decides its numbers: the model, its items and options, the seed.
+
+    Parameters
+    ----------
+    run
+        The run, with its model.
+    tasks
+        The tasks.
+    """
+    model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
+    algorithm, seed = EvaluateStage.algorithm, run.setup.seed
+    return {
+        task.name: json_hash([algorithm, model, task.name, dict(task.identity), seed])
+        for task in tasks
+    }
 
 
 @dataclass

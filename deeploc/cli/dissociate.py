@@ -97,7 +97,7 @@ def _print_table(title: str, table: "LesionTable", width: int) -> None:
         shown = range(first, min(first + per_block, len(table.columns)))
         rows = [["nothing ablated", *(format_number(table.intact[i]) for i in shown)]]
         for group, of_kind in table.groups.items():
-            rows.append([group])
+            rows.append([shorten(group, width)])
             rows += [
                 [f"  {shorten(row.label, label - 2)}", *(_cell(row.cells[i]) for i in shown)]
                 for row in of_kind

@@ -14,8 +14,8 @@ The rule, for the masks A and B of two contrasts and the primary outcomes of the
 
 Two simpler statistics would not do. The sum of both differences is large where one alone is large.
 And p of the smaller difference against the smaller one of pairs of random sets is too small where
-only one of the two is real: of two differences by chance the smaller one is small, so that a chance
-difference of 0.2 beside a large one would pass as 0.2 * 0.2.
+only one of the two is real, since the smaller one of two chance differences is small: at 5 % it
+calls a fifth of single dissociations double (simulated: 19 sets, normal damage).
 """
 
 from collections.abc import Mapping

@@ -112,8 +112,7 @@ def answer_of(kind: str, made: Dissociated) -> str:
         The result.
     """
     double = made.doubles[kind]
-    answer = "\N{EN DASH}" if double.answer == "not asked" else double.answer
-    opening = f"{kind}: double dissociation {answer}"
+    opening = f"{kind}: double dissociation {double.answer}"
     if double.first is None or double.second is None:
         return f"{opening}: {_untested(made)}"
     size = f"the smaller difference is {z_text(double.difference)} SD of controls"

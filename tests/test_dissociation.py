@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from deeploc.core.dissociation import Dissociation, dissociation, double_dissoci
 from deeploc.core.multiplicity import empirical_p
 from deeploc.core.results import Score
 from deeploc.core.units import Selection, StatMap, UnitMask
+from deeploc.report.dissociation import Dissociated, answer_of, lines_of
 from deeploc.testing import Planted, planted
 from deeploc.testing.planted_network import PlantedAdapter
 
@@ -177,10 +179,15 @@ def matrix_of(
     return made, adapter.n_scored, scores
 
 
-def test_units_that_each_harm_their_own_outcome_dissociate_doubly(network: Planted) -> None:
-    """Planted: the outcome target rests on some units, other on others."""
+@pytest.fixture(scope="module")
+def matrix(network: Planted) -> LesionMatrix:
+    """Return that of two masks, each of which one outcome rests on."""
     kinds = network.kinds
-    matrix, _, _ = matrix_of(network, kinds["selective_causal"], kinds["causal_only"])
+    return matrix_of(network, kinds["selective_causal"], kinds["causal_only"])[0]
+
+
+def test_units_that_each_harm_their_own_outcome_dissociate_doubly(matrix: LesionMatrix) -> None:
+    """Planted: the outcome target rests on some units, other on others."""
     double = matrix.dissociations()["block"]
 
     assert [column.outcome[2] for column in matrix.columns] == ["target", "other"]
@@ -205,16 +212,30 @@ def test_units_that_harm_both_outcomes_do_not(network: Planted) -> None:
     assert double.second.p_difference > 0.05
 
 
-def test_a_change_is_the_difference_of_values_within_its_interval(network: Planted) -> None:
+def test_a_change_is_the_difference_of_values_within_its_interval(matrix: LesionMatrix) -> None:
     """Damage that is far beyond its items' spread has an interval that excludes 0."""
-    kinds = network.kinds
-    matrix, _, _ = matrix_of(network, kinds["selective_causal"], kinds["causal_only"])
     ablated, _ = matrix.rows["block"]
     target, _ = matrix.columns
     change, harmed = ablated.changes[target], ablated.damages[target]
 
     assert change.value == pytest.approx(harmed.ablated - harmed.intact)
     assert 0 < change.low < change.value < change.high
+
+
+def test_the_answer_is_told_in_words(matrix: LesionMatrix) -> None:
+    """A yes with its size and p, then both single dissociations."""
+    double = matrix.dissociations()
+    runs = Path("a"), Path("b")
+    made = Dissociated(("target", "other"), runs, "planted", matrix, double)
+    first, second = lines_of("block", made)
+
+    assert answer_of("block", made) == (
+        "block: double dissociation yes: each harms its own outcome more than the other's; the "
+        f"smaller difference is {double['block'].difference:.1f} SD of controls, p = 0.05"
+    )
+    assert first.startswith("target units dissociate: perplexity (target) z = ")
+    assert second.startswith("other units dissociate: perplexity (other) z = ")
+    assert second.endswith(" SD, p = 0.05")
 
 
 def test_known_scores_are_not_measured_again(network: Planted) -> None:
@@ -236,5 +257,9 @@ def test_one_primary_outcome_leaves_nothing_to_test(network: Planted) -> None:
         side_of(network, "target", network.kinds[kind]) for kind in ("selective_causal", "massive")
     )
     matrix = lesion_matrix(network.adapter, (sides[0], sides[1]), 2)
+    double = matrix.dissociations()
+    made = Dissociated(("a", "b"), (Path("a"), Path("b")), "planted", matrix, double)
 
-    assert matrix.dissociations()["block"].answer == "not asked"
+    assert double["block"].answer == "not asked"
+    assert "both contrasts have the same primary outcome" in answer_of("block", made)
+    assert lines_of("block", made) == []

@@ -477,7 +477,7 @@ def test_the_lesion_matrix_is_below_the_verdict(text: str):
         "nothing 17.7 0.980 mlp-neurons, zero "
         "top 5 % 6 of 120 units 26.3 z = 23.4 0.970 z = 0.2 "
         "random median of 20 sets 17.8 0.980 "
-        "bottom 0.123 z = −298.5 0.123 z = 51.0 "
+        "bottom 0.123 z = \N{MINUS SIGN}298.5 0.123 z = 51.0 "
     )
 
 

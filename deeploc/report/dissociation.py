@@ -94,10 +94,10 @@ def _rows(ablated: Ablated, columns: Sequence[Column]) -> list[LesionRow]:
         z = damage.z(damage.observed)
         own.append(LesionCell(damage.ablated, z, ablated.changes[column]))
         random.append(LesionCell(middle(list(damage.controls.values()))))
-    n = max(len(damage.controls) for damage in ablated.damages.values())
+    sizes = [len(ablated.damages[column].controls) for column in columns]
     return [
         LesionRow(ablated.of, f"mode {ablated.cell.mode}", own),
-        LesionRow("random", of_sets(n), random, is_control=True),
+        LesionRow("random", of_sets(sizes), random, is_control=True),
     ]
 
 

@@ -127,13 +127,18 @@ def _results(
     outcomes = first_outcomes(main)
     return {
         "summary": [_summary(chosen, kind, n_units) for kind in _kinds(chosen)],
-        "lesions": table_of(main, n_units),
+        "lesions": table_of(main, n_units, _first_mode(run)),
         "overview": _overview(chosen, n_units),
         "outcome_tables": _outcome_tables(scores, effects, n_units),
         "doses": [_markup(dose_figure(main, kind, outcomes)) for kind in _kinds(main)],
         "n_plotted": len(outcomes),
         "n_outcomes": len({outcome_of(effect) for effect in effects}),
     }
+
+
+def _first_mode(run: Mapping[str, Any]) -> str:
+    modes = _get(run, "contrast", "ablate").get("mode") or ["zero"]
+    return modes if isinstance(modes, str) else str(modes[0])
 
 
 def _summary(chosen: Sequence[Effect], kind: str, n_units: Mapping[Cell, str]) -> str:

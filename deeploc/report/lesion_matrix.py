@@ -104,11 +104,13 @@ def z_text(z: float) -> str:
     return f"{z:z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def table_of(effects: Sequence[Effect], n_units: Mapping[Cell, str]) -> LesionTable | None:
+def table_of(
+    effects: Sequence[Effect], n_units: Mapping[Cell, str], mode: str
+) -> LesionTable | None:
     """Return the lesion matrix of one run, None where nothing was ablated.
 
-    Each kind of site has a row for every mask that was ablated in the first mode, the smallest
-    dose first, and below it the median of its matched random sets and of every other control.
+    Each kind of site has a row for every mask that was ablated in one mode, the smallest dose
+    first, and below it the median of its matched random sets and of every other control.
 
     Parameters
     ----------
@@ -116,6 +118,8 @@ def table_of(effects: Sequence[Effect], n_units: Mapping[Cell, str]) -> LesionTa
         Effects on the outcomes that are shown.
     n_units
         How many units each ablation is, in words.
+    mode
+        The mode; where no unit of a kind was ablated in it, the first one is shown.
     """
     if not effects:
         return None
@@ -124,11 +128,11 @@ def table_of(effects: Sequence[Effect], n_units: Mapping[Cell, str]) -> LesionTa
     groups = {}
     for kind in dict.fromkeys(effect.sites for effect in effects):
         of_kind = [effect for effect in effects if effect.sites == kind]
-        mode = of_kind[0].mode
+        shown = next((e.mode for e in of_kind if e.mode == mode), of_kind[0].mode)
         masks: dict[Cell, dict[Outcome, Effect]] = {}
-        for effect in sorted((e for e in of_kind if e.mode == mode), key=lambda e: e.percent):
+        for effect in sorted((e for e in of_kind if e.mode == shown), key=lambda e: e.percent):
             masks.setdefault(cell_of(effect), {})[outcome_of(effect)] = effect
-        groups[f"{kind}, {mode}"] = [
+        groups[f"{kind}, {shown}"] = [
             row
             for cell, by_outcome in masks.items()
             for row in _rows(cell, [by_outcome.get(o) for o in columns], n_units[cell])
@@ -142,8 +146,9 @@ def _rows(cell: Cell, effects: Sequence[Effect | None], n_units: str) -> list[Le
     own = [LesionCell(e.ablated, e.z) if e is not None else None for e in effects]
     random = [LesionCell(middle(e.controls)) if e and e.controls else None for e in effects]
     rows = [LesionRow(mask_label(cell), n_units, own)]
-    if n := max(len(effect.controls) if effect else 0 for effect in effects):
-        rows.append(LesionRow("random", of_sets(n), random, is_control=True))
+    sizes = [len(effect.controls) for effect in effects if effect and effect.controls]
+    if sizes:
+        rows.append(LesionRow("random", of_sets(sizes), random, is_control=True))
     others = [unmatched_controls(effect) if effect else {} for effect in effects]
     for name in dict.fromkeys(name for by_name in others for name in by_name):
         values = [by_name.get(name, []) for by_name in others]
@@ -151,7 +156,7 @@ def _rows(cell: Cell, effects: Sequence[Effect | None], n_units: str) -> list[Le
             LesionCell(middle(v), e.z_of(middle(v))) if e and v else None
             for e, v in zip(effects, values, strict=True)
         ]
-        rows.append(LesionRow(name, of_sets(max(map(len, values))), cells, is_control=True))
+        rows.append(LesionRow(name, of_sets([len(v) for v in values if v]), cells, is_control=True))
     return rows
 
 
@@ -167,6 +172,20 @@ def middle(values: Sequence[float]) -> float:
     return ordered[len(values) // 2] if any(map(isnan, values)) else median(ordered)
 
 
-def of_sets(n: int) -> str:
-    """Return of how many sets a row is the median; nothing where there is one."""
-    return f"median of {n} sets" if n > 1 else ""
+def of_sets(sizes: Sequence[int]) -> str:
+    """Return of how many sets the values of a row are medians; nothing where of one.
+
+    Parameters
+    ----------
+    sizes
+        The number of sets in each cell.
+
+    Examples
+    --------
+    >>> of_sets([1, 1]), of_sets([20, 20]), of_sets([199, 20])
+    ('', 'median of 20 sets', 'median of 20 to 199 sets')
+    """
+    least, most = min(sizes, default=1), max(sizes, default=1)
+    if most == 1:
+        return ""
+    return f"median of {most} sets" if least == most else f"median of {least} to {most} sets"

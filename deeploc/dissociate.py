@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from deeploc import atomic
-from deeploc.analysis.lesions import LesionMatrix, Side, common_kinds, lesion_matrix
+from deeploc.analysis.lesions import LesionMatrix, Side, common_kinds
+from deeploc.analysis.measure_lesions import lesion_matrix
 from deeploc.analysis.planning import deciding_doses
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.dissociation import sets_needed

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from deeploc.analysis.lesions import LesionMatrix, Side, lesion_matrix
+from deeploc.analysis.lesions import LesionMatrix, Side
+from deeploc.analysis.measure_lesions import lesion_matrix
 from deeploc.analysis.planning import deciding_doses
 from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.core.damage import Damage

@@ -40,7 +40,7 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Ablate the units of two runs and test if each harms its own task.
+    """Test if the units of two runs harm their own tasks only.
 
     The RUNs are of one model. The units that decide the verdict of each are ablated, and so are
     matched random sets; the tasks of both are measured. Scores of the runs are used again. Without

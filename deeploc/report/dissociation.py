@@ -150,7 +150,7 @@ def _line(made: Dissociated, side: int, one: Dissociation, outcomes: tuple[Colum
     elif one.p_own > ALPHA:
         result = "do no more harm than random sets"
     else:
-        result = "harm both"
+        result = "do not harm their own outcome more than the other"
     return (
         f"{made.names[side]} units {result}: {own} z = {z_text(one.own)}, {_p(one.p_own)}; "
         f"{other} z = {z_text(one.other)}; difference {z_text(one.difference)} SD, "

@@ -4,18 +4,15 @@ This module collects values; every word and tag of the page is in ``report.html.
 """
 
 import csv
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, reduce
-from importlib.resources import files
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
@@ -31,6 +28,8 @@ from deeploc.errors import RunError
 from deeploc.report.audit_tables import tables
 from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
+from deeploc.report.lesion_matrix import table_of
+from deeploc.report.massive_text import holding_massive, massive_part
 from deeploc.report.outcomes import (
     at_one_dose,
     cell_of,
@@ -39,6 +38,7 @@ from deeploc.report.outcomes import (
     outcome_of,
     unmatched_controls,
 )
+from deeploc.report.page import template
 from deeploc.report.text import (
     describe_effects,
     describe_missing,
@@ -72,6 +72,8 @@ def render(folder: Path) -> str:
     manifest = run.read_plain_manifest()
     stat_map, mask = run.read_stat_map(), run.read_mask()
     scores, effects = run.read_scores(), run.read_effects()
+    massive = run.read_massive()
+    holding = holding_massive(massive, run.read_controls(), mask.layout)
     audit = _get(manifest, "audit")
     page = {
         "run": manifest,
@@ -86,9 +88,10 @@ def render(folder: Path) -> str:
         "profiles": _profiles(run),
         **_verdict(run, manifest),
         **_reliability(run),
-        **_results(scores, effects, manifest, mask, run.better()),
+        "massive": massive_part(massive, mask),
+        **_results(scores, effects, manifest, mask, better=run.better(), holding=holding),
     }
-    return _template().render(page)
+    return template("report.html.jinja").render(page)
 
 
 def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +122,9 @@ def _results(
     effects: Sequence[Effect],
     run: Mapping[str, Any],
     mask: UnitMask,
+    *,
     better: Mapping[str, Mapping[str, Better]],
+    holding: Collection[str],
 ) -> dict[str, Any]:
     """Return what is reported of the evaluation: summary, overview, every outcome, figures."""
     main = main_effects(effects, better)
@@ -128,12 +133,18 @@ def _results(
     outcomes = first_outcomes(main)
     return {
         "summary": [_summary(chosen, kind, n_units) for kind in _kinds(chosen)],
+        "lesions": table_of(main, n_units, _first_mode(run)),
         "overview": _overview(chosen, n_units),
         "outcome_tables": _outcome_tables(scores, effects, n_units),
-        "doses": [_markup(dose_figure(main, kind, outcomes)) for kind in _kinds(main)],
+        "doses": [_markup(dose_figure(main, kind, outcomes, holding)) for kind in _kinds(main)],
         "n_plotted": len(outcomes),
         "n_outcomes": len({outcome_of(effect) for effect in effects}),
     }
+
+
+def _first_mode(run: Mapping[str, Any]) -> str:
+    modes = _get(run, "contrast", "ablate").get("mode") or ["zero"]
+    return modes if isinstance(modes, str) else str(modes[0])
 
 
 def _summary(chosen: Sequence[Effect], kind: str, n_units: Mapping[Cell, str]) -> str:
@@ -286,15 +297,3 @@ def _kinds(effects: Sequence[Effect]) -> list[str]:
 
 def _markup(svg: str) -> Markup:
     return Markup(svg)  # `inline_svg` escapes every name
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-@cache
-def _template() -> Template:
-    text = (files("deeploc.report") / "report.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
-    environment.filters.update(num=format_number, plain=_plain, mask=mask_label)
-    return environment.from_string(text)

@@ -23,6 +23,16 @@ from deeploc.runs.records import StageRecord
 from deeploc.runs.score_rows import current_rows, read_rows
 
 
+class _File:
+    """The path of a file of a run folder, as an attribute of the folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", _: type) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run folder: the paths of its files, and what they say.
@@ -38,55 +48,35 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def manifest(self) -> Path:
-        """What was run, on what, with which versions, and a record of every stage."""
-        return self.path / "manifest.json"
+    manifest = _File("manifest.json")
+    """What was run, on what, with which versions, and a record of every stage."""
 
-    @property
-    def statmap(self) -> Path:
-        """Statistics of every unit."""
-        return self.path / "statmap.safetensors"
+    statmap = _File("statmap.safetensors")
+    """Statistics of every unit."""
 
-    @property
-    def mask(self) -> Path:
-        """The selected units."""
-        return self.path / "mask.safetensors"
+    mask = _File("mask.safetensors")
+    """The selected units."""
 
-    @property
-    def units(self) -> Path:
-        """The selected units as a table."""
-        return self.path / "units.csv"
+    units = _File("units.csv")
+    """The selected units as a table."""
 
-    @property
-    def scores(self) -> Path:
-        """Scores of the tasks, intact and ablated; only those that are current."""
-        return self.path / "scores.csv"
+    scores = _File("scores.csv")
+    """Scores of the tasks, intact and ablated; only those that are current."""
 
-    @property
-    def controls(self) -> Path:
-        """The units of every control."""
-        return self.path / "controls.safetensors"
+    controls = _File("controls.safetensors")
+    """The units of every control."""
 
-    @property
-    def superseded(self) -> Path:
-        """Scores that were measured for another selection or other items; kept, never shown."""
-        return self.path / "scores-superseded.csv"
+    superseded = _File("scores-superseded.csv")
+    """Scores that were measured for another selection or other items; kept, never shown."""
 
-    @property
-    def verdict(self) -> Path:
-        """The answers of `deeploc.core.verdict`."""
-        return self.path / "verdict.json"
+    verdict = _File("verdict.json")
+    """The answers of `deeploc.core.verdict`."""
 
-    @property
-    def profile(self) -> Path:
-        """The responses of the selected units to every condition."""
-        return self.path / "profile.csv"
+    profile = _File("profile.csv")
+    """The responses of the selected units to every condition."""
 
-    @property
-    def report(self) -> Path:
-        """One self-contained HTML file."""
-        return self.path / "report.html"
+    report = _File("report.html")
+    """One self-contained HTML file."""
 
     def exists(self) -> bool:
         """Return whether there is a manifest."""

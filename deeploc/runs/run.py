@@ -72,3 +72,18 @@ class Run:
         conditions = list(self.contrast.conditions)
         halves = [self.stimuli.localizing, self.stimuli.held_out]
         return Readings(self.adapter, [ByCondition.of(conditions, half).stimuli for half in halves])
+
+
+@dataclass(frozen=True)
+class UnloadedRun:
+    """A run without its model: enough for the verdict and the report.
+
+    Parameters
+    ----------
+    folder, reporter, header
+        As for `Run`.
+    """
+
+    folder: RunFolder
+    reporter: ProgressReporter
+    header: Mapping[str, Any]

@@ -10,9 +10,11 @@ import pytest
 from scipy import stats as reference
 
 from deeploc.analysis.activation_cache import Readings
-from deeploc.analysis.localization import compare, layout_of, localize, significance
-from deeploc.analysis.reading import ByCondition, ConditionMoments
-from deeploc.analysis.reliability import N_FOLDS, permuted_t, reliability, unknown
+from deeploc.analysis.comparing import adjusted, of_responses
+from deeploc.analysis.localization import layout_of, localize
+from deeploc.analysis.permuting import permuted_t
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.reliability import N_FOLDS, reliability, unknown
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Batch
 from deeploc.core.permutation import N_PERMUTATIONS, labelling
@@ -43,12 +45,14 @@ def case(
     """Return the statistics of made-up activations, the stimuli and their owners."""
     stimuli = stimuli_of(**sizes)
     groups = ByCondition.of(list(declared.conditions), stimuli)
-    moments = ConditionMoments(groups, values.shape[1], declared.read.response == "abs")
+    response = np.abs(values) if declared.read.response == "abs" else values
     with np.errstate(invalid="ignore"):
-        moments.add(np.arange(len(values)), values)
-        t, df, d = compare(declared, moments.moments)
-    p, q = significance(LAYOUT, t, df)
-    return StatMap(LAYOUT, t, df, p, q, d, *[np.zeros_like(t)] * 2, {}), stimuli, groups.owners
+        rows = {name: groups.rows(name) for name in groups.names}
+        computed = of_responses(declared, response, rows)
+    q = adjusted(LAYOUT, computed.p)
+    unused = np.zeros_like(q)
+    stat_map = StatMap(LAYOUT, **computed._asdict(), q=q, baseline=unused, magnitude=unused)
+    return stat_map, stimuli, groups.owners
 
 
 def selective(rng: np.random.Generator, owners: np.ndarray, effect: float = 1.0) -> np.ndarray:
@@ -64,7 +68,8 @@ def welch(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def folds_of(stimuli: Stimuli, n: int, seed: int) -> np.ndarray:
-    return np.concatenate([deal(group, n, seed, f"{n}:{name}") for name, group in stimuli.items()])
+    keys = {name: [stimulus.content_key for stimulus in group] for name, group in stimuli.items()}
+    return np.concatenate([deal(keys[name], n, seed, f"{n}:{name}") for name in stimuli])
 
 
 def top(t: np.ndarray, kind: str, share: float) -> set[int]:
@@ -377,9 +382,9 @@ def test_every_part_that_is_missing_is_named(rng: np.random.Generator) -> None:
 
 def test_folds_are_even_and_keep_equal_stimuli_together() -> None:
     """Sizes differ by one at most where all stimuli differ; another seed deals otherwise."""
-    group = [Stimulus(str(i), f"text {i}") for i in range(23)]
+    group = [f"text {i}" for i in range(23)]
     folds = deal(group, 5, 0, "a")
-    repeated = deal([Stimulus(str(i), f"text {i % 6}") for i in range(24)], 3, 0, "a")
+    repeated = deal([f"text {i % 6}" for i in range(24)], 3, 0, "a")
 
     assert sorted(np.bincount(folds)) == [4, 4, 5, 5, 5]
     assert folds != deal(group, 5, 1, "a")

@@ -11,6 +11,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.contrast.selecting import Correction
 from deeploc.core import selectivity, stats
 from deeploc.core.multiplicity import benjamini_hochberg, benjamini_yekutieli
+from deeploc.core.selectivity import Sample
 from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout
 
@@ -131,7 +132,7 @@ def of_responses(
     return UnitStatistics(t, df, stats.two_sided_p(t, df), d)
 
 
-def _test(contrast: Contrast, positive: Matrix, negative: Matrix) -> tuple[Vector, Vector, Vector]:
+def _test(contrast: Contrast, positive: Sample, negative: Sample) -> tuple[Vector, Vector, Vector]:
     """Return what one comparison of activations ranks by, its df, and Cohen's d."""
     d = stats.cohens_d([_moments(positive), _moments(negative)], (1.0, -1.0))
     if contrast.statistic == "paired":

@@ -8,12 +8,14 @@ test, the t of paired stimuli and the selectivity index. Each class computes wha
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 
 from deeploc.core.permutation import SINGLE_FROM, Labellings, Maxima, T, largest_of, quotient
 from deeploc.core.selectivity import centred_ranks, selectivity_index, z_of
 
 Matrix = Float64[np.ndarray, "stimulus unit"]
+Signs = Float[np.ndarray, "permutation difference"]
+Differences = Float[np.ndarray, "difference unit"]
 
 _EXACT = 1 << 22
 """Sums of ranks up to this are exact in single precision, also those of ties (halves)."""
@@ -101,11 +103,11 @@ class PermutedPairs:
             len(self._signs[0]), x.shape[1], lambda rows: self._smallest(x, squares, rows)
         )
 
-    def _smallest(self, x: T, squares: T, rows: slice) -> T:
+    def _smallest(self, x: Differences, squares: Differences, rows: slice) -> T:
         smallest: T = np.min([self._t(signs[rows], x, squares) for signs in self._signs], axis=0)
         return smallest
 
-    def _t(self, signs: T, x: T, squares: T) -> T:
+    def _t(self, signs: Signs, x: Differences, squares: Differences) -> T:
         sums = signs @ x
         one_couple = len(self._couples) == 1
         total = squares.sum(axis=0, keepdims=True) if one_couple else np.abs(signs) @ squares

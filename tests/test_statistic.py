@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy import stats as reference
 
 from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
+from deeploc.cli import main
 from deeploc.contrast.model import Contrast
 from deeploc.core.selectivity import mann_whitney
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import ContrastError
+from deeploc.runs.saved_run import load_run
 from deeploc.stimuli import Stimulus, load, sample_stimuli, split_half
 from deeploc.testing import ToyAdapter
 
@@ -317,3 +320,32 @@ def test_one_pair_held_out_cannot_be_tested(rng: np.random.Generator) -> None:
     computed = profile(ToyAdapter(), made, stat_map, mask, one, counts=sizes)
 
     assert np.isnan(computed.preference("block", "selected").t)
+
+
+def test_a_run_says_what_units_are_ranked_by(tmp_path: Path) -> None:
+    """On the console and in the report: its columns, figures and method."""
+    target = tmp_path / "run"
+    options = ["--limit", "12", "-o", str(target), "-q", "--set", "statistic=mann-whitney"]
+    runner = CliRunner()
+    printed = runner.invoke(main, ["localize", "language", "-m", "reference:lm", *options])
+    reported = runner.invoke(main, ["report", str(target)])
+
+    assert (printed.exit_code, reported.exit_code) == (0, 0)
+    assert "selected  max z\n" in printed.stdout
+    assert "r(z) = " in printed.stdout
+    assert "above permuted z = " in printed.stdout
+    assert "ranked by z of the Mann-Whitney test\n" in printed.stdout
+    assert max(map(len, printed.stdout.splitlines()[:-1])) <= 80
+    page = " ".join((target / "report.html").read_text().split())
+    for text in (
+        "lowest selected z</th>",
+        "For each unit z of the Mann-Whitney test compared the two sides of the contrast.",
+        "Z of the Mann-Whitney test of every unit; where it is above 0",
+        "% of units by z, for each kind of site separately",
+        "the correlation of z over all units",
+    ):
+        assert text in page
+    assert "lowest selected t" not in page
+    stat_map = load_run(target).stat_map
+    assert np.all(stat_map.df == np.inf)
+    np.testing.assert_allclose(stat_map.p, 2 * reference.norm.sf(np.abs(stat_map.t)), atol=1e-15)

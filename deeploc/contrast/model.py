@@ -61,7 +61,10 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    exceed every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
+    exceed every condition on the right, not their pool. With ``statistic: paired`` the rows of the
+    compared conditions belong together, and are sampled and split together; the selectivity index
+    is 1 for every unit whose mean responses differ in sign (ties go to the lower index), which
+    ``response: abs`` avoids. ``balance`` keeps as many stimuli of the
     larger side of the comparison as the smaller has, spread evenly over its conditions.
     ``evaluate_limit`` bounds the held-out stimuli of each condition that are evaluated, since each
     of them is read once for every ablation and control.

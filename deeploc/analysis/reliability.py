@@ -38,11 +38,12 @@ def reliability(
     """Return how far the localization depends on which stimuli it saw, and on chance.
 
     *Halves*: two random halves of every condition are localized apart; their maps of the statistic
-    are correlated, and the units compared that the contrast's own rule selects in each. *Folds*: the rule selects
-    without one fold of the stimuli, and the contrast is tested in that fold, on the mean z of the
-    selected units (see `Partition`). *Permutations*: the conditions of the stimuli that are
-    compared are permuted, so that each keeps its size (of paired stimuli the partners among
-    themselves), and the largest statistic at each kind of site is compared with the true one. What cannot be computed is None, with the reason.
+    are correlated, and the units compared that the contrast's own rule selects in each. *Folds*:
+    the rule selects without one fold of the stimuli, and the contrast is tested in that fold, on
+    the mean z of the selected units (see `Partition`). *Permutations*: the conditions of the
+    stimuli that are compared are permuted, so that each keeps its size (of paired stimuli the
+    partners among themselves), and the largest statistic at each kind of site is compared with the
+    true one. What cannot be computed is None, with the reason.
 
     Source: Westfall & Young (1993), Resampling-Based Multiple Testing; Nichols & Holmes (2002),
     doi:10.1002/hbm.1058.

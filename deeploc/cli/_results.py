@@ -83,8 +83,9 @@ def print_reliability(run: "RunFolder") -> None:
     reliability = run.read_reliability()
     if reliability is None:
         return
+    statistic = _symbol(run)
     for kind in reliability.kinds:
-        for line in describe_reliability(reliability, kind.sites):
+        for line in describe_reliability(reliability, kind.sites, statistic):
             click.echo(line)
     for line in describe_missing(reliability):
         print_paragraph(line)
@@ -111,6 +112,12 @@ def print_untrained(run: "RunFolder") -> None:
     for line in describe_untrained(run.read_untrained() or Untrained()):
         print_paragraph(line)
     click.echo()
+
+
+def _symbol(run: "RunFolder") -> str:
+    from deeploc.report.statistic_text import words_of
+
+    return words_of(run.read_plain_manifest().get("contrast") or {}).symbol
 
 
 def print_profile(run: "RunFolder") -> None:
@@ -154,7 +161,7 @@ def print_verdict(run: "RunFolder") -> None:
     for network in verdict.networks:
         title = title_of(network, manifest["contrast"]["name"], manifest["address"])
         click.echo(textwrap.fill(title, columns, subsequent_indent="  ", break_long_words=False))
-        for question, reply, reason in lines_of(network, verdict):
+        for question, reply, reason in lines_of(network, verdict, _symbol(run)):
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
             click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))

@@ -41,7 +41,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """The contrast tested on the mean z of some units: Welch's t, its two-sided p, Cohen's d.
+    """The contrast tested on the mean z of some units: t, its df and two-sided p, Cohen's d.
+
+    t is Welch's, or that of paired stimuli where the contrast pairs them.
 
     With ``against: each`` it is the comparison with the smallest t. nan where there is no test.
     """

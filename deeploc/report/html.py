@@ -3,11 +3,9 @@
 This module collects values; every word and tag of the page is in ``report.html.jinja``.
 """
 
-import csv
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +22,6 @@ from deeploc.core.results import Better, Cell, Score
 from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
-from deeploc.errors import RunError
 from deeploc.report.audit_tables import tables
 from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
@@ -39,20 +36,18 @@ from deeploc.report.outcomes import (
     unmatched_controls,
 )
 from deeploc.report.page import template
+from deeploc.report.statistic_text import words_of
 from deeploc.report.text import (
     describe_effects,
     describe_missing,
     describe_profile,
     describe_reliability,
-    format_number,
     mask_label,
     outcome_label,
 )
+from deeploc.report.unit_table import first_units
 from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 from deeploc.runs.folder import RunFolder
-
-_N_UNITS = 20
-"""Most units in the table of selected units."""
 
 _MAX_SAMPLE = 300
 """Most characters of a sample stimulus."""
@@ -70,6 +65,7 @@ def render(folder: Path) -> str:
     """
     run = RunFolder(folder)
     manifest = run.read_plain_manifest()
+    statistic = words_of(_get(manifest, "contrast"))
     stat_map, mask = run.read_stat_map(), run.read_mask()
     scores, effects = run.read_scores(), run.read_effects()
     massive = run.read_massive()
@@ -81,20 +77,21 @@ def render(folder: Path) -> str:
         "alpha": ALPHA,
         "min_controls": MIN_CONTROLS,
         "n_controls": sorted({len(effect.controls) for effect in effects}),
-        "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
+        "statistic": statistic,
+        "kinds": [_kind(stat_map, mask, kind, statistic.symbol) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
-        "units": _top_units(run.checked("select", run.units)),
+        "units": first_units(run.checked("select", run.units)),
         "profiles": _profiles(run),
-        **_verdict(run, manifest),
-        **_reliability(run),
+        **_verdict(run, manifest, statistic.symbol),
+        **_reliability(run, statistic.symbol),
         "massive": massive_part(massive, mask),
         **_results(scores, effects, manifest, mask, better=run.better(), holding=holding),
     }
     return template("report.html.jinja").render(page)
 
 
-def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(run: RunFolder, manifest: Mapping[str, Any], statistic: str) -> dict[str, Any]:
     """Return the answers about every network, and the rule that they follow."""
     verdict = run.read_verdict()
     if verdict is None:
@@ -104,7 +101,7 @@ def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
         {
             "sites": network.sites,
             "title": title_of(network, name, model),
-            "lines": [(q, r, _unbroken(reason)) for q, r, reason in lines_of(network, verdict)],
+            "lines": [(q, r, _unbroken(w)) for q, r, w in lines_of(network, verdict, statistic)],
             "conclusion": conclusion(network),
         }
         for network in verdict.networks
@@ -212,7 +209,7 @@ def _n_units(mask: UnitMask, effect: Effect) -> str:
     return f"{n:,} of {size:,} units"
 
 
-def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
+def _kind(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str) -> dict[str, Any]:
     """Return what is reported of the selection at sites of a kind."""
     among = mask.layout.of_kind(kind)
     t = stat_map.t[among & mask.selected]
@@ -226,7 +223,7 @@ def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
         "lowest_t": float(t.min()) if t.size else None,
         "significant": int(significant.sum()),
         "depth": _markup(depth_figure(mask, kind)),
-        "t": _markup(t_figure(stat_map, mask, kind)),
+        "t": _markup(t_figure(stat_map, mask, kind, statistic)),
     }
 
 
@@ -247,10 +244,10 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def _reliability(run: RunFolder) -> dict[str, Any]:
+def _reliability(run: RunFolder, statistic: str) -> dict[str, Any]:
     """Return what is reported of the reliability of the selection, two lines per kind of site."""
     reliability = run.read_reliability() or Reliability([])
-    lines = [describe_reliability(reliability, kind.sites) for kind in reliability.kinds]
+    lines = [describe_reliability(reliability, k.sites, statistic) for k in reliability.kinds]
     return {
         "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
         "not_computed": [
@@ -270,25 +267,6 @@ def _stimuli(condition: str, record: Mapping[str, Any]) -> dict[str, Any]:
     short = [t if len(t) <= _MAX_SAMPLE else t[:_MAX_SAMPLE] + "…" for t in samples]
     unknown = dict.fromkeys(("n", "localize", "evaluate"))
     return {**unknown, **record, "name": condition, "samples": short}
-
-
-def _top_units(path: Path) -> list[dict[str, str]]:
-    """Return the first rows of units.csv, numbers shortened."""
-    names = ("site", "index")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(islice(csv.DictReader(file), _N_UNITS))
-        return [
-            {
-                key: value if key in names else format_number(float(value))
-                for key, value in r.items()
-            }
-            for r in rows
-        ]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path} is broken: {error}; localize again") from error
 
 
 def _kinds(effects: Sequence[Effect]) -> list[str]:

@@ -1,6 +1,7 @@
 """The verdict in words: one line a question."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}{massive}"
 
 
-def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
+def lines_of(
+    network: Network, verdict: Verdict, statistic: str = "t"
+) -> list[tuple[str, str, str]]:
     """Return question, reply and reason of every question.
 
     Parameters
@@ -45,10 +48,12 @@ def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
         The answers about one kind of site.
     verdict
         The whole they belong to.
+    statistic
+        The symbol of what units are ranked by.
     """
-    reasons = {
+    reasons: dict[str, Callable[[Reply, Network, Verdict], str]] = {
         "selective": _selective,
-        "reliable": _reliable,
+        "reliable": partial(_reliable, statistic=statistic),
         "causal": _causal,
         "specific": _specific,
         "robust": _robust,
@@ -132,13 +137,14 @@ def _selective(reply: Reply, network: Network, _: Verdict) -> str:
     return f"held-out d = {d}{which} (random units {random}){_p(reply)}; {units}"
 
 
-def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
+def _reliable(reply: Reply, _: Network, __: Verdict, statistic: str) -> str:
     numbers = reply.numbers
     if not numbers:
         return "two halves of the stimuli could not be localized apart"
     shared, chance = 100 * numbers["overlap"], 100 * numbers["chance"]
     r = NOT_ASKED if numbers["r"] is None else f"{numbers['r']:.2f}".replace("-", "\N{MINUS SIGN}")
-    return f"halves share {shared:.0f} % of the units (chance {chance:.2g} %), r(t) = {r}"
+    units = f"{shared:.0f} % of the units (chance {chance:.2g} %)"
+    return f"halves share {units}, r({statistic}) = {r}"
 
 
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:

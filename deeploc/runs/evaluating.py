@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from deeploc import atomic
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
+from deeploc.analysis.permuting import permuted_t
 from deeploc.analysis.planning import Plan, deciding_doses, plan
 from deeploc.analysis.reading import ByCondition
-from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
 from deeploc.core.ablation import Ablation

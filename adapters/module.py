@@ -185,14 +185,14 @@ def load(name: str, options: ModelOptions) -> Adapter:
         If it cannot be imported or used.
     """
     check_no_weights(f"torch:{name}", options)
-    value = import_object(name, options.seed)
-    if not isinstance(value, nn.Module):
-        return _finished_adapter(name, value, options)
-    if options.untrained:
+    if options.untrained:  # before any code of the user's is run
         raise AdapterError(
             f"{name} cannot be loaded untrained: only its author knows how its weights are "
             "initialized; point to a factory that returns it untrained"
         )
+    value = import_object(name, options.seed)
+    if not isinstance(value, nn.Module):
+        return _finished_adapter(name, value, options)
     device = resolved_device(options.device)
     dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
     value.to(device=device, dtype=dtype)
@@ -218,8 +218,8 @@ def _finished_adapter(name: str, value: Any, options: ModelOptions) -> Adapter:
         )
     if replace(options, seed=ModelOptions().seed) != ModelOptions():
         raise AdapterError(
-            f"{name} is an adapter already made: device, dtype, batch size and untrained are "
-            "chosen where it is made; leave these options out"
+            f"{name} is an adapter already made: device, dtype and batch size are chosen where it "
+            "is made; leave these options out"
         )
     adapter: Adapter = value
     return adapter

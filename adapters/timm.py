@@ -39,7 +39,8 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     options
         With ``weights`` the tensors of that file are loaded into the architecture ``name``; a
         ``config.json`` in timm's layout in the same folder is used, else the default
-        configuration. Weights without a classifier make a network without classes.
+        configuration. Weights without a classifier make a network without classes. With
+        ``untrained`` as well, it is the same architecture with random weights.
     called
         What the network is called in run folders; default: ``name``.
 
@@ -50,7 +51,8 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     """
     library = _timm()  # before its loggers are silenced: its import sets their levels
     with load_errors(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
-        module = _from_file(name, options.weights) if options.weights else _by_name(name, options)
+        path = options.weights
+        module = _from_file(name, path, options) if path else _by_name(name, options)
     prepare_network(module, options)
     config = dict(library.data.resolve_model_data_config(module))
     size = tuple(config["input_size"])
@@ -79,10 +81,10 @@ def _by_name(name: str, options: ModelOptions) -> Any:
 
 def _hub(source: str, options: ModelOptions) -> AbstractContextManager[None]:
     """Return a context in which weights are downloaded, or taken from the cache without delay."""
+    if source.startswith("hf-hub:"):  # its configuration is there too
+        return cache_if_unreachable(source.removeprefix("hf-hub:"), _REMEDY)
     if options.untrained or source.startswith("local-dir:"):
         return nullcontext()
-    if source.startswith("hf-hub:"):
-        return cache_if_unreachable(source.removeprefix("hf-hub:"), _REMEDY)
     config = _timm().get_pretrained_cfg(source)
     hub_id = config.hf_hub_id if config else None
     return cache_if_unreachable(hub_id, _REMEDY) if hub_id else nullcontext()
@@ -105,7 +107,8 @@ def _source(name: str) -> str:
     return f"hf-hub:{name}" if "/" in name and ":" not in name else name
 
 
-def _from_file(name: str, path: Path) -> Any:
+def _from_file(name: str, path: Path, options: ModelOptions) -> Any:
+    """Return the architecture of a file of weights, with these weights or with random ones."""
     state = read_weights(path)
     _check_known(name)
     config = _config_beside(path, name)
@@ -113,8 +116,10 @@ def _from_file(name: str, path: Path) -> Any:
     arguments |= {k: config[k] for k in ("pretrained_cfg", "num_classes") if k in config}
     if "num_classes" not in arguments:
         arguments["num_classes"] = n_classes(state, _classifier_weight(name, arguments))
-    module = _timm().create_model(name, pretrained=False, **arguments)
-    load_weights(module, state, path, name)
+    with seeded(options.seed):
+        module = _timm().create_model(name, pretrained=False, **arguments)
+    if not options.untrained:
+        load_weights(module, state, path, name)
     return module
 
 

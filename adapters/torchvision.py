@@ -36,7 +36,7 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
         A classifier of ``torchvision.models.list_models()``.
     options
         Default weights, those of the file ``weights``, or with ``untrained`` random ones. Weights
-        without a classifier make a network without classes.
+        without a classifier make a network without classes, also together with ``untrained``.
 
     Raises
     ------
@@ -74,21 +74,24 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
 def _network(name: str, weights: Any, options: ModelOptions) -> tuple[Any, int]:
     """Return the network, and its number of classes: 0 without a classifier."""
     if options.weights is not None:
-        return _from_file(name, options.weights)
+        return _from_file(name, options.weights, options)
     with seeded(options.seed):
         module = _models().get_model(name, weights=None if options.untrained else weights)
     return module, n_classes(module.state_dict(), last_matrix(module))
 
 
-def _from_file(name: str, path: Path) -> tuple[Any, int]:
+def _from_file(name: str, path: Path, options: ModelOptions) -> tuple[Any, int]:
+    """Return the architecture of a file of weights, with these weights or with random ones."""
     state = read_weights(path)
     with torch.device("meta"):
         classifier = last_matrix(_models().get_model(name))
     n = n_classes(state, classifier)
-    module = _models().get_model(name, **({"num_classes": n} if n else {}))
+    with seeded(options.seed):
+        module = _models().get_model(name, **({"num_classes": n} if n else {}))
     if not n:  # a backbone: torchvision has no argument for that
         module.set_submodule(classifier.removesuffix(".weight"), nn.Identity())
-    load_weights(module, state, path, name)
+    if not options.untrained:
+        load_weights(module, state, path, name)
     return module, n
 
 

@@ -1,37 +1,38 @@
 """One experiment in a run folder: localize → evaluate → report, resumable at every stage."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from deeploc import plugins
 from deeploc.analysis.localization import check_counts
 from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
-from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
-from deeploc.core.adapter import ModelOptions
+from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.task import Task, check_needs
-from deeploc.errors import RunError
+from deeploc.core.units import Layout
+from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
+from deeploc.runs.inputs import sampled_stimuli, tasks_of
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.massive import MassiveStage
 from deeploc.runs.positions import PositionsStage, positions_stages
 from deeploc.runs.resampling import ReliabilityStage
-from deeploc.runs.run import Run
+from deeploc.runs.run import Run, UnloadedRun
 from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
 from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
+from deeploc.runs.untrained import UntrainedStage
 from deeploc.runs.verdict import VerdictStage
-from deeploc.stimuli import StimulusSets, sample_stimuli
+from deeploc.stimuli import StimulusSets
 
 STAGES: Sequence[StageKind] = (
     AuditStage,
@@ -39,6 +40,7 @@ STAGES: Sequence[StageKind] = (
     SelectStage,
     ProfileStage,
     ReliabilityStage,
+    UntrainedStage,
     MassiveStage,
     PositionsStage,
     EvaluateStage,
@@ -46,35 +48,6 @@ STAGES: Sequence[StageKind] = (
     ReportStage,
 )
 """Every stage of a run, in their order."""
-
-
-def sampled_stimuli(
-    contrast: Contrast, setup: Setup, reporter: ProgressReporter | None = None
-) -> StimulusSets:
-    """Return the stimuli that localize and those that evaluate, per condition.
-
-    Parameters
-    ----------
-    contrast
-        Its conditions.
-    setup
-        Seed, limit and folder of the run.
-    reporter
-        Who receives progress; default nobody.
-
-    Raises
-    ------
-    ContrastError
-        If they cannot be read.
-    """
-    return sample_stimuli(
-        contrast,
-        seed=setup.seed,
-        limit=setup.limit,
-        folder=setup.folder,
-        strict=setup.strict,
-        reporter=reporter,
-    )
 
 
 def run_all(
@@ -109,7 +82,7 @@ def run_all(
     """
     reporter = reporter or SilentReporter()
     stimuli = sampled_stimuli(contrast, setup, reporter)
-    tasks = _tasks(contrast, setup, stimuli)
+    tasks = tasks_of(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
         stages = [*_localizing(), *_evaluating(run, tasks, contrast)]
@@ -152,7 +125,11 @@ def localize_run(
 
 
 def open_run(
-    folder: Path, model: ModelOptions | None = None, reporter: ProgressReporter | None = None
+    folder: Path,
+    model: ModelOptions | None = None,
+    reporter: ProgressReporter | None = None,
+    *,
+    adapter: Adapter | None = None,
 ) -> Run:
     """Return the run in ``folder`` with its model loaded, ready to evaluate or ablate.
 
@@ -164,6 +141,8 @@ def open_run(
         Device and batch size; what decides the numbers comes from the manifest.
     reporter
         Who receives messages and progress; default nobody.
+    adapter
+        Its model, where it is loaded already.
 
     Raises
     ------
@@ -178,7 +157,7 @@ def open_run(
     setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
     contrast = manifest.resolved_contrast(str(place.manifest))
     stimuli = sampled_stimuli(contrast, setup)
-    adapter = plugins.load_model(setup.address, setup.model)
+    adapter = adapter or plugins.load_model(setup.address, setup.model)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     run = Run(place, contrast, setup, adapter, stimuli, header, reporter or SilentReporter())
     if different := changed_inputs(run, LocalizeStage()):
@@ -208,7 +187,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
         If a task cannot be made or measured.
     """
     contrast = contrast or run.contrast
-    tasks = _tasks(contrast, run.setup, run.stimuli)
+    tasks = tasks_of(contrast, run.setup, run.stimuli)
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
         _check(measured, tasks)
@@ -233,20 +212,11 @@ def report_run(folder: Path) -> Path:
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     stages: list[Stage[Pipeline]] = [VerdictStage(), ReportStage()]
     with locked(place.path):
-        bring_up_to_date(_Unloaded(place, SilentReporter(), header), stages, STAGES)
+        bring_up_to_date(UnloadedRun(place, SilentReporter(), header), stages, STAGES)
     return place.report
 
 
 _STAGE_NAMES = {stage.name for stage in STAGES}
-
-
-@dataclass(frozen=True)
-class _Unloaded:
-    """A run without its model: enough for the report."""
-
-    folder: RunFolder
-    reporter: ProgressReporter
-    header: Mapping[str, Any]
 
 
 @contextmanager
@@ -262,7 +232,7 @@ def _opened(
     with locked(place.path, create=True):
         adapter = plugins.load_model(setup.address, setup.model)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
-        header = header_of(contrast, setup, adapter, stimuli, run.layout)
+        header = header_of(contrast, setup, adapter, stimuli, _layout(run))
         if place.exists() and not changed_inputs(run, LocalizeStage()):
             former = place.read_plain_manifest()  # the same run: it keeps its date and command
             header |= {key: former[key] for key in ("created", "command")}
@@ -270,9 +240,16 @@ def _opened(
     stimuli.report_unreadable(reporter)
 
 
+def _layout(run: Run) -> Layout:
+    try:
+        return run.layout
+    except AdapterError as error:
+        raise run.contrast.error_at(("read", "sites"), str(error)) from error
+
+
 def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
     finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage(), MassiveStage()]
+    return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
 
 
 def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:
@@ -287,11 +264,6 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
     check_counts(run.contrast, run.stimuli.localizing)
     check_modes(run.contrast, run.adapter)
     try:
-        check_sizes(run.layout, run.contrast.select)
+        check_sizes(_layout(run), run.contrast.select)
     except ValueError as error:
         raise run.contrast.error_at(("select",), str(error)) from None
-
-
-def _tasks(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Task]:
-    seed, limit, strict = setup.seed, setup.limit, setup.strict
-    return make_tasks(contrast, stimuli.halves, seed=seed, limit=limit, strict=strict)

@@ -4,7 +4,8 @@
 
 Mutates the manifest of a small run (values replaced, keys lost, types changed, bytes flipped) and
 its other files, with the hashes in the manifest made to fit, and reads everything that a run folder
-offers: statistics, mask, scores, effects, profile, comparison, and now and then the report.
+offers: statistics, mask, scores, effects, profile, reliability, what an untrained copy has,
+comparison, and now and then the report.
 """
 
 import argparse
@@ -157,6 +158,7 @@ def read(folder: Path, *, report: bool) -> str:
     readers = (
         *(run.read_manifest, run.read_stat_map, run.read_mask, run.read_scores),
         *(run.read_effects, run.read_profile, run.read_comparison),
+        *(run.read_reliability, run.read_untrained),
     )
     refused = False
     for reader in (*readers, (lambda: render(folder)) if report else run.better):

@@ -179,6 +179,7 @@ def check_interrupted(folder: Path, whole: Path) -> str:
         "select",
         "profile",
         "reliability",
+        "untrained",
         "evaluate",
         "verdict",
         "report",

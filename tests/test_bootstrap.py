@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from deeploc.core import bootstrap
-from deeploc.core.bootstrap import Interval, intervals
+from deeploc.core.bootstrap import Interval, change, intervals
 
 
 @dataclass(frozen=True)
@@ -138,3 +138,43 @@ def test_memory_is_bounded(rng: np.random.Generator) -> None:
         tracemalloc.stop()
 
     assert peak < 64e6
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_a_change_is_resampled_over_pairs(rng: np.random.Generator, exponential: bool) -> None:
+    """The same resamples of both, one difference each; against the plainest code."""
+    weight = rng.integers(1, 9, size=40).astype(np.float64)
+    before, after = (Amounts(rng.normal(size=40), weight, exponential) for _ in range(2))
+    counts = np.random.default_rng([5, 40]).multinomial(40, np.full(40, 1 / 40), size=1000)
+    changes = reference_values(after, counts) - reference_values(before, counts)
+    value = (reference_values(r, np.ones((1, 40), dtype=np.int64)).item() for r in (after, before))
+    low, high = np.percentile(changes, [2.5, 97.5], method="nearest")
+
+    measured = change(before, after, seed=5)
+
+    assert measured.value == pytest.approx(np.subtract(*value))
+    assert (measured.low, measured.high) == pytest.approx((low, high))
+
+
+def test_a_change_of_all_items_alike_is_certain(rng: np.random.Generator) -> None:
+    """Items that differ among each other, but not in their change, leave no uncertainty."""
+    amount, ones = rng.normal(size=30), np.ones(30)
+    measured = change(Amounts(amount, ones), Amounts(amount + 2, ones))
+
+    assert (measured.value, measured.low, measured.high) == pytest.approx((2, 2, 2))
+
+
+def test_what_stays_infinite_does_not_change() -> None:
+    """Infinity minus itself is 0; a value that becomes infinite, or no number, changes as much."""
+    ones = np.ones(3)
+    infinite, broken = (Amounts(np.full(3, v), ones) for v in (np.inf, np.nan))
+
+    assert change(infinite, infinite) == Interval(0.0, 0.0, 0.0)
+    assert change(Amounts(ones, ones), infinite) == Interval(np.inf, np.inf, np.inf)
+    assert np.isnan(change(Amounts(ones, ones), broken).value)
+
+
+def test_a_change_is_over_the_same_items() -> None:
+    """Other numbers of items are refused."""
+    with pytest.raises(ValueError, match="over the same items, got 2 and 3"):
+        change(Amounts(np.ones(2), np.ones(2)), Amounts(np.ones(3), np.ones(3)))

@@ -213,10 +213,12 @@ def test_localize_prints_the_profile(tiny_lm: Path, contrast_file: Path, tmp_pat
     """Without a split it is marked as not held out; --json has every number."""
     args = ("localize", contrast_file, "-m", f"hf:{tiny_lm}", "-o", tmp_path / "r", "-q")
     plain = run(*args, "--set", "split=none")
-    profile = json.loads(run(*args, "--json", "--overwrite").stdout)["profile"]
+    printed = json.loads(run(*args, "--json", "--overwrite").stdout)
+    profile = printed["profile"]
 
     assert "response to the localizing stimuli (not held out), units standardized" in plain.stdout
     assert "contrast on the localizing stimuli (not held out)" in plain.stdout
+    assert printed["statistic"] == "welch"
     assert profile["held_out"]
     assert len(profile["responses"]) == 12
     assert {e["units"] for e in profile["effects"]} == {"selected", "random", "all"}

@@ -446,8 +446,8 @@ def test_unknown_name_lists_what_exists() -> None:
             "tilte:",
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
-            "modality, source, licence, notes, conditions, contrast, against, balance, read, "
-            "split, select, ablate, evaluate, verdict, evaluate_limit",
+            "modality, source, licence, notes, conditions, contrast, against, "
+            "statistic, balance, read, split, select, ablate, evaluate, verdict, evaluate_limit",
         ),
         (
             "{texts: [a b, a c]}",

@@ -10,14 +10,17 @@ import pytest
 from scipy import stats as reference
 
 from deeploc.analysis.activation_cache import Readings
-from deeploc.analysis.localization import compare, layout_of, localize, significance
-from deeploc.analysis.reading import ByCondition, ConditionMoments
-from deeploc.analysis.reliability import N_FOLDS, permuted_t, reliability, unknown
+from deeploc.analysis.comparing import adjusted, of_responses
+from deeploc.analysis.localization import layout_of, localize
+from deeploc.analysis.permuting import permuted_t
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.reliability import N_FOLDS, reliability, unknown
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Batch
-from deeploc.core.permutation import N_PERMUTATIONS, labelling
+from deeploc.core.permutation import N_PERMUTATIONS, labelling, partner_labelling
 from deeploc.core.readout import Readout
 from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations, Reliability
+from deeploc.core.selectivity import mann_whitney
 from deeploc.core.units import Layout, Site, StatMap
 from deeploc.report.text import describe_reliability
 from deeploc.runs.saved_run import load_run
@@ -43,12 +46,14 @@ def case(
     """Return the statistics of made-up activations, the stimuli and their owners."""
     stimuli = stimuli_of(**sizes)
     groups = ByCondition.of(list(declared.conditions), stimuli)
-    moments = ConditionMoments(groups, values.shape[1], declared.read.response == "abs")
+    response = np.abs(values) if declared.read.response == "abs" else values
     with np.errstate(invalid="ignore"):
-        moments.add(np.arange(len(values)), values)
-        t, df, d = compare(declared, moments.moments)
-    p, q = significance(LAYOUT, t, df)
-    return StatMap(LAYOUT, t, df, p, q, d, *[np.zeros_like(t)] * 2, {}), stimuli, groups.owners
+        rows = {name: groups.rows(name) for name in groups.names}
+        computed = of_responses(declared, response, rows)
+    q = adjusted(LAYOUT, computed.p)
+    unused = np.zeros_like(q)
+    stat_map = StatMap(LAYOUT, **computed._asdict(), q=q, baseline=unused, magnitude=unused)
+    return stat_map, stimuli, groups.owners
 
 
 def selective(rng: np.random.Generator, owners: np.ndarray, effect: float = 1.0) -> np.ndarray:
@@ -64,7 +69,8 @@ def welch(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def folds_of(stimuli: Stimuli, n: int, seed: int) -> np.ndarray:
-    return np.concatenate([deal(group, n, seed, f"{n}:{name}") for name, group in stimuli.items()])
+    keys = {name: [stimulus.content_key for stimulus in group] for name, group in stimuli.items()}
+    return np.concatenate([deal(keys[name], n, seed, f"{n}:{name}") for name in stimuli])
 
 
 def top(t: np.ndarray, kind: str, share: float) -> set[int]:
@@ -139,24 +145,33 @@ def test_clear_units_are_found_again_and_noise_is_not(rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize(
-    ("declared", "against", "response"),
+    ("declared", "against", "response", "statistic"),
     [
-        ("a > b", "pooled", "signed"),
-        ("a > b, c", "pooled", "abs"),
-        ("a > b, c", "each", "signed"),
-        ("a, b > c", "pooled", "signed"),
-        ({"a": 1, "b": -0.25, "c": -0.75}, "pooled", "abs"),
+        ("a > b", "pooled", "signed", "welch"),
+        ("a > b, c", "pooled", "abs", "welch"),
+        ("a > b, c", "each", "signed", "welch"),
+        ("a, b > c", "pooled", "signed", "welch"),
+        ({"a": 1, "b": -0.25, "c": -0.75}, "pooled", "abs", "welch"),
+        ("a > b", "pooled", "signed", "paired"),
+        ("a > b, c", "each", "abs", "paired"),
+        ("a, b > c", "pooled", "signed", "mann-whitney"),
+        ("a > b", "pooled", "abs", "mann-whitney"),
+        ("a > b, c", "pooled", "signed", "d-prime"),
+        ("a > b, c", "each", "abs", "d-prime"),
+        ("a > b, c", "each", "abs", "selectivity-index"),
+        ("a, b > c", "pooled", "signed", "selectivity-index"),
     ],
 )
 def test_permutations_by_brute_force(
-    rng: np.random.Generator, declared: Any, against: str, response: str
+    rng: np.random.Generator, declared: Any, against: str, response: str, statistic: str
 ) -> None:
     """Each of the 1,000 labellings localized on its own: threshold, p and number of units."""
     read = {"sites": ["block"], "response": response}
-    made = contrast(declared, against=against, read=read)
-    values = rng.normal(size=(17, LAYOUT.n_units)) + 0.3
+    made = contrast(declared, against=against, read=read, statistic=statistic)
+    sizes = {"a": 6, "b": 6, "c": 6} if statistic == "paired" else {"a": 5, "b": 4, "c": 8}
+    values = rng.normal(size=(sum(sizes.values()), LAYOUT.n_units)) + 0.3
     values[:5, ::10] += 1.5
-    stat_map, stimuli, _ = case(made, values, a=5, b=4, c=8)
+    stat_map, stimuli, _ = case(made, values, **sizes)
     computed = reliability(made, stat_map, stimuli, values, seed=2)
     null = np.stack([permuted_t(made, stimuli, values, i, seed=2) for i in range(N_PERMUTATIONS)])
 
@@ -173,6 +188,59 @@ def test_permutations_by_brute_force(
         assert part.p == min(above)
         assert part.n_above == sum(p <= 0.05 for p in above)
         assert part.threshold == pytest.approx(largest[-50])
+
+
+def test_one_order_of_the_partners_is_scipys_test(rng: np.random.Generator) -> None:
+    """Paired t with the signs of some differences turned around, by the seed and the number."""
+    declared = contrast("a > b", statistic="paired")
+    values = rng.normal(size=(67, LAYOUT.n_units))
+    stimuli = stimuli_of(a=30, b=30, c=7)
+    for index in (0, 999):
+        signs = np.where(partner_labelling(30, 2, index, 4)[:, 0] == 0, 1, -1)[:, None]
+        expected = reference.ttest_1samp(signs * (values[:30] - values[30:60]), 0).statistic
+        computed = permuted_t(declared, stimuli, values, index, seed=4)
+
+        np.testing.assert_allclose(computed, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", ["paired", "mann-whitney", "d-prime", "selectivity-index"])
+def test_halves_use_the_statistic(rng: np.random.Generator, statistic: str) -> None:
+    """r is that of the statistic in either half; partners are in one half."""
+    declared = contrast("a > b", select={"percent": 10}, statistic=statistic)
+    values = selective(rng, np.repeat([0, 1, 2], [16, 16, 4]))
+    stat_map, stimuli, _ = case(declared, values, a=16, b=16, c=4)
+    computed = reliability(declared, stat_map, stimuli, values, seed=3)
+    fold = {name: np.array(deal([s.content_key for s in stimuli[name]], 2, 3, f"2:{name}"))
+            for name in "ab"}  # fmt: skip
+    if statistic == "paired":
+        fold["b"] = fold["a"]
+    halves = []
+    for half in (0, 1):
+        rows = {"a": np.flatnonzero(fold["a"] == half), "b": 16 + np.flatnonzero(fold["b"] == half)}
+        halves.append(of_responses(declared, values, rows).t)
+
+    for kind in LAYOUT.kinds:
+        among = LAYOUT.of_kind(kind)
+        part = computed.of(kind).halves
+        assert part is not None
+        assert part.r == pytest.approx(np.corrcoef(*[t[among] for t in halves])[0, 1])
+        assert computed.of(kind).folds is not None
+
+
+def test_ranks_against_each_condition_have_no_permutations(rng: np.random.Generator) -> None:
+    """The ranks of each pair depend on the labels: said in one line, and the rest is computed."""
+    declared = contrast("a > b, c", against="each", statistic="mann-whitney")
+    values = rng.normal(size=(24, LAYOUT.n_units))
+    stat_map, stimuli, _ = case(declared, values, a=8, b=8, c=8)
+    computed = reliability(declared, stat_map, stimuli, values)
+
+    assert list(computed.missing) == ["permutations"]
+    assert computed.missing["permutations"].startswith("a rank test against each of several cond")
+    assert all(kind.halves and kind.permutations is None for kind in computed.kinds)
+    relabelled = permuted_t(declared, stimuli, values, 7, seed=1)
+    labels = labelling(np.repeat([0, 1, 2], 8), 7, 1)
+    z = [mann_whitney(values[labels == 0], values[labels == k]).z for k in (1, 2)]
+    np.testing.assert_array_equal(relabelled, np.min(z, axis=0))
 
 
 def test_one_permutation_is_scipys_test_of_the_relabelled(rng: np.random.Generator) -> None:
@@ -377,9 +445,9 @@ def test_every_part_that_is_missing_is_named(rng: np.random.Generator) -> None:
 
 def test_folds_are_even_and_keep_equal_stimuli_together() -> None:
     """Sizes differ by one at most where all stimuli differ; another seed deals otherwise."""
-    group = [Stimulus(str(i), f"text {i}") for i in range(23)]
+    group = [f"text {i}" for i in range(23)]
     folds = deal(group, 5, 0, "a")
-    repeated = deal([Stimulus(str(i), f"text {i % 6}") for i in range(24)], 3, 0, "a")
+    repeated = deal([f"text {i % 6}" for i in range(24)], 3, 0, "a")
 
     assert sorted(np.bincount(folds)) == [4, 4, 5, 5, 5]
     assert folds != deal(group, 5, 1, "a")

@@ -465,3 +465,30 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
     """Without a manifest there is nothing to report."""
     with pytest.raises(RunError, match="is no run"):
         render(tmp_path)
+
+
+def test_the_lesion_matrix_is_below_the_verdict(text: str):
+    """A row per mask with value and z, one for its random sets and one for each other control."""
+    start = text.index("Lesion matrix")
+
+    assert start < text.index("What was impaired")
+    assert text[start:].startswith(
+        "Lesion matrix ablated perplexity (sentences) continuation exact-match (copying) "
+        "nothing 17.7 0.980 mlp-neurons, zero "
+        "top 5 % 6 of 120 units 26.3 z = 23.4 0.970 z = 0.2 "
+        "random median of 20 sets 17.8 0.980 "
+        "bottom 0.123 z = \N{MINUS SIGN}298.5 0.123 z = 51.0 "
+    )
+
+
+def test_cells_are_coloured_by_z(html: str):
+    """More damage than random sets in one colour, less in another, in proportion up to z = 10."""
+    cells = [values.get("style") for tag, values in Page(html).tags if tag == "td"]
+    tints = [style for style in cells if style and style.startswith("background")]
+
+    assert tints == [
+        "background: rgb(194 65 12 / 0.450)",
+        "background: rgb(194 65 12 / 0.008)",
+        "background: rgb(3 105 161 / 0.450)",
+        "background: rgb(194 65 12 / 0.450)",
+    ]

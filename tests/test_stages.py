@@ -175,6 +175,12 @@ CHANGES: dict[str, tuple[Callable[[Inputs], Inputs], list[str]]] = {
     ),
     "comparison": (changed_contrast(contrast="def > abc"), []),
     "against": (changed_contrast(against="each"), ["select", "massive"]),
+    "statistic": (changed_contrast(statistic="mann-whitney"), []),
+    "paired": (changed_contrast(statistic="paired"), []),
+    "correction": (
+        changed_contrast(select={"fdr": 0.5, "correction": "benjamini-yekutieli"}),
+        ["audit"],
+    ),
     "pool": (changed_contrast(read={"sites": SITES, "pool": "max"}), []),
     "response": (
         changed_contrast(read={"sites": SITES, "pool": "mean", "response": "abs"}),
@@ -278,6 +284,19 @@ def test_no_further_controls_where_the_units_are_not_selective(tmp_path: Path) -
 def test_the_lock_knows_every_file_of_a_run() -> None:
     """A folder that holds nothing else is a run folder."""
     assert {name for stage in STAGES for name in stage.files} <= set(FILES)
+
+
+def test_runs_from_before_there_was_a_choice_of_statistic_stay_current(tmp_path: Path) -> None:
+    """The defaults are in no input of a stage; another statistic or correction is in all."""
+    by = {"fdr": 0.05, "correction": "benjamini-yekutieli"}
+    runs = [Inputs(), Inputs(contrast_of(statistic="paired", select=by))]
+    stages = [LocalizeStage(), SelectStage(), ReliabilityStage()]
+    default, changed = ([stage.inputs(i.run(tmp_path)) for stage in stages] for i in runs)
+
+    assert list(default[0]["contrast"]) == ["contrast", "against"]
+    assert not any("correction" in json.dumps(part) for part in default)
+    assert changed[0]["contrast"]["statistic"] == "paired"
+    assert all("yekutieli" in json.dumps(part) for part in changed)
 
 
 @pytest.mark.parametrize("stage", [*ALL, "report"])

@@ -25,8 +25,9 @@ from deeploc.core.results import Measurement
 from deeploc.core.task import Task, TaskContext
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import ContrastError, TaskError
-from deeploc.experiment import run_all, sampled_stimuli
+from deeploc.experiment import run_all
 from deeploc.plugins import load_model
+from deeploc.runs.inputs import sampled_stimuli
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import Stimulus
 from deeploc.tasks import choice, text_probe

@@ -65,7 +65,7 @@ SPREAD = [0.88 + 0.0001 * i for i in range(199)]
 def test_causal_and_specific() -> None:
     """Damage beyond all of 199 random sets, on the primary outcome only."""
     made = verdict([evidence(damage(0.3, SPREAD), damage(0.89, SPREAD))], DECIDING, 199)
-    selective, _, causal, specific, robust = made.networks[0].replies
+    selective, _, causal, specific, robust, _ = made.networks[0].replies
 
     assert answers_of(made) == ["yes", "yes", "yes", "not asked"]
     assert (selective.p, causal.p, specific.p) == (5e-10, 1 / 200, 1 / 200)

@@ -197,6 +197,21 @@ class Readings:
             self._free[place] -= values.nbytes
 
 
+def not_kept(n_values: int) -> str:
+    """Return why so many activations are not kept, and what to do.
+
+    Parameters
+    ----------
+    n_values
+        Stimuli times units.
+    """
+    size, most = (n_bytes / 2**30 for n_bytes in (n_values * 4, FILE_BYTES))
+    return (
+        f"{size:.1f} GiB of activations cannot be kept; a temporary file may hold {most:.0f} GiB, "
+        "as far as the disk has room; read fewer sites, or lower --limit"
+    )
+
+
 def _how(readout: Readout) -> tuple[str, str, int | None]:
     return readout.pool, readout.tokens, readout.max_tokens
 

@@ -117,6 +117,29 @@ class Evaluator:
             self._known |= _by_measurement(new)
         return [renamed(row, cell) for task in wanted for row in self._find(task, key)]
 
+    def measurements(self, cell: Cell, ablation: Edit | None) -> list[tuple[str, Measurement]]:
+        """Measure every task in a cell, known or not, and return the measurements item by item.
+
+        Its scores are known from then on; those that were known before stay as they are.
+
+        Parameters
+        ----------
+        cell
+            The name of the ablation.
+        ablation
+            What is ablated; None is the intact model.
+
+        Raises
+        ------
+        TaskError
+            If the model lacks an ability that a task needs.
+        """
+        key = INTACT if ablation is None else ablation.key
+        measured = self._measure(self.tasks, ablation)
+        new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
+        self._known = _by_measurement(new) | self._known
+        return measured
+
     def _measure(
         self, tasks: Sequence[Task], ablation: Edit | None
     ) -> list[tuple[str, Measurement]]:

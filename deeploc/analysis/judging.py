@@ -17,6 +17,7 @@ from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Evidence, MassiveUnits, Network, Verdict
 
 
@@ -31,6 +32,7 @@ def judge(
     scores: Sequence[Score],
     better: Mapping[str, Mapping[str, Better]],
     seed: int = 0,
+    untrained: Untrained | None = None,
 ) -> Verdict:
     """Return the verdict on the units of every kind of site.
 
@@ -56,6 +58,8 @@ def judge(
         Task -> metric -> which direction is good, the main metric of each task first.
     seed
         Of the random controls.
+    untrained
+        What is selected in an untrained copy of the model; None where it was not asked.
     """
     known = [row for row in scores if row.metric in better.get(row.task, {})]
     deciding = deciding_of(contrast, known, better)
@@ -67,7 +71,17 @@ def judge(
         seed,
         massive=massive_selection(massive, stat_map.layout),
     )
-    gathering = _Gathering(contrast, stat_map, mask, profile, reliability, massive, known, better)
+    gathering = _Gathering(
+        contrast,
+        stat_map,
+        mask,
+        profile,
+        reliability,
+        untrained or Untrained(),
+        massive,
+        known,
+        better,
+    )
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
     judged = {network.sites for network in made.networks}
@@ -88,6 +102,7 @@ class _Gathering:
     mask: UnitMask
     profile: Profile | None
     reliability: Reliability | None
+    untrained: Untrained
     massive: MassiveActivations | None
     scores: Sequence[Score]
     better: Mapping[str, Mapping[str, Better]]
@@ -116,6 +131,8 @@ class _Gathering:
             others={name: damage for name, damage in others.items() if damage is not None},
             modes=self._modes(dose, deciding),
             massive=self._massive(dose, deciding, primary),
+            untrained=self.untrained.of(kind),
+            no_untrained=self.untrained.missing,
         )
 
     def _massive(

@@ -1,23 +1,25 @@
 """Contrast in, statistic per unit out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from deeploc.analysis.activation_cache import Readings, not_kept
+from deeploc.analysis.comparing import (
+    NEEDS_ACTIVATIONS,
+    adjusted,
+    of_moments,
+)
 from deeploc.analysis.reading import (
-    ActivationSource,
     ByCondition,
     ConditionMoments,
     OverallMean,
     read_into,
 )
+from deeploc.analysis.responses import of_activations
 from deeploc.contrast.model import Contrast
-from deeploc.core import stats
 from deeploc.core.adapter import Adapter
-from deeploc.core.multiplicity import benjamini_hochberg
 from deeploc.core.readout import Readout
-from deeploc.core.stats import Moments, Vector, slices
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import ContrastError
 from deeploc.progress import OnProgress, ignore_progress
@@ -30,12 +32,13 @@ def localize(
     stimuli: Mapping[str, Sequence[Stimulus]] | None = None,
     *,
     seed: int = 0,
-    readings: ActivationSource | None = None,
+    readings: Readings | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> StatMap:
     """Return how strongly every unit prefers one side of ``contrast`` over the other.
 
-    Activations are streamed: memory does not grow with the number of stimuli.
+    Activations are streamed: memory does not grow with the number of stimuli, except for a
+    statistic that takes every single one (``paired``, ``mann-whitney``).
 
     Parameters
     ----------
@@ -49,24 +52,33 @@ def localize(
     seed
         Of sampling and splitting the stimuli.
     readings
-        Where activations are read from; default the adapter itself.
+        Where activations are read from and kept; default the adapter itself.
     on_progress
         Called with the number of stimuli of each batch.
 
     Raises
     ------
     ContrastError
-        If a condition of the contrast is missing or has fewer than two stimuli.
+        If a condition of the contrast is missing or has fewer than two stimuli, paired ones differ
+        in their number, or the statistic needs all activations and there is no room for them.
     AdapterError
         If the model lacks the sites or cannot read the stimuli.
     """
     if stimuli is None:
         stimuli = load(contrast, seed=seed)
         if contrast.split == "half":
-            stimuli, _ = split_half(stimuli, seed)
+            stimuli, _ = split_half(stimuli, seed, contrast.paired)
     check_counts(contrast, stimuli)
     layout = layout_of(adapter, contrast)
     groups = ByCondition.of(list(contrast.conditions), stimuli)
+    readout = Readout.of(contrast.read)
+    values = None
+    if contrast.statistic in NEEDS_ACTIVATIONS:
+        readings = readings or Readings(adapter, [groups.stimuli])
+        values = readings.matrix(groups.stimuli, layout, readout, on_progress=on_progress)
+        if values is None:
+            raise contrast.error_at(("statistic",), _no_room(contrast, groups, layout))
+        on_progress = ignore_progress  # all is read
     by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
     signed, absolute = OverallMean(layout.n_units), OverallMean(layout.n_units, absolute=True)
     read_into(
@@ -74,45 +86,26 @@ def localize(
         readings or adapter,
         groups.stimuli,
         layout,
-        Readout.of(contrast.read),
+        readout,
         on_progress=on_progress,
     )
-    return _stat_map(contrast, layout, by_condition.moments, signed.mean, absolute.mean)
-
-
-def _stat_map(
-    contrast: Contrast,
-    layout: Layout,
-    moments: dict[str, Moments],
-    signed: Vector,
-    magnitude: Vector,
-) -> StatMap:
-    t, df, d = compare(contrast, moments)
+    moments = by_condition.moments
+    if values is None:
+        computed = of_moments(contrast, moments)
+    else:
+        rows = {name: groups.rows(name) for name in groups.names}
+        computed = of_activations(contrast, values, rows)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
-    p, q = significance(layout, t, df)
-    vectors = {"t": t, "df": df, "p": p, "q": q, "d": d}
-    baseline = np.nan_to_num(signed)  # so that mean ablation silences a non-finite unit
-    vectors |= {"baseline": baseline, "magnitude": magnitude}
+    vectors = {**computed._asdict(), "q": adjusted(layout, computed.p, contrast.select.correction)}
+    baseline = np.nan_to_num(signed.mean)  # so that mean ablation silences a non-finite unit
+    vectors |= {"baseline": baseline, "magnitude": absolute.mean}
     return StatMap(layout, **vectors, means=means, sds=sds)
 
 
-def significance(layout: Layout, t: Vector, df: Vector) -> tuple[Vector, Vector]:
-    """Return p, two-sided, and q, adjusted within each kind of site: kinds are selected separately.
-
-    Parameters
-    ----------
-    layout
-        The sites of the units.
-    t, df
-        ``(unit,)``.
-    """
-    p = stats.two_sided_p(t, df)
-    q = np.empty_like(p)
-    for kind in layout.kinds:
-        units = layout.of_kind(kind)
-        q[units] = benjamini_hochberg(p[units])
-    return p, q
+def _no_room(contrast: Contrast, groups: ByCondition, layout: Layout) -> str:
+    why = not_kept(len(groups.stimuli) * layout.n_units)
+    return f"{contrast.statistic} takes every activation; {why}; or write `statistic: welch`"
 
 
 def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
@@ -135,7 +128,7 @@ def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
 
 
 def check_counts(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) -> None:
-    """Refuse a condition with fewer than two stimuli to localize with.
+    """Refuse a condition with fewer than two stimuli to localize with, or without its partners.
 
     Parameters
     ----------
@@ -156,76 +149,10 @@ def check_counts(contrast: Contrast, stimuli: Mapping[str, Sequence[Stimulus]]) 
                 f"condition {condition!r} has {n} stimuli to localize with; a variance needs at "
                 "least two; add stimuli, raise --limit, or set `split: none`"
             )
-
-
-@dataclass(frozen=True)
-class Design:
-    """What a contrast compares: ``samples``, each of one condition or of several taken as one.
-
-    ``weights`` holds the weights of the samples in every comparison, 0 where one does not count. A
-    condition on neither side is in no sample.
-    """
-
-    samples: tuple[tuple[str, ...], ...]
-    weights: tuple[tuple[float, ...], ...]
-
-    @classmethod
-    def of(cls, contrast: Contrast) -> "Design":
-        """Return the one comparison of a contrast, or one per control condition (``each``).
-
-        Parameters
-        ----------
-        contrast
-            Its comparison, and whether it is pooled or against each condition.
-        """
-        sides = contrast.comparison
-        if sides.weights is not None:
-            samples = tuple((name,) for name in sides.weights)
-            return cls(samples, (tuple(sides.weights.values()),))
-        if contrast.against == "pooled":
-            return cls((sides.positive, sides.negative), ((1.0, -1.0),))
-        others = tuple((name,) for name in sides.negative)
-        weights = -np.eye(len(others))
-        return cls((sides.positive, *others), tuple((1.0, *row.tolist()) for row in weights))
-
-
-def compare(contrast: Contrast, moments: Mapping[str, Moments]) -> tuple[Vector, Vector, Vector]:
-    """Return t, df and d of the contrast per unit from the moments of every condition.
-
-    Units are processed a slice at a time to save memory.
-
-    Parameters
-    ----------
-    contrast
-        Its comparison, and whether it is pooled or against each condition.
-    moments
-        Condition -> moments of the response, over ``(unit,)``.
-    """
-    n_units = len(next(iter(moments.values())).mean)
-    t, df, d = np.empty(n_units), np.empty(n_units), np.empty(n_units)
-    for units in slices(n_units):
-        part = {name: m.part(units) for name, m in moments.items()}
-        t[units], df[units], d[units] = _compare_units(contrast, part)
-    return t, df, d
-
-
-def _compare_units(
-    contrast: Contrast, moments: Mapping[str, Moments]
-) -> tuple[Vector, Vector, Vector]:
-    """Return t, df and d of the contrast.
-
-    With ``against: each`` a unit gets the comparison in which it does worst (the minimum t over
-    the control conditions), so that it must beat every one of them.
-
-    Source: the minimum statistic against the conjunction null, Nichols et al. (2005),
-    NeuroImage 25, 653-660.
-    """
-    design = Design.of(contrast)
-    samples = [stats.pooled([moments[name] for name in names]) for names in design.samples]
-    results = []
-    for weights in design.weights:
-        t, df = stats.contrast_t(samples, weights)
-        results.append((t, df, stats.cohens_d(samples, weights)))
-    worst = np.argmin([t for t, _, _ in results], axis=0)[None]
-    t, df, d = (np.take_along_axis(np.stack(v), worst, 0)[0] for v in zip(*results, strict=True))
-    return t, df, d
+    counts = {name: len(stimuli[name]) for name in contrast.paired}
+    if len(set(counts.values())) > 1:
+        numbers = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        raise ContrastError(
+            f"paired stimuli come in equal numbers, but there are {numbers}; make them equal, or "
+            "write `statistic: welch`"
+        )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from deeploc.analysis.localization import compare, layout_of
+from deeploc.analysis.comparing import compare, of_responses
+from deeploc.analysis.localization import layout_of
 from deeploc.analysis.reading import (
     ActivationSource,
     ByCondition,
@@ -53,8 +54,9 @@ def profile(
 
     Units differ in scale by orders of magnitude, so that a plain mean is that of the largest.
     ``z`` therefore counts each unit in its own standard deviations over all localizing stimuli
-    (see `unit_scale`), and the contrast is tested on z. Units that did not vary while localizing
-    have no z and are left out of its mean. Batches are reduced to means as they are read.
+    (see `unit_scale`), and the contrast is tested on z: Welch's t, of paired stimuli theirs. Units
+    that did not vary while localizing have no z and are left out of its mean. Batches are reduced
+    to means as they are read.
 
     Parameters
     ----------
@@ -87,9 +89,12 @@ def profile(
     control = _random(mask, (seed, 0))
     unit_groups = _UnitGroups.of(layout, mask.selected, control, unit_scale(stat_map, counts))
     by_condition = ByCondition.of(list(contrast.conditions), stimuli)
-    absolute = contrast.read.response == "abs"
+    n_means, n_stimuli = unit_groups.sizes.size, len(by_condition.stimuli)
     reduced = _GroupMeans(
-        unit_groups, ConditionMoments(by_condition, unit_groups.sizes.size), absolute
+        unit_groups,
+        ConditionMoments(by_condition, n_means),
+        contrast.read.response == "abs",
+        np.full((n_stimuli, n_means), np.nan),
     )
     read_into(
         [reduced],
@@ -99,9 +104,8 @@ def profile(
         Readout.of(contrast.read),
         on_progress=on_progress,
     )
-    moments = reduced.by_condition.moments
-    responses = _responses(layout.kinds, moments)
-    return Profile(contrast.split == "half", responses, _tests(contrast, layout.kinds, moments))
+    responses = _responses(layout.kinds, reduced.by_condition.moments)
+    return Profile(contrast.split == "half", responses, _tests(contrast, layout.kinds, reduced))
 
 
 def unit_scale(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Vector]:
@@ -144,16 +148,18 @@ def has_scale(mean: Vector, sd: Vector) -> Selection:
 
 @dataclass(frozen=True)
 class _GroupMeans:
-    """Moments over stimuli of the means over groups of units (an accumulator)."""
+    """The means over groups of units, and their moments over stimuli (an accumulator)."""
 
     unit_groups: "_UnitGroups"
     by_condition: ConditionMoments
     absolute: bool
+    means: Float64[np.ndarray, "stimulus mean"]
 
     def add(self, rows: Rows, values: Values) -> None:
         """Take a batch."""
         response = np.abs(values) if self.absolute else values
-        self.by_condition.add(rows, self.unit_groups.means(response).reshape(len(rows), -1))
+        self.means[rows] = self.unit_groups.means(response).reshape(len(rows), -1)
+        self.by_condition.add(rows, self.means[rows])
 
 
 @dataclass(frozen=True)
@@ -235,11 +241,18 @@ def _responses(kinds: Sequence[str], moments: Mapping[str, Moments]) -> list[Res
     ]
 
 
-def _tests(
-    contrast: Contrast, kinds: Sequence[str], moments: Mapping[str, Moments]
-) -> list[Preference]:
-    """Return the contrast tested on the mean z of every group, as the units were localized."""
-    t, df, d = compare(contrast, moments)
+def _tests(contrast: Contrast, kinds: Sequence[str], reduced: _GroupMeans) -> list[Preference]:
+    """Return the contrast tested on the mean z of every group: Welch's t, or that of the pairs.
+
+    A mean over units is close to normal, so that a rank test would gain nothing; d' and the
+    selectivity index have no test of their own.
+    """
+    moments, groups = reduced.by_condition.moments, reduced.by_condition.groups
+    rows = {name: groups.rows(name) for name in contrast.paired}
+    if rows and min(map(len, rows.values())) > 1:
+        t, df, _, d = of_responses(contrast, reduced.means, rows)
+    else:
+        t, df, d = compare(contrast, moments)
     tests = np.stack([t, df, stats.two_sided_p(t, df), d], axis=-1)
     of_z = tests.reshape(len(kinds), len(UNITS), 2, 4)[:, :, 1]
     return [

@@ -79,6 +79,17 @@ class ByCondition:
         sizes = [len(stimuli[name]) for name in names]
         return cls(tuple(names), flat, np.repeat(np.arange(len(names)), sizes))
 
+    def rows(self, *names: str) -> Rows:
+        """Return the numbers of the stimuli of some conditions, in their order in the list.
+
+        Parameters
+        ----------
+        names
+            The conditions.
+        """
+        rows: Rows = np.flatnonzero(np.isin(self.owners, [self.names.index(n) for n in names]))
+        return rows
+
 
 @dataclass
 class ConditionMoments:

@@ -1,41 +1,28 @@
 """How far a localization depends on its stimuli and on chance: one pass over the activations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import Any
 
 import numpy as np
 
-from deeploc.analysis.localization import Design, compare
-from deeploc.analysis.partitions import MIN_IN_FOLD, Partition, Responses
-from deeploc.analysis.reading import ByCondition, ConditionMoments, Rows, Values
+from deeploc.analysis.comparing import Matrix
+from deeploc.analysis.partitions import MIN_IN_FOLD, Partition
+from deeploc.analysis.permuting import Stimuli, permuted_maxima
+from deeploc.analysis.reading import ByCondition, Values
+from deeploc.analysis.responses import Responses
 from deeploc.contrast.model import Contrast
-from deeploc.core.permutation import (
-    N_PERMUTATIONS,
-    Labellings,
-    Maxima,
-    PermutedT,
-    familywise_p,
-    labelling,
-    standardized,
-    threshold,
-)
+from deeploc.core.permutation import Maxima, familywise_p, threshold
 from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations, Reliability
 from deeploc.core.stats import ALPHA, Vector
-from deeploc.core.units import StatMap
+from deeploc.core.units import Layout, StatMap
 from deeploc.progress import OnProgress, ignore_progress
-from deeploc.stimuli import Stimulus
 
 N_FOLDS = 5
 """Most folds; there are fewer where one would have fewer than two stimuli of a condition."""
 
-_ROWS = 64
-"""Stimuli that are taken at once from a matrix that may lie in a file."""
-
 PARTS = ("halves", "folds", "permutations")
 """What is computed, as `Reliability.missing` calls it."""
-
-Stimuli = Mapping[str, Sequence[Stimulus]]
 
 
 @np.errstate(invalid="ignore", over="ignore")  # a unit that is not finite has t = nan
@@ -50,12 +37,13 @@ def reliability(
 ) -> Reliability:
     """Return how far the localization depends on which stimuli it saw, and on chance.
 
-    *Halves*: two random halves of every condition are localized apart; their t maps are correlated,
-    and the units compared that the contrast's own rule selects in each. *Folds*: the rule selects
-    without one fold of the stimuli, and the contrast is tested in that fold, on the mean z of the
-    selected units (see `Partition`). *Permutations*: the conditions of the stimuli that are
-    compared are permuted, so that each keeps its size, and the largest t at each kind of site is
-    compared with the true one. What cannot be computed is None, with the reason.
+    *Halves*: two random halves of every condition are localized apart; their maps of the statistic
+    are correlated, and the units compared that the contrast's own rule selects in each. *Folds*:
+    the rule selects without one fold of the stimuli, and the contrast is tested in that fold, on
+    the mean z of the selected units (see `Partition`). *Permutations*: the conditions of the
+    stimuli that are compared are permuted, so that each keeps its size (of paired stimuli the
+    partners among themselves), and the largest statistic at each kind of site is compared with the
+    true one. What cannot be computed is None, with the reason.
 
     Source: Westfall & Young (1993), Resampling-Based Multiple Testing; Nichols & Holmes (2002),
     doi:10.1002/hbm.1058.
@@ -87,7 +75,12 @@ def reliability(
             partitions[name] = Partition.of(responses, stimuli, n, seed)
         except ValueError as error:
             missing[name] = str(error)
-    maxima = _pass(responses, list(partitions.values()), seed, on_progress)
+    permuted = None
+    try:
+        permuted = permuted_maxima(contrast, groups, seed)
+    except ValueError as error:
+        missing["permutations"] = str(error)
+    maxima = _pass(responses, list(partitions.values()), permuted, on_progress)
     parts: dict[str, dict[str, Any]] = {"halves": {}, "folds": {}}
     for name, partition in partitions.items():
         try:
@@ -99,9 +92,9 @@ def reliability(
             kind,
             parts["halves"].get(kind),
             parts["folds"].get(kind),
-            _permutations(stat_map, kind, largest),
+            _permutations(stat_map, kind, maxima[kind]) if permuted else None,
         )
-        for kind, largest in maxima.items()
+        for kind in stat_map.layout.kinds
     ]
     return Reliability(kinds, missing)
 
@@ -121,70 +114,48 @@ def unknown(stat_map: StatMap, reason: str) -> Reliability:
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def permuted_t(
-    contrast: Contrast, stimuli: Stimuli, values: Values, index: int, *, seed: int = 0
-) -> Vector:
-    """Return t of every unit under permuted labels, as `localize` computes it.
-
-    The labels are those of permutation ``index`` of `reliability`; conditions that are on neither
-    side of the comparison keep their stimuli.
+def split_halves(
+    contrast: Contrast, layout: Layout, stimuli: Stimuli, values: Values, *, seed: int = 0
+) -> dict[str, Halves]:
+    """Return how well two halves of the stimuli agree at each kind of site, as in `reliability`.
 
     Parameters
     ----------
     contrast
-        Its comparison and response.
-    stimuli
-        Condition -> the stimuli that localized.
-    values
-        Their activations, as for `reliability`.
-    index
-        The number of the permutation, from 0.
-    seed
-        The seed of the run.
+        Its comparison, response and selection.
+    layout
+        The sites of the units.
+    stimuli, values, seed
+        As for `reliability`.
+
+    Raises
+    ------
+    ValueError
+        If a half has too few stimuli, or the rule asks for more units than have a t.
     """
     groups = ByCondition.of(list(contrast.conditions), stimuli)
-    owners = groups.owners.copy()
-    compared = _compared(contrast, groups)
-    owners[compared] = labelling(owners[compared], index, seed)
-    relabelled = ByCondition(groups.names, groups.stimuli, owners)
-    moments = ConditionMoments(relabelled, values.shape[1], contrast.read.response == "abs")
-    for start in range(0, len(values), _ROWS):
-        some = values[start : start + _ROWS]
-        moments.add(np.arange(start, start + len(some)), some)
-    return compare(contrast, moments.moments)[0]
-
-
-def _compared(contrast: Contrast, groups: ByCondition) -> Rows:
-    """Return the numbers of the stimuli whose labels are permuted."""
-    names = [name for sample in Design.of(contrast).samples for name in sample]
-    rows: Rows = np.flatnonzero(np.isin(groups.owners, [groups.names.index(n) for n in names]))
-    return rows
-
-
-def _labellings(contrast: Contrast, groups: ByCondition, seed: int) -> Labellings:
-    """Return the sample of every stimulus that is compared, permutation by permutation."""
-    samples = Design.of(contrast).samples
-    sample_of = {name: n for n, names in enumerate(samples) for name in names}
-    owners = groups.owners[_compared(contrast, groups)]
-    numbers = np.array([sample_of.get(name, -1) for name in groups.names])
-    return np.stack([numbers[labelling(owners, i, seed)] for i in range(N_PERMUTATIONS)])
+    responses = Responses(contrast, layout, groups, values)
+    partition = Partition.of(responses, stimuli, 2, seed)
+    for _, units in responses.slices():
+        partition.add(units, responses.of(units))
+    return _halves(partition)
 
 
 def _pass(
-    responses: Responses, partitions: Sequence[Partition], seed: int, on_progress: OnProgress
+    responses: Responses,
+    partitions: Sequence[Partition],
+    permuted: Callable[[Matrix], Maxima] | None,
+    on_progress: OnProgress,
 ) -> dict[str, Maxima]:
-    """Give every unit to the partitions; return the largest permuted t at each kind of site."""
-    contrast, groups = responses.contrast, responses.groups
-    rows = _compared(contrast, groups)
-    labels = _labellings(contrast, groups, seed)
-    permuted = PermutedT(labels, np.array(Design.of(contrast).weights))
-    maxima = {kind: np.full(len(labels), -np.inf) for kind in responses.layout.kinds}
+    """Give every unit to the partitions; return the largest permuted statistic by kind of site."""
+    maxima: dict[str, Maxima] = {}
     for kind, units in responses.slices():
         response = responses.of(units)
         for partition in partitions:
             partition.add(units, response)
-        largest = permuted.maxima(standardized(response[rows]))
-        maxima[kind] = np.maximum(maxima[kind], largest)
+        if permuted:
+            largest = permuted(response)
+            maxima[kind] = np.maximum(maxima.get(kind, -np.inf), largest)
         on_progress(len(units))
     return maxima
 

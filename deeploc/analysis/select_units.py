@@ -4,7 +4,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from deeploc.contrast.fields import Select
+from deeploc.contrast.selecting import Select
 from deeploc.core import selection
 from deeploc.core.selection import count_of
 from deeploc.core.units import Layout, StatMap, UnitMask

@@ -12,7 +12,7 @@ import click
 from deeploc.errors import DeeplocError
 
 _SECTIONS = {
-    "Experiments": ("run", "localize", "evaluate", "ablate", "report"),
+    "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
     "Models and plugins": ("sites", "plugins"),
     "Masks of other tools": ("export", "import"),

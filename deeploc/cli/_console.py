@@ -91,7 +91,9 @@ def shorten(text: str, width: int) -> str:
 
 
 def print_paragraph(text: str, indent: int = 0) -> None:
-    """Print text, broken between words where the terminal ends; addresses stay whole.
+    """Print text, broken between words at 80 columns or where the terminal ends.
+
+    Addresses stay whole.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def print_paragraph(text: str, indent: int = 0) -> None:
         click.echo(
             textwrap.fill(
                 line,
-                width(),
+                min(width(), 80),
                 initial_indent=margin,
                 subsequent_indent=margin,
                 break_long_words=False,

@@ -32,7 +32,7 @@ def print_results(
     verbose
         Whether every effect is printed above the verdict.
     profile
-        Whether profile, reliability and massive activations are printed below these.
+        Whether profile, reliability, untrained copy and massive activations are printed below.
     """
     effects = run.read_effects()
     if as_json:
@@ -55,22 +55,24 @@ def print_results(
             print_profile(run)
             print_reliability(run)
             print_massive(run)
+            print_untrained(run)
     print_verdict(run)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
 
 def selection_json(run: "RunFolder") -> dict[str, Any]:
-    """Return profile, reliability and massive activations of a run as JSON, None where absent."""
+    """Return what a run says of its selection as JSON; null where it says nothing."""
     from dataclasses import asdict
 
     profile, reliability = run.read_profile(), run.read_reliability()
-    massive = run.read_massive()
+    untrained, massive = run.read_untrained(), run.read_massive()
     responses = [asdict(row) for row in profile.responses] if profile else []
     return {
         "profile": {**profile.to_json(), "responses": responses} if profile else None,
         "reliability": reliability.to_json() if reliability else None,
         "massive": massive.to_json() if massive else None,
+        "untrained": untrained.to_json() if untrained else None,
     }
 
 
@@ -81,8 +83,9 @@ def print_reliability(run: "RunFolder") -> None:
     reliability = run.read_reliability()
     if reliability is None:
         return
+    statistic = _symbol(run)
     for kind in reliability.kinds:
-        for line in describe_reliability(reliability, kind.sites):
+        for line in describe_reliability(reliability, kind.sites, statistic):
             click.echo(line)
     for line in describe_missing(reliability):
         print_paragraph(line)
@@ -99,6 +102,22 @@ def print_massive(run: "RunFolder") -> None:
     for line in describe_massive(massive, run.read_mask()):
         print_paragraph(line)
     click.echo()
+
+
+def print_untrained(run: "RunFolder") -> None:
+    """Print a line per kind of site on what is selected in an untrained copy of the model."""
+    from deeploc.core.untrained import Untrained
+    from deeploc.report.untrained_text import describe_untrained
+
+    for line in describe_untrained(run.read_untrained() or Untrained()):
+        print_paragraph(line)
+    click.echo()
+
+
+def _symbol(run: "RunFolder") -> str:
+    from deeploc.report.statistic_text import words_of
+
+    return words_of(run.read_plain_manifest().get("contrast") or {}).symbol
 
 
 def print_profile(run: "RunFolder") -> None:
@@ -142,7 +161,7 @@ def print_verdict(run: "RunFolder") -> None:
     for network in verdict.networks:
         title = title_of(network, manifest["contrast"]["name"], manifest["address"])
         click.echo(textwrap.fill(title, columns, subsequent_indent="  ", break_long_words=False))
-        for question, reply, reason in lines_of(network, verdict):
+        for question, reply, reason in lines_of(network, verdict, _symbol(run)):
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
             click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))

@@ -44,8 +44,8 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     from deeploc.analysis.tasks import make_tasks
     from deeploc.cli._progress import Console
     from deeploc.contrast.model import load
-    from deeploc.experiment import sampled_stimuli
     from deeploc.plugins import load_model
+    from deeploc.runs.inputs import sampled_stimuli
     from deeploc.runs.setup import Setup
 
     loaded = load(contrast)

@@ -25,9 +25,11 @@ def command(
         print_massive,
         print_profile,
         print_reliability,
+        print_untrained,
         selection_json,
     )
     from deeploc.experiment import localize_run
+    from deeploc.report.statistic_text import words_of
     from deeploc.report.text import format_number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
@@ -35,16 +37,21 @@ def command(
     run = localize_run(described, setup, folder, Console(quiet), overwrite=overwrite)
     if as_json:
         manifest = run.folder.read_plain_manifest()
-        parts = {"selected": manifest["select"]["selected"], **selection_json(run.folder)}
+        chosen = {"statistic": described.statistic, "selected": manifest["select"]["selected"]}
+        parts = {**chosen, **selection_json(run.folder)}
         print_json({"run": str(folder), **manifest["localize"], **parts})
         return
+    statistic = words_of({"statistic": described.statistic})
     rows = []
     for site in run.stat_map.layout.sites:
         t = run.stat_map.t[run.stat_map.layout.slices[site.name]]
         counts = [f"{site.n_units:,}", f"{int(run.mask.at(site.name).sum()):,}"]
         rows.append([site.name, site.kind, *counts, format_number(t.max())])
-    print_table(["site", "kind", "units", "selected", "max t"], rows, n_numeric=3)
+    head = ["site", "kind", "units", "selected", f"max {statistic.symbol}"]
+    print_table(head, rows, n_numeric=3)
     print_profile(run.folder)
     print_reliability(run.folder)
+    print_untrained(run.folder)
     print_massive(run.folder)
+    click.echo(f"ranked by {statistic.name}")
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

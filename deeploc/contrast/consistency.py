@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from deeploc.contrast.fields import Ablate, Select
+from deeploc.contrast.fields import Ablate
+from deeploc.contrast.selecting import Select
 from deeploc.contrast.sources import Source
 from deeploc.contrast.verdict import Verdict, parts_of
 from deeploc.contrast.yaml import KeyPath
@@ -21,6 +22,7 @@ def problems(contrast: "Contrast") -> Iterator[Problem]:
     """Yield every contradiction within a contrast whose parts are valid on their own."""
     yield from _of_modality(contrast)
     yield from _of_numbers(contrast)
+    yield from _of_statistic(contrast)
     yield from _of_selection(contrast.select)
     yield from _of_controls(contrast.select, contrast.ablate)
     names = [name for name, _ in contrast.tasks]
@@ -73,6 +75,23 @@ def _of_numbers(contrast: "Contrast") -> Iterator[Problem]:
                 ("conditions", name, key),
                 f"only {n} stimulus; a variance needs at least two; add some, or raise its limit",
             )
+
+
+def _of_statistic(contrast: "Contrast") -> Iterator[Problem]:
+    sides, statistic = contrast.comparison, contrast.statistic
+    if sides.weights is not None and statistic != "welch":
+        message = f"{statistic} compares two sides, without weights; write `contrast: a > b`"
+        yield ("statistic",), f"{message}, or `statistic: welch`"
+    elif statistic == "paired":
+        n_pooled = len(sides.negative) if contrast.against == "pooled" else 1
+        if len(sides.positive) > 1 or n_pooled > 1:
+            yield (
+                ("statistic",),
+                "paired stimuli need one condition on each side; write `contrast: a > b`, or "
+                "`a > b, c` with `against: each`, or `statistic: welch`",
+            )
+        if contrast.balance:
+            yield ("balance",), "paired stimuli come in equal numbers anyway; leave it out"
 
 
 def _most_stimuli(source: Source) -> tuple[str, int | None]:

@@ -1,4 +1,4 @@
-"""The parts of a contrast file: names, tasks, and how it is read, selected and ablated."""
+"""The parts of a contrast file: names, tasks, and how it is read and ablated."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
     WithJsonSchema,
-    model_validator,
 )
 
 from deeploc.contrast.validation import (
@@ -22,7 +20,6 @@ from deeploc.contrast.validation import (
     Flag,
     Number,
     Percent,
-    Seed,
     StrictModel,
     Text,
     Whole,
@@ -104,8 +101,8 @@ Count = Annotated[Whole, Field(ge=0, le=MAX_CONTROLS)]
 _Sites = Annotated[tuple[Text, ...], _UNIQUE, AfterValidator(_check_distinct)]
 Sites = Annotated[_Sites, BeforeValidator(as_list, json_schema_input_type=Text | _Sites)]
 
-PAPER_SEED = 42
-"""Samples a percentile range as ``localize.py`` of BKHMSI/llm-localization (ff6d4f9) does."""
+Statistic = Literal["welch", "paired", "mann-whitney", "d-prime", "selectivity-index"]
+"""What units are ranked by."""
 
 
 class Read(StrictModel):
@@ -130,66 +127,6 @@ class Read(StrictModel):
     """Truncate texts after so many tokens; null: at the model's context length."""
     lowercase: Flag = False
     """Lower-case texts when they are loaded."""
-
-
-_RULES = [
-    ("k", "percent"),
-    ("k", "fdr"),
-    ("k", "percentile"),
-    ("percent", "fdr"),
-    ("fdr", "percentile"),
-]
-_EXCLUSIVE: list[Any] = [
-    {"required": list(pair), "properties": {rule: {"not": {"type": "null"}} for rule in pair}}
-    for pair in _RULES
-]
-
-
-class Select(StrictModel):
-    """Which units are the network: one of k, percent, fdr, percentile; default: the top 1 %.
-
-    ``percent`` counts from the end of the ranking that ``tail`` names. Beside ``percentile`` it
-    is the share of all units that is sampled, with ``seed``, between the two percentiles of t.
-    """
-
-    model_config = ConfigDict(json_schema_extra={"not": {"anyOf": _EXCLUSIVE}})
-
-    k: Annotated[Whole, Field(ge=1)] | None = None
-    """The number of units, those with the largest t."""
-    percent: Percent | None = None
-    """The share of the units of each kind of site, in per cent."""
-    fdr: Annotated[Number, Field(gt=0, lt=1)] | None = None
-    """Every unit with t > 0 and a Benjamini-Hochberg q of at most this."""
-    percentile: Range | None = None
-    """The units between two percentiles of t, [LOW, HIGH]."""
-    tail: Literal["top", "bottom"] = "top"
-    """The end of the ranking that ``percent`` counts from."""
-    seed: Seed = PAPER_SEED
-    """Decides which ``percent`` of all units are sampled within ``percentile``."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_to_top_percent(cls, data: Any) -> Any:
-        rules = ("k", "percent", "fdr", "percentile")
-        if isinstance(data, Mapping) and all(data.get(rule) is None for rule in rules):
-            return {**data, "percent": 1.0}
-        return data
-
-    @model_validator(mode="after")
-    def _check_one_rule(self) -> "Select":
-        rules = [rule for rule in ("k", "fdr", "percentile") if getattr(self, rule) is not None]
-        plain_percent = self.percent is not None and self.percentile is None
-        rules += ["percent"] if plain_percent else []
-        if len(rules) > 1:
-            raise ValueError(
-                f"exactly one of k, percent, fdr, percentile; this has {' and '.join(rules)}; "
-                "keep one (--set select={k: 100} replaces all of them)"
-            )
-        if self.tail == "bottom" and not plain_percent:
-            raise ValueError(f"tail goes with percent, not with {rules[0]}; leave it out")
-        if self.seed != PAPER_SEED and (self.percentile is None or self.percent is None):
-            raise ValueError("seed is for a percent of units in a percentile range; leave it out")
-        return self
 
 
 class Controls(StrictModel):

@@ -16,8 +16,17 @@ from pydantic import (
 from deeploc.contrast import consistency
 from deeploc.contrast import file as contrast_file
 from deeploc.contrast.comparison import Comparison, parse_comparison
-from deeploc.contrast.fields import Ablate, ComparisonText, Controls, Entries, Name, Read, Select
+from deeploc.contrast.fields import (
+    Ablate,
+    ComparisonText,
+    Controls,
+    Entries,
+    Name,
+    Read,
+    Statistic,
+)
 from deeploc.contrast.file import Document
+from deeploc.contrast.selecting import Select
 from deeploc.contrast.sources import Source
 from deeploc.contrast.validation import (
     Flag,
@@ -52,7 +61,10 @@ class Contrast(StrictModel):
 
     ``split: half`` localizes on one half of each condition and evaluates on the other; ``none``
     uses all stimuli for both, as the paper does. With ``against: each`` the positive side must
-    exceed every condition on the right, not their pool. ``balance`` keeps as many stimuli of the
+    exceed every condition on the right, not their pool. With ``statistic: paired`` the rows of the
+    compared conditions belong together, and are sampled and split together; the selectivity index
+    is 1 for every unit whose mean responses differ in sign (ties go to the lower index), which
+    ``response: abs`` avoids. ``balance`` keeps as many stimuli of the
     larger side of the comparison as the smaller has, spread evenly over its conditions.
     ``evaluate_limit`` bounds the held-out stimuli of each condition that are evaluated, since each
     of them is read once for every ablation and control.
@@ -76,6 +88,9 @@ class Contrast(StrictModel):
     """``a > b``, ``a, b > c, d``, or weights that sum to 0: ``{a: 1, b: -0.5, c: -0.5}``."""
     against: Literal["pooled", "each"] = "pooled"
     """Whether a unit must prefer the left side to the others together, or to each of them."""
+    statistic: Statistic = "welch"
+    """What units are ranked by: t of Welch or of paired stimuli (row by row), z of a rank test,
+    d' or the selectivity index (FSI) with the p of Welch's t."""
     balance: Flag = False
     """Whether both sides of the comparison keep as many stimuli as the smaller one has."""
     read: Read = Read()
@@ -129,6 +144,12 @@ class Contrast(StrictModel):
     def comparison(self) -> Comparison:
         """The parsed ``contrast``."""
         return parse_comparison(self.contrast, self.conditions)
+
+    @property
+    def paired(self) -> tuple[str, ...]:
+        """The conditions whose stimuli belong together one by one; empty: none do."""
+        sides = self.comparison
+        return (*sides.positive, *sides.negative) if self.statistic == "paired" else ()
 
     @property
     def tasks(self) -> list[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from deeploc.contrast.fields import MAX_CONTROLS
-from deeploc.contrast.validation import Percent, StrictModel, Text, Whole, as_list
+from deeploc.contrast.validation import Flag, Percent, StrictModel, Text, Whole, as_list
 
 DEFAULT_CONTROLS = 199
 """With as many matched random sets p can reach 1 / 200 = 0.005."""
@@ -63,3 +63,5 @@ class Verdict(StrictModel):
     """How many per cent of the units of a kind are ablated; null: the selected units."""
     controls: Annotated[Whole, Field(ge=0, le=MAX_CONTROLS)] = DEFAULT_CONTROLS
     """At most so many matched random sets are ablated to judge the primary outcome."""
+    untrained: Flag = True
+    """Whether an untrained copy of the model is localized too; costs one localization more."""

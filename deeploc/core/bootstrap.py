@@ -80,6 +80,42 @@ def intervals(ratios: Sequence[Ratio], seed: int = 0) -> list[Interval]:
     ]
 
 
+def change(before: Ratio, after: Ratio, seed: int = 0) -> Interval:
+    """Return ``after - before`` with its percentile bootstrap interval, paired over items.
+
+    Both are ratios over the same items, and are resampled together: what makes items easy or hard
+    for both cancels. Where both have the same value, be it infinite, the change is 0; a change that
+    is no number has bounds that are none.
+
+    Parameters
+    ----------
+    before, after
+        The ratios, their items in the same order.
+    seed
+        Seed of the resamples, see `intervals`.
+
+    Raises
+    ------
+    ValueError
+        If they are not over equally many items.
+    """
+    if len(before.amount) != len(after.amount):
+        raise ValueError(
+            f"a change is over the same items, got {len(before.amount)} and {len(after.amount)}"
+        )
+    resampled = _resampled([before, after], seed)
+    bounds = np.percentile(_minus(resampled[:, 1], resampled[:, 0]), PERCENTILES, method="nearest")
+    values = np.array([_value(before)]), np.array([_value(after)])
+    return Interval(float(_minus(values[1], values[0])[0]), *map(float, bounds))
+
+
+def _minus(
+    after: Float64[np.ndarray, " resample"], before: Float64[np.ndarray, " resample"]
+) -> Float64[np.ndarray, " resample"]:
+    with np.errstate(invalid="ignore"):
+        return np.where(after == before, 0.0, after - before)  # inf - inf would be nan
+
+
 def _value(ratio: Ratio) -> float:
     every = np.ones((1, len(ratio.amount)))
     # a product per column: its last bit does not depend on how many columns there are

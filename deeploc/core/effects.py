@@ -78,8 +78,18 @@ class Effect:
     @property
     def z(self) -> float:
         """Damage beyond the mean of the matched controls, in their SDs, see `Damage.z`."""
-        controls = {str(number): value for number, value in enumerate(self.controls)}
-        damage = Damage(self.intact, self.ablated, controls, self.better, self.metric, self.n_items)
+        return self.z_of(self.ablated)
+
+    def z_of(self, value: float) -> float:
+        """Return the damage of a value beyond the mean of the matched controls, in their SDs.
+
+        Parameters
+        ----------
+        value
+            The metric of an ablated model, e.g. under another control.
+        """
+        controls = {str(number): control for number, control in enumerate(self.controls)}
+        damage = Damage(self.intact, value, controls, self.better, self.metric, self.n_items)
         return damage.z(damage.observed)
 
     @property

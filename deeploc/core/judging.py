@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any
 
-from scipy.stats import hypergeom
-
 from deeploc.core.damage import Damage, Interaction, interaction
 from deeploc.core.gatekeeping import Tested, gatekeep
 from deeploc.core.multiplicity import SequentialTest, empirical_p
@@ -14,6 +12,7 @@ from deeploc.core.outcomes import Deciding, Outcome
 from deeploc.core.resampling import KindReliability
 from deeploc.core.responses import Preference
 from deeploc.core.stats import ALPHA
+from deeploc.core.trained import trained
 from deeploc.core.verdict import CHAIN, HITS, Answer, Evidence, Network, Reply, Verdict
 
 MOST = 0.5
@@ -96,7 +95,8 @@ class _Judged:
         ]
         reliable = _reliable(self.evidence)
         robust = self._robust(chain[1].answer)
-        return (chain[0], reliable, *chain[1:], robust)
+        copy = trained(self.evidence, is_selective=tested[0].rejected)
+        return (chain[0], reliable, *chain[1:], robust, copy)
 
     def _selective(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {
@@ -206,7 +206,7 @@ def selective_p(selected: Preference | None, reliability: KindReliability | None
         return None if not permuted or isnan(permuted.p) else permuted.p
     if isnan(selected.p):
         return None
-    return selected.p / 2 if selected.t > 0 else 1 - selected.p / 2
+    return selected.p_one_sided
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
@@ -230,15 +230,12 @@ def _answer(result: Tested) -> Answer:
 def _reliable(evidence: Evidence) -> Reply:
     """Describe whether two halves of the stimuli select the same units.
 
-    Beyond chance is the upper tail of the hypergeometric distribution at 5 %: the number of units
-    that two random selections share, of the size k that shares k / n by chance.
+    Where they share less than `MOST`, more than chance is partly.
     """
     halves = evidence.reliability and evidence.reliability.halves
     if not halves or isnan(halves.overlap):
         return Reply("reliable", "not asked")
-    k = round(halves.chance * evidence.n_units)
-    by_chance = hypergeom.sf(round(halves.overlap * k) - 1, evidence.n_units, k, k)
-    answer: Answer = "no" if by_chance > ALPHA else "partly"
+    answer: Answer = "partly" if halves.more_than_chance(evidence.n_units) else "no"
     if halves.overlap >= MOST:
         answer = "yes"
     return Reply("reliable", answer, numbers=asdict(halves))

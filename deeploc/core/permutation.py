@@ -1,5 +1,7 @@
 """Permutations of the condition labels: the null distribution of the largest t."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Float64, Int, Num
 
@@ -14,13 +16,15 @@ Standardized = Float64[np.ndarray, "stimulus unit"]
 Labels = Int[np.ndarray, " stimulus"]
 """The number of the sample (or condition) of each stimulus."""
 Labellings = Int[np.ndarray, "permutation stimulus"]
+Orders = Int[np.ndarray, "row condition"]
+"""Of every row of partners, the condition whose stimulus is labelled as each condition."""
 Weights = Float64[np.ndarray, "comparison sample"]
 """One row per comparison: the weight of every sample in it, 0 where it does not take part."""
 Coefficients = Float[np.ndarray, " _"]
 T = Float[np.ndarray, "permutation unit"]
 Maxima = Float64[np.ndarray, " permutation"]
 
-_SINGLE_FROM = 32
+SINGLE_FROM = 32
 """Fewest stimuli for single precision. Fewer can by chance be labelled so that a unit is separated
 perfectly, and then the error of t is a difference of nearly equal numbers."""
 
@@ -48,6 +52,31 @@ def labelling(owners: Labels, index: int, seed: int) -> Labels:
     order = substream(seed, f"labels:{index}").permutation(len(owners))
     labels: Labels = owners[order]
     return labels
+
+
+def partner_labelling(n_rows: int, n_conditions: int, index: int, seed: int) -> Orders:
+    """Return the partners of every row in another order: whose label each of them gets.
+
+    Partners belong together, so that under the null hypothesis they are exchangeable with each
+    other and with nothing else. Of two partners one half of the orders turns the difference around.
+
+    Source: Fisher (1935), The Design of Experiments, section 21; within blocks of several,
+    Friedman (1937), J. Am. Stat. Assoc. 32, 675-701, doi:10.1080/01621459.1937.10503522.
+
+    Parameters
+    ----------
+    n_rows
+        How many stimuli each condition has.
+    n_conditions
+        How many partners belong together.
+    index
+        The number of the permutation, from 0.
+    seed
+        The seed of the run.
+    """
+    shape = (n_rows, n_conditions)
+    orders: Orders = substream(seed, f"partners:{index}").random(shape).argsort(axis=1)
+    return orders
 
 
 def standardized(values: Num[np.ndarray, "stimulus unit"]) -> Standardized:
@@ -91,14 +120,20 @@ class PermutedT:
         as many in every permutation.
     weights
         ``(comparison, sample)``.
+    variances
+        Another a, ``(comparison, sample)``: with ``1 / (2 (n - 1))`` of the samples compared the
+        quotient is d'.
     """
 
-    def __init__(self, labels: Labellings, weights: Weights) -> None:
+    def __init__(
+        self, labels: Labellings, weights: Weights, *, variances: Weights | None = None
+    ) -> None:
         n_samples = weights.shape[1]
         counts = np.bincount(labels[0], minlength=n_samples)
-        self._dtype = np.dtype(np.float64 if labels.shape[1] < _SINGLE_FROM else np.float32)
+        self._dtype = np.dtype(np.float64 if labels.shape[1] < SINGLE_FROM else np.float32)
         self._indicators = [(labels == g).astype(self._dtype) for g in range(n_samples - 1)]
-        effects, a = weights / counts, np.square(weights) / (counts * (counts - 1))
+        effects = weights / counts
+        a = np.square(weights) / (counts * (counts - 1)) if variances is None else variances
         between = a / counts
         # of two samples both have the same S^2
         between = between if n_samples > 2 else between.sum(axis=1, keepdims=True)
@@ -119,14 +154,10 @@ class PermutedT:
             See `standardized`; units with nan do not count.
         """
         x = values[:, np.isfinite(values[0])].astype(self._dtype)
-        largest = np.full(len(self._indicators[0]), -np.inf)
-        if x.size:
-            squares = np.square(x)
-            step = max(1, _BLOCK // x.shape[1])
-            for start in range(0, len(largest), step):
-                rows = slice(start, start + step)
-                largest[rows] = self._t(x, squares, rows).max(axis=1)
-        return largest
+        squares = np.square(x)
+        return largest_of(
+            len(self._indicators[0]), x.shape[1], lambda rows: self._t(x, squares, rows)
+        )
 
     def _t(self, x: Values, squares: Values, rows: slice) -> T:
         """Return t of every unit under some of the labellings."""
@@ -139,9 +170,27 @@ class PermutedT:
             effect = _weighted(self._effects[number], sums)
             error = _weighted(-self._between[number], between)
             error += total
-            ts.append(_quotient(effect, error, total))
+            ts.append(quotient(effect, error, total))
         smallest: T = ts[0] if len(ts) == 1 else np.min(ts, axis=0)
         return smallest
+
+
+def largest_of(n_permutations: int, n_units: int, statistic: Callable[[slice], T]) -> Maxima:
+    """Return the largest statistic over the units under every labelling, -inf over no units.
+
+    Parameters
+    ----------
+    n_permutations, n_units
+        How many there are.
+    statistic
+        Some of the labellings -> the statistic of every unit under each; a block of them at once.
+    """
+    largest = np.full(n_permutations, -np.inf)
+    step = max(1, _BLOCK // n_units) if n_units else n_permutations
+    for start in range(0, n_permutations if n_units else 0, step):
+        rows = slice(start, start + step)
+        largest[rows] = statistic(rows).max(axis=1)
+    return largest
 
 
 def _weighted(coefficients: Coefficients, terms: list[T]) -> T:
@@ -152,8 +201,16 @@ def _weighted(coefficients: Coefficients, terms: list[T]) -> T:
     return weighted
 
 
-def _quotient(effect: T, error: T, total: Float[np.ndarray, "_ _"]) -> T:
-    """Return t; 0 where the unit is constant in every sample, as in `stats.contrast_t`."""
+def quotient(effect: T, error: T, total: Float[np.ndarray, "_ _"]) -> T:
+    """Return t, in place; 0 where the unit is constant in every sample, as in `stats.contrast_t`.
+
+    Parameters
+    ----------
+    effect, error
+        t is the effect over the square root of the error.
+    total
+        What the error is the rest of: less than its rounding is none.
+    """
     constant = error <= 100 * np.finfo(error.dtype).eps * total
     if constant.any():
         error[constant], effect[constant] = 1.0, 0.0

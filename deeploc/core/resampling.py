@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite, nan
+from math import nan
 from typing import Any
+
+from scipy.stats import hypergeom
+
+from deeploc.core.json_values import nulled, restored
+from deeploc.core.stats import ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,21 @@ class Halves:
     r: float
     overlap: float
     chance: float
+
+    def more_than_chance(self, n_units: int) -> bool:
+        """Return whether both select more units in common than random selections do.
+
+        That is the upper tail of the hypergeometric distribution at 5 %: the number of units that
+        two random selections share, of the size k that shares k / n by chance.
+
+        Parameters
+        ----------
+        n_units
+            How many units there are to select from.
+        """
+        k = round(self.chance * n_units)
+        by_chance = hypergeom.sf(round(self.overlap * k) - 1, n_units, k, k)
+        return bool(by_chance <= ALPHA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class Reliability:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; null stands for nan."""
-        kinds = [_nulled(asdict(kind)) for kind in self.kinds]
+        kinds = [nulled(asdict(kind)) for kind in self.kinds]
         return {"kinds": kinds, "missing": dict(self.missing)}
 
     @classmethod
@@ -106,23 +126,7 @@ def _kind(row: Mapping[str, Any]) -> KindReliability:
     halves, folds, permutations = row["halves"], row["folds"], row["permutations"]
     return KindReliability(
         row["sites"],
-        Halves(**_restored(halves)) if halves else None,
-        Folds(tuple(_number(d) for d in folds["d"])) if folds else None,
-        Permutations(**_restored(permutations)) if permutations else None,
+        Halves(**restored(halves)) if halves else None,
+        Folds(tuple(nan if d is None else d for d in folds["d"])) if folds else None,
+        Permutations(**restored(permutations)) if permutations else None,
     )
-
-
-def _restored(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _number(value) for name, value in part.items()}
-
-
-def _number(value: Any) -> Any:
-    return nan if value is None else value
-
-
-def _nulled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _nulled(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_nulled(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

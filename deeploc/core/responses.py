@@ -4,9 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import isfinite, nan
+from math import hypot, nan, sqrt
+from statistics import NormalDist
 from typing import Any, Literal, get_args
 
+from deeploc.core.json_values import nulled, restored
 from deeploc.core.stats import ALPHA
 
 Units = Literal["selected", "random", "all"]
@@ -39,7 +41,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """The contrast tested on the mean z of some units: Welch's t, its two-sided p, Cohen's d.
+    """The contrast tested on the mean z of some units: t, its df and two-sided p, Cohen's d.
+
+    t is Welch's, or that of paired stimuli where the contrast pairs them.
 
     With ``against: each`` it is the comparison with the smallest t. nan where there is no test.
     """
@@ -55,6 +59,25 @@ class Preference:
     def holds(self) -> bool:
         """Whether the preferred side stayed ahead: t > 0 at p <= 0.05."""
         return self.t > 0 and self.p <= ALPHA
+
+    @property
+    def p_one_sided(self) -> float:
+        """The p of a preference for the positive side alone."""
+        return self.p / 2 if self.t > 0 else 1 - self.p / 2
+
+    @property
+    def d_interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval of d, ``d -+ 1.96 sqrt((d / t)^2 + d^2 / (2 df))``.
+
+        For two samples of equal variance ``(d / t)^2`` is ``(n1 + n2) / (n1 n2)``, and this the
+        large-sample interval of Hedges & Olkin (1985), Statistical Methods for Meta-Analysis,
+        p. 86, with the degrees of freedom in place of ``n1 + n2``. Welch's t brings the variance
+        that each side has. Without any variance t and d are 0, and so are the ends.
+        """
+        if self.t == 0:
+            return self.d, self.d
+        reach = NormalDist().inv_cdf(0.975) * hypot(self.d / self.t, self.d / sqrt(2 * self.df))
+        return self.d - reach, self.d + reach
 
 
 @dataclass(frozen=True)
@@ -98,7 +121,7 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Return what the table does not hold as JSON; null stands for nan."""
         rows = [asdict(preference) for preference in self.preferences]
-        return {"held_out": self.held_out, "effects": [_nulled(row) for row in rows]}
+        return {"held_out": self.held_out, "effects": [nulled(row) for row in rows]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], table: str) -> "Profile":
@@ -116,7 +139,7 @@ class Profile:
         ValueError, KeyError, TypeError
             If these are of another form.
         """
-        tests = [_preference(row) for row in value["effects"]]
+        tests = [Preference(**restored(row)) for row in value["effects"]]
         profile = cls(bool(value["held_out"]), from_csv(table), tests)
         for kind in profile.kinds:
             conditions = [[row.condition for row in profile.of(kind, units)] for units in UNITS]
@@ -157,12 +180,3 @@ def _row(row: Mapping[str, str]) -> Response:
     words = ("sites", "condition", "units")
     numbers: dict[str, Any] = {k: float(v) for k, v in row.items() if k not in words}
     return Response(**{**row, **numbers, "n": int(row["n"])})
-
-
-def _preference(row: Mapping[str, Any]) -> Preference:
-    values: dict[str, Any] = {k: nan if v is None else v for k, v in row.items()}
-    return Preference(**values)
-
-
-def _nulled(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from scipy import special
 
 from deeploc.core.stats import Moments, Vector, contrast_t
@@ -21,7 +21,9 @@ _BLOCK = 1 << 21
 """Most activations that are worked on at once: 16 MiB; ranking takes eight times as much."""
 
 Sample = Float[np.ndarray, "_stimulus unit"]
+Means = Float64[np.ndarray, "*labelling unit"]
 _Block = Float64[np.ndarray, "unit stimulus"]
+_Order = Int[np.ndarray, "unit stimulus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,17 @@ class RankTest:
         equal ones count half. From 0 to the number of pairs.
     auroc
         The share of pairs that ``u`` is: 0.5 is chance, 1 a unit that tells the sides apart.
+    z
+        ``u`` less its mean ``m n / 2``, moved towards it by 1/2 for continuity, in its standard
+        deviations; positive where the first side has the larger activations. Without ties the sd is
+        ``sqrt(m n (m + n + 1) / 12)``, so that the area follows from z.
     p
         Two-sided.
     """
 
     u: Vector
     auroc: Vector
+    z: Vector
     p: Vector
 
 
@@ -104,19 +111,56 @@ def mann_whitney(positive: Sample, negative: Sample) -> RankTest:
             f"a rank test needs stimuli on both sides; there are {n_positive} against {n_negative}"
         )
     n, n_units = n_positive + n_negative, positive.shape[1]
-    u, p = np.empty(n_units), np.empty(n_units)
+    u, z = np.empty(n_units), np.empty(n_units)
     for units in _blocks(n, n_units):
         values = np.empty((u[units].size, n))
         values[:, :n_positive], values[:, n_positive:] = positive[:, units].T, negative[:, units].T
-        u[units], ties = _rank(values, n_positive)
-        p[units] = _p_of_u(u[units], ties, n_positive, n_negative)
-    return RankTest(u, u / (n_positive * n_negative), p)
+        order, ranks, scale = _rank(values)
+        excess = np.sum(ranks, axis=1, where=order < n_positive)
+        u[units] = excess + n_positive * n_negative / 2
+        z[units] = z_of(excess, np.sqrt(n_positive * n_negative) * scale)
+    return RankTest(u, u / (n_positive * n_negative), z, 2 * special.ndtr(-np.abs(z)))
 
 
-def _rank(values: _Block, n_first: int) -> tuple[Vector, Vector]:
-    """Return U of the first values against the others, and the sum of ``t^3 - t`` over ties of t.
+def centred_ranks(values: Sample) -> tuple[Float64[np.ndarray, "stimulus unit"], Vector]:
+    """Return the ranks of the activations less their mean, and the unit's share of the sd of U.
 
-    Both are nan for a unit with a value that is not finite.
+    The sum of the ranks of m stimuli is then U less its mean, and ``sqrt(m n)`` times the second
+    vector the sd of U against the other n, corrected for ties. nan for a unit that is not finite.
+
+    Parameters
+    ----------
+    values
+        Activations; equal ones of a unit share their mean rank.
+    """
+    ranks, scale = np.empty(values.shape), np.empty(values.shape[1])
+    for units in _blocks(*values.shape):
+        order, ordered, scale[units] = _rank(values[:, units].T.astype(np.float64))
+        np.put_along_axis(ranks[:, units], order.T, ordered.T, axis=0)
+    return ranks, scale
+
+
+def z_of(
+    excess: Float[np.ndarray, "*shape unit"], sd: Float[np.ndarray, " unit"]
+) -> Float[np.ndarray, "*shape unit"]:
+    """Return z of the rank test, with the correction for continuity; 0 where the sd is 0.
+
+    Parameters
+    ----------
+    excess
+        U less its mean.
+    sd
+        That of U.
+    """
+    nearer = excess - np.clip(excess, -0.5, 0.5)
+    z = np.divide(nearer, sd, out=np.zeros_like(nearer), where=sd != 0)
+    return np.asarray(z)
+
+
+def _rank(values: _Block) -> tuple[_Order, _Block, Vector]:
+    """Return the order of the values, their ranks in it less the mean, and `centred_ranks`' scale.
+
+    A unit with a value that is not finite has nan ranks and scale.
     """
     order = np.argsort(values, axis=1)
     values = np.take_along_axis(values, order, axis=1)
@@ -126,21 +170,11 @@ def _rank(values: _Block, n_first: int) -> tuple[Vector, Vector]:
     first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
     ends = np.roll(new, -1, axis=1)  # the last of a tie is followed by a new value, or by none
     last = np.minimum.accumulate(np.where(ends, place, place[-1])[:, ::-1], axis=1)[:, ::-1]
-    ranks = (first + last) / 2 + 1
-    u = np.sum(ranks, axis=1, where=order < n_first) - n_first * (n_first + 1) / 2
-    size = (last - first + 1).astype(np.float64)
-    ties = np.sum(size**2 - 1, axis=1)  # over stimuli: t of them share each tie of t
-    finite = np.isfinite(values).all(axis=1)
-    return np.where(finite, u, np.nan), np.where(finite, ties, np.nan)
-
-
-def _p_of_u(u: Vector, ties: Vector, n_first: int, n_second: int) -> Vector:
-    n, n_pairs = n_first + n_second, n_first * n_second
-    variance = n_pairs / 12 * (n + 1 - ties / (n * (n - 1)))
-    excess = np.abs(u - n_pairs / 2) - 0.5
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(variance > 0, excess / np.sqrt(variance), -np.inf)
-    return np.where(np.isnan(u), np.nan, np.minimum(2 * special.ndtr(-z), 1.0))
+    n = values.shape[1]
+    ranks = (first + last) / 2 - (n - 1) / 2
+    ranks[~np.isfinite(values[:, [0, -1]]).all(axis=1)] = np.nan  # they sort to the ends
+    squares = np.einsum("us,us->u", ranks, ranks)  # (n^3 - n - sum over ties of t^3 - t) / 12
+    return order, ranks, np.sqrt(squares / max(n * (n - 1), 1))
 
 
 def d_prime(positive: Moments, negative: Moments) -> Vector:
@@ -164,7 +198,7 @@ def d_prime(positive: Moments, negative: Moments) -> Vector:
         return np.where(variance == 0, 0.0, difference / np.sqrt(variance))
 
 
-def selectivity_index(positive: Vector, negative: Vector) -> Vector:
+def selectivity_index(positive: Means, negative: Means) -> Means:
     """Return the selectivity index of two mean responses (FSI where the positive ones are faces).
 
     ``(P - N) / (|P| + |N|)``, between -1 and 1. Where both means are positive this is the
@@ -180,7 +214,7 @@ def selectivity_index(positive: Vector, negative: Vector) -> Vector:
     Parameters
     ----------
     positive, negative
-        Mean signed responses to either side, ``(unit,)``.
+        Mean responses to either side, ``(unit,)``, or of many labellings at once.
 
     Examples
     --------

@@ -192,8 +192,12 @@ VECTORS = ("t", "df", "p", "q", "d", "baseline", "magnitude")
 class StatMap:
     """What one contrast says about every unit of a model; all vectors are float64 ``(unit,)``.
 
-    ``t`` is Welch's t, ``df`` its degrees of freedom, ``p`` two-sided, ``q`` the
-    Benjamini-Hochberg adjusted p, ``d`` Cohen's d in pooled standard deviations. ``means`` and
+    ``t`` is what units are ranked by, the contrast's ``statistic``: t of Welch's or the paired
+    test, z of the rank test, d' or the selectivity index. ``p`` is its two-sided p, ``df`` its
+    degrees of freedom (infinite for z; d' and the index have no null distribution of their own, and
+    p and df are those of Welch's t), ``q`` the p adjusted by Benjamini-Hochberg or, where the
+    contrast asks for it, Benjamini-Yekutieli, ``d`` Cohen's d in pooled standard deviations
+    (also of paired stimuli, so that it compares). ``means`` and
     ``sds`` hold the response per condition in the model's own activation units (of the absolute
     activation where the read-out says ``abs``). ``baseline`` is the mean signed activation over
     all stimuli of the localizer: what mean ablation holds a unit at; 0 where an activation is not

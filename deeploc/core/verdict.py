@@ -11,18 +11,19 @@ specific
     Does the primary outcome suffer more than every other one, compared with the same sets?
 
 The chains of all kinds of site are tested by `deeploc.core.gatekeeping.gatekeep`: the probability
-that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable`` and
-``robust`` are descriptions and claim no error rate.
+that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable``,
+``robust`` and ``trained`` are descriptions and claim no error rate.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isfinite
 from typing import Any, Literal
 
 from deeploc.core.damage import Damage
+from deeploc.core.json_values import nulled
 from deeploc.core.resampling import KindReliability
 from deeploc.core.responses import Preference
+from deeploc.core.untrained import KindUntrained
 
 Answer = Literal["yes", "no", "partly", "not asked"]
 
@@ -84,6 +85,10 @@ class Evidence:
         Mode -> damage on the primary outcome in the further modes of ablation.
     massive
         What massive activations have to do with it; None where they are not known.
+    untrained
+        What the contrast selects in an untrained copy of the model; None where that is not known.
+    no_untrained
+        Why it is not known; None where it was never asked.
     """
 
     sites: str
@@ -99,6 +104,8 @@ class Evidence:
     others: Mapping[str, Damage] = field(default_factory=dict)
     modes: Mapping[str, Damage] = field(default_factory=dict)
     massive: MassiveUnits | None = None
+    untrained: KindUntrained | None = None
+    no_untrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; null stands for what is not finite."""
-        finite: dict[str, Any] = _finite(asdict(self))
+        finite: dict[str, Any] = nulled(asdict(self))
         return finite
 
     @classmethod
@@ -210,11 +217,3 @@ class Verdict:
             for network in value["networks"]
         )
         return cls(**{**value, "against": tuple(value["against"]), "networks": networks})
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -91,8 +91,8 @@ def chance_band(
     return low, high
 
 
-def t_figure(stat_map: StatMap, mask: UnitMask, kind: str) -> str:
-    """Return the histogram of t over units, the selected ones highlighted.
+def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t") -> str:
+    """Return the histogram of the statistic over units, the selected ones highlighted.
 
     Parameters
     ----------
@@ -102,6 +102,8 @@ def t_figure(stat_map: StatMap, mask: UnitMask, kind: str) -> str:
         The selected units.
     kind
         The kind of site.
+    statistic
+        The symbol of what units are ranked by.
     """
     among = mask.layout.of_kind(kind) & np.isfinite(stat_map.t)
     t, selected = stat_map.t[among], stat_map.t[among & mask.selected]
@@ -112,14 +114,18 @@ def t_figure(stat_map: StatMap, mask: UnitMask, kind: str) -> str:
         ax.hist(t, bins=bins, color=CONTROL, label="all units")
         ax.hist(selected, bins=bins, color=SELECTED, label="selected")
         if selected.size:
-            edge = f"lowest selected t = {selected.min():.3g}"
+            edge = f"lowest selected {statistic} = {selected.min():.3g}"
             ax.axvline(selected.min(), color=INTACT, lw=1.1, ls=(0, (4, 2)), label=edge)
         use_log_scale(ax)
-        ax.set(xlabel="t", ylabel="units (log scale)", title=kind, ylim=(0.7, None))
+        ax.set(xlabel=statistic, ylabel="units (log scale)", title=kind, ylim=(0.7, None))
         figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
-    edge = f"the lowest selected t is {selected.min():.3g}" if selected.size else "none is selected"
-    return inline_svg(plot, 2.5, f"Distribution of t: {kind}", f"{t.size} units; {edge}")
+    edge = (
+        f"the lowest selected {statistic} is {selected.min():.3g}"
+        if selected.size
+        else "none is selected"
+    )
+    return inline_svg(plot, 2.5, f"Distribution of {statistic}: {kind}", f"{t.size} units; {edge}")
 
 
 def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> str:

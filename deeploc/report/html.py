@@ -3,22 +3,17 @@
 This module collects values; every word and tag of the page is in ``report.html.jinja``.
 """
 
-import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, reduce
-from importlib.resources import files
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
-from deeploc.core.modes import protocol
 from deeploc.core.outcomes import Outcome
 from deeploc.core.permutation import N_PERMUTATIONS
 from deeploc.core.resampling import Reliability
@@ -27,10 +22,11 @@ from deeploc.core.results import Better, Cell, Score
 from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import StatMap, UnitMask
-from deeploc.errors import RunError
 from deeploc.report.audit_tables import tables
 from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
+from deeploc.report.lesion_matrix import table_of
+from deeploc.report.massive_text import holding_massive, massive_part
 from deeploc.report.outcomes import (
     at_one_dose,
     cell_of,
@@ -39,21 +35,19 @@ from deeploc.report.outcomes import (
     outcome_of,
     unmatched_controls,
 )
+from deeploc.report.page import template
+from deeploc.report.statistic_text import words_of
 from deeploc.report.text import (
     describe_effects,
     describe_missing,
     describe_profile,
     describe_reliability,
-    format_number,
     mask_label,
     outcome_label,
-    plain_text,
 )
+from deeploc.report.unit_table import first_units
 from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 from deeploc.runs.folder import RunFolder
-
-_N_UNITS = 20
-"""Most units in the table of selected units."""
 
 _MAX_SAMPLE = 300
 """Most characters of a sample stimulus."""
@@ -71,8 +65,11 @@ def render(folder: Path) -> str:
     """
     run = RunFolder(folder)
     manifest = run.read_plain_manifest()
+    statistic = words_of(_get(manifest, "contrast"))
     stat_map, mask = run.read_stat_map(), run.read_mask()
     scores, effects = run.read_scores(), run.read_effects()
+    massive = run.read_massive()
+    holding = holding_massive(massive, run.read_controls(), mask.layout)
     audit = _get(manifest, "audit")
     page = {
         "run": manifest,
@@ -80,19 +77,21 @@ def render(folder: Path) -> str:
         "alpha": ALPHA,
         "min_controls": MIN_CONTROLS,
         "n_controls": sorted({len(effect.controls) for effect in effects}),
-        "kinds": [_kind(stat_map, mask, kind) for kind in mask.layout.kinds],
+        "statistic": statistic,
+        "kinds": [_kind(stat_map, mask, kind, statistic.symbol) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
-        "units": _top_units(run.checked("select", run.units)),
+        "units": first_units(run.checked("select", run.units)),
         "profiles": _profiles(run),
-        **_verdict(run, manifest),
-        **_reliability(run),
-        **_results(scores, effects, manifest, mask, run.better()),
+        **_verdict(run, manifest, statistic.symbol),
+        **_reliability(run, statistic.symbol),
+        "massive": massive_part(massive, mask),
+        **_results(scores, effects, manifest, mask, better=run.better(), holding=holding),
     }
-    return _template().render(page)
+    return template("report.html.jinja").render(page)
 
 
-def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(run: RunFolder, manifest: Mapping[str, Any], statistic: str) -> dict[str, Any]:
     """Return the answers about every network, and the rule that they follow."""
     verdict = run.read_verdict()
     if verdict is None:
@@ -102,7 +101,7 @@ def _verdict(run: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
         {
             "sites": network.sites,
             "title": title_of(network, name, model),
-            "lines": [(q, r, _unbroken(reason)) for q, r, reason in lines_of(network, verdict)],
+            "lines": [(q, r, _unbroken(w)) for q, r, w in lines_of(network, verdict, statistic)],
             "conclusion": conclusion(network),
         }
         for network in verdict.networks
@@ -120,7 +119,9 @@ def _results(
     effects: Sequence[Effect],
     run: Mapping[str, Any],
     mask: UnitMask,
+    *,
     better: Mapping[str, Mapping[str, Better]],
+    holding: Collection[str],
 ) -> dict[str, Any]:
     """Return what is reported of the evaluation: summary, overview, every outcome, figures."""
     main = main_effects(effects, better)
@@ -129,12 +130,18 @@ def _results(
     outcomes = first_outcomes(main)
     return {
         "summary": [_summary(chosen, kind, n_units) for kind in _kinds(chosen)],
+        "lesions": table_of(main, n_units, _first_mode(run)),
         "overview": _overview(chosen, n_units),
         "outcome_tables": _outcome_tables(scores, effects, n_units),
-        "doses": [_markup(dose_figure(main, kind, outcomes)) for kind in _kinds(main)],
+        "doses": [_markup(dose_figure(main, kind, outcomes, holding)) for kind in _kinds(main)],
         "n_plotted": len(outcomes),
         "n_outcomes": len({outcome_of(effect) for effect in effects}),
     }
+
+
+def _first_mode(run: Mapping[str, Any]) -> str:
+    modes = _get(run, "contrast", "ablate").get("mode") or ["zero"]
+    return modes if isinstance(modes, str) else str(modes[0])
 
 
 def _summary(chosen: Sequence[Effect], kind: str, n_units: Mapping[Cell, str]) -> str:
@@ -202,7 +209,7 @@ def _n_units(mask: UnitMask, effect: Effect) -> str:
     return f"{n:,} of {size:,} units"
 
 
-def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
+def _kind(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str) -> dict[str, Any]:
     """Return what is reported of the selection at sites of a kind."""
     among = mask.layout.of_kind(kind)
     t = stat_map.t[among & mask.selected]
@@ -216,7 +223,7 @@ def _kind(stat_map: StatMap, mask: UnitMask, kind: str) -> dict[str, Any]:
         "lowest_t": float(t.min()) if t.size else None,
         "significant": int(significant.sum()),
         "depth": _markup(depth_figure(mask, kind)),
-        "t": _markup(t_figure(stat_map, mask, kind)),
+        "t": _markup(t_figure(stat_map, mask, kind, statistic)),
     }
 
 
@@ -237,10 +244,10 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def _reliability(run: RunFolder) -> dict[str, Any]:
+def _reliability(run: RunFolder, statistic: str) -> dict[str, Any]:
     """Return what is reported of the reliability of the selection, two lines per kind of site."""
     reliability = run.read_reliability() or Reliability([])
-    lines = [describe_reliability(reliability, kind.sites) for kind in reliability.kinds]
+    lines = [describe_reliability(reliability, k.sites, statistic) for k in reliability.kinds]
     return {
         "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
         "not_computed": [
@@ -262,38 +269,9 @@ def _stimuli(condition: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {**unknown, **record, "name": condition, "samples": short}
 
 
-def _top_units(path: Path) -> list[dict[str, str]]:
-    """Return the first rows of units.csv, numbers shortened."""
-    names = ("site", "index")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(islice(csv.DictReader(file), _N_UNITS))
-        return [
-            {
-                key: value if key in names else format_number(float(value))
-                for key, value in r.items()
-            }
-            for r in rows
-        ]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path} is broken: {error}; localize again") from error
-
-
 def _kinds(effects: Sequence[Effect]) -> list[str]:
     return list(dict.fromkeys(effect.sites for effect in effects))
 
 
 def _markup(svg: str) -> Markup:
     return Markup(svg)  # `inline_svg` escapes every name
-
-
-@cache
-def _template() -> Template:
-    text = (files("deeploc.report") / "report.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, lstrip_blocks=True)
-    environment.filters.update(
-        num=format_number, plain=plain_text, mask=mask_label, protocol=protocol
-    )
-    return environment.from_string(text)

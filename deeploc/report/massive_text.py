@@ -1,11 +1,20 @@
 """Massive activations in words: which there are, and how many of the selected units are massive."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from deeploc.core.massive import MASSIVE, MASSIVE_VALUE, STRETCH, Dimension, MassiveActivations
-from deeploc.core.units import UnitMask
+from deeploc.core.massive import (
+    MASSIVE,
+    MASSIVE_VALUE,
+    STRETCH,
+    Dimension,
+    MassiveActivations,
+    massive_selection,
+)
+from deeploc.core.units import Layout, UnitMask
+from deeploc.runs.control_masks import Units
 
 _MOST = 8
 """So many units or sites are named; of more the number is given."""
@@ -30,6 +39,45 @@ def describe_massive(massive: MassiveActivations, mask: UnitMask) -> list[str]:
         f"no massive activations (over {MASSIVE:,.0f} medians of the site and over "
         f"{MASSIVE_VALUE:g}) on {massive.n_stimuli} stimuli"
     ]
+
+
+def holding_massive(
+    massive: MassiveActivations | None, controls: Mapping[str, Units], layout: Layout
+) -> set[str]:
+    """Return the names of the controls that hold massive units.
+
+    Parameters
+    ----------
+    massive
+        Those of the model; None where they are not known.
+    controls
+        Name -> the numbers of the units of each control.
+    layout
+        The sites that they are numbered over.
+    """
+    selection = massive_selection(massive, layout)
+    if selection is None:
+        return set()
+    return {name for name, units in controls.items() if selection[units].any()}
+
+
+def massive_part(massive: MassiveActivations | None, mask: UnitMask) -> dict[str, Any]:
+    """Return what the report says of massive activations: lines, and a row per site.
+
+    Parameters
+    ----------
+    massive
+        Those of the model; None where nobody looked.
+    mask
+        The selected units.
+    """
+    if massive is None:
+        return {"lines": [], "sites": []}
+    return {
+        "lines": [f"{line[:1].upper()}{line[1:]}." for line in describe_massive(massive, mask)],
+        "sites": massive.sites,
+        "n_stimuli": massive.n_stimuli,
+    }
 
 
 def _lines_of(massive: MassiveActivations, mask: UnitMask, kind: str) -> list[str]:

@@ -1,9 +1,7 @@
 """Numbers, effects and response profiles as text."""
 
-import json
 from collections.abc import Collection, Sequence
 from math import inf, isnan
-from typing import Any
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
 from deeploc.core.resampling import Reliability
@@ -13,17 +11,6 @@ from deeploc.report.outcomes import MAX_OUTCOMES, outcome_of
 
 _DASH = "\N{EN DASH}"
 """Stands for what was not computed."""
-
-
-def plain_text(value: Any) -> str:
-    """Return a text as it is, and any other value as JSON.
-
-    Parameters
-    ----------
-    value
-        A value of the manifest.
-    """
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def format_number(value: float) -> str:
@@ -206,7 +193,7 @@ def format_test(test: Preference, *, short: bool = False) -> str:
     Parameters
     ----------
     test
-        Welch's t, df, p and Cohen's d.
+        t, df, p and Cohen's d.
     short
         Whether df and p are left out.
 
@@ -224,7 +211,9 @@ def format_test(test: Preference, *, short: bool = False) -> str:
     return f"t({test.df:.1f}) = {format_number(test.t)}, {p}, d = {format_number(test.d)}"
 
 
-def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]:
+def describe_reliability(
+    reliability: Reliability, kind: str, statistic: str = "t"
+) -> tuple[str, str]:
     r"""Return two lines on how far the selection depends on the stimuli, and on chance.
 
     A dash stands for what was not computed; `Reliability.missing` says why.
@@ -235,6 +224,8 @@ def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]
         That of a run.
     kind
         The kind of site.
+    statistic
+        The symbol of what units are ranked by.
 
     Examples
     --------
@@ -254,14 +245,14 @@ def describe_reliability(reliability: Reliability, kind: str) -> tuple[str, str]
             if isnan(part.halves.r)
             else f"{part.halves.r:z.2f}".replace("-", "\N{MINUS SIGN}")
         )
-        halves = f"{share} of the units (chance {chance}), r(t) = {r}"
+        halves = f"{share} of the units (chance {chance}), r({statistic}) = {r}"
     if part.folds:
         folds = f"{_or_dash(part.folds.mean)} ({len(part.folds.d)} folds)"
     if part.permutations:
         null = part.permutations
         above = f"{null.n_above:,} unit{'s' * (null.n_above != 1)}"
         p = _DASH if isnan(null.p) else f"{null.p:.2g}"
-        permuted = f"{above} above permuted t = {_or_dash(null.threshold)}, p = {p}"
+        permuted = f"{above} above permuted {statistic} = {_or_dash(null.threshold)}, p = {p}"
     return f"{kind}: split halves share {halves}", f"  held out d = {folds}; {permuted}"
 
 

@@ -1,12 +1,14 @@
 """The verdict in words: one line a question."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, Network, Reply, Verdict
 from deeploc.report.text import format_number, metric_label, outcome_label
+from deeploc.report.untrained_text import describe_copy
 
 NOT_ASKED = "\N{EN DASH}"
 
@@ -35,7 +37,9 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}{massive}"
 
 
-def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
+def lines_of(
+    network: Network, verdict: Verdict, statistic: str = "t"
+) -> list[tuple[str, str, str]]:
     """Return question, reply and reason of every question.
 
     Parameters
@@ -44,13 +48,16 @@ def lines_of(network: Network, verdict: Verdict) -> list[tuple[str, str, str]]:
         The answers about one kind of site.
     verdict
         The whole they belong to.
+    statistic
+        The symbol of what units are ranked by.
     """
-    reasons = {
+    reasons: dict[str, Callable[[Reply, Network, Verdict], str]] = {
         "selective": _selective,
-        "reliable": _reliable,
+        "reliable": partial(_reliable, statistic=statistic),
         "causal": _causal,
         "specific": _specific,
         "robust": _robust,
+        "trained": _trained,
     }
     return [
         (
@@ -130,13 +137,14 @@ def _selective(reply: Reply, network: Network, _: Verdict) -> str:
     return f"held-out d = {d}{which} (random units {random}){_p(reply)}; {units}"
 
 
-def _reliable(reply: Reply, _: Network, __: Verdict) -> str:
+def _reliable(reply: Reply, _: Network, __: Verdict, statistic: str) -> str:
     numbers = reply.numbers
     if not numbers:
         return "two halves of the stimuli could not be localized apart"
     shared, chance = 100 * numbers["overlap"], 100 * numbers["chance"]
     r = NOT_ASKED if numbers["r"] is None else f"{numbers['r']:.2f}".replace("-", "\N{MINUS SIGN}")
-    return f"halves share {shared:.0f} % of the units (chance {chance:.2g} %), r(t) = {r}"
+    units = f"{shared:.0f} % of the units (chance {chance:.2g} %)"
+    return f"halves share {units}, r({statistic}) = {r}"
 
 
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
@@ -198,6 +206,15 @@ def _without_massive(massive: Mapping[str, Any], verdict: Verdict) -> str:
 
 def _count(n: int, sets: str) -> str:
     return f"{n} of {sets} do" if n else f"none of {sets} does"
+
+
+def _trained(reply: Reply, network: Network, _: Verdict) -> str:
+    numbers = reply.numbers
+    if network.answer("selective") != "yes":
+        return "asked only where the preference is confirmed"
+    if "selected_units" not in numbers:
+        return numbers.get("reason") or "no untrained copy was localized; run again"
+    return f"an untrained copy: {describe_copy(numbers)}"
 
 
 def _outcome(name: str | None) -> str:

@@ -1,36 +1,36 @@
 """The stage that measures tasks, intact, ablated and under controls."""
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from deeploc import atomic
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
+from deeploc.analysis.permuting import permuted_t
 from deeploc.analysis.planning import Plan, deciding_doses, plan
+from deeploc.analysis.reading import ByCondition
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
 from deeploc.core.ablation import Edit
+from deeploc.core.controls import PermutedT
 from deeploc.core.effects import MIN_CONTROLS
 from deeploc.core.judging import selective_p
 from deeploc.core.massive import massive_selection
+from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
-from deeploc.core.stats import ALPHA
+from deeploc.core.stats import ALPHA, Vector
 from deeploc.core.task import Task
-from deeploc.errors import RunError
-from deeploc.runs.control_masks import ControlMasks, load_controls
+from deeploc.runs.control_masks import ControlMasks
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
-from deeploc.runs.records import CellRecord, TaskRecord
+from deeploc.runs.records import TaskRecord
 from deeploc.runs.run import Run
-from deeploc.runs.saving import Content, Save
-from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.saving import Save
+from deeploc.runs.score_rows import read_rows
+from deeploc.runs.score_table import ScoreSaving, ScoreTable, distinct
 from deeploc.runs.stages import remove
-
-_SAVE_EVERY = 2.0
-"""Seconds between two savings of scores.csv: the most work that a killed run can lose."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class EvaluateStage:
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the tasks with what decides their numbers, the ablations, and the seed."""
         return {
-            "tasks": self._task_keys(run),
+            "tasks": task_keys(run, self.tasks),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
-            "verdict": self.contrast.verdict.model_dump(mode="json"),
+            "verdict": self.contrast.verdict.model_dump(mode="json", exclude={"untrained"}),
             "seed": run.setup.seed,
         }
 
@@ -82,9 +82,9 @@ class EvaluateStage:
         todo = self._plan(run)
         for notice in todo.notices:
             run.reporter.note(notice)
-        keys = self._task_keys(run)
-        table = _ScoreTable.of(run.folder, self._records(keys), todo.notices)
-        saving = _Saving(run.folder, table, save, ControlMasks(run.layout))
+        keys = task_keys(run, self.tasks)
+        table = ScoreTable.of(run.folder, self._records(keys), todo.notices)
+        saving = ScoreSaving(run.folder, table, save, ControlMasks(run.layout))
         evaluator = Evaluator(
             run.adapter,
             self.tasks,
@@ -105,7 +105,7 @@ class EvaluateStage:
             raise
         saving.save(complete=True)
 
-    def _decide(self, run: Run, evaluator: Evaluator, saving: "_Saving") -> None:
+    def _decide(self, run: Run, evaluator: Evaluator, saving: ScoreSaving) -> None:
         """Measure what the verdict needs beyond the plan: further controls of one ablation.
 
         A contrast that asks for too few controls to test anything wants no such test.
@@ -141,29 +141,33 @@ class EvaluateStage:
         """Move the scores to scores-superseded.csv: what was measured is not deleted."""
         rows = [*read_rows(folder.superseded), *read_rows(folder.scores)]
         if rows:
-            atomic.write(folder.superseded, to_csv(_distinct(rows)))
+            atomic.write(folder.superseded, to_csv(distinct(rows)))
         remove(folder, EvaluateStage.files)
 
     def _plan(self, run: Run) -> Plan:
         try:
-            return plan(
-                run.stat_map,
-                run.mask,
-                self.ablate,
-                run.setup.seed,
-                run.permuted_t() if self.ablate.controls.shuffled else None,
-                modes=run.modes,
-            )
+            permuted, seed = self._permuted_t(run), run.setup.seed
+            return plan(run.stat_map, run.mask, self.ablate, seed, permuted, modes=run.modes)
         except ValueError as error:
             raise run.contrast.error_at(("ablate",), str(error)) from None
 
-    def _task_keys(self, run: Run) -> dict[str, str]:
-        model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
-        algorithm, seed = self.algorithm, run.setup.seed
-        return {
-            task.name: json_hash([algorithm, model, task.name, dict(task.identity), seed])
-            for task in self.tasks
-        }
+    def _permuted_t(self, run: Run) -> PermutedT | None:
+        """Return what the control ``shuffled`` selects by, where it is asked for and can be had."""
+        if not self.ablate.controls.shuffled:
+            return None
+        stimuli = run.stimuli.localizing
+        groups = ByCondition.of(list(run.contrast.conditions), stimuli)
+        readout = Readout.of(run.contrast.read)
+        values = run.readings.matrix(groups.stimuli, run.layout, readout)
+        if values is None:
+            return None
+        contrast, seed = run.contrast, run.setup.seed
+
+        @lru_cache(maxsize=1)  # the ablations of one control follow each other
+        def permuted(index: int) -> Vector:
+            return permuted_t(contrast, stimuli, values, index, seed=seed)
+
+        return permuted
 
     def _records(self, keys: Mapping[str, str]) -> dict[str, TaskRecord]:
         return {
@@ -174,90 +178,22 @@ class EvaluateStage:
         }
 
 
-@dataclass
-class _ScoreTable:
-    """The scores of a run folder while it is evaluated.
+def task_keys(run: Run, tasks: Sequence[Task]) -> dict[str, str]:
+    """Return task -> hash of what decides its numbers: the model, its items and options, the seed.
 
-    ``earlier`` are the rows of former evaluations that are still current, ``known`` these and the
-    superseded ones: every score that need not be measured again.
+    Parameters
+    ----------
+    run
+        The run, with its model.
+    tasks
+        The tasks.
     """
-
-    tasks: Mapping[str, TaskRecord]
-    notices: Sequence[str]
-    earlier: Sequence[Score]
-    known: Sequence[Score]
-    measured: list[Score] = field(default_factory=list)
-
-    @classmethod
-    def of(
-        cls, folder: RunFolder, tasks: Mapping[str, TaskRecord], notices: Sequence[str]
-    ) -> "_ScoreTable":
-        record = folder.read_manifest().evaluate
-        every = {**(record.tasks if record else {}), **tasks}
-        keys = {name: task.key for name, task in every.items()}
-        rows = current_rows(record, read_rows(folder.scores)) if record else []
-        earlier = [row for row in rows if keys.get(row.task) == row.task_key]
-        known = _distinct([*earlier, *read_rows(folder.scores), *read_rows(folder.superseded)])
-        return cls(every, notices, earlier, known)
-
-    @property
-    def current(self) -> list[Score]:
-        """The rows of this evaluation, then those of former ones that are still current."""
-        measured = {_name(row): row for row in self.measured}
-        names = measured.keys()
-        return [*measured.values(), *(row for row in self.earlier if _name(row) not in names)]
-
-    def superseded(self, current: Iterable[Score]) -> list[Score]:
-        """Return the known scores that are not current."""
-        identities = {_identity(row) for row in current}
-        return [row for row in self.known if _identity(row) not in identities]
-
-    def results(self, current: Iterable[Score]) -> dict[str, Any]:
-        """Return what the manifest records."""
-        cells = {_cell(row): None for row in current}
-        return {
-            "tasks": {name: task.model_dump(mode="json") for name, task in self.tasks.items()},
-            "cells": [cell.model_dump(mode="json") for cell in cells],
-            "notices": list(self.notices),
-        }
-
-
-class _Saving:
-    """Saves the scores now and then, and when the work ends, however it ends."""
-
-    def __init__(
-        self, folder: RunFolder, table: _ScoreTable, save: Save, controls: ControlMasks
-    ) -> None:
-        self._folder = folder
-        self._table = table
-        self._save = save
-        self._controls = controls
-        self._saved = time.monotonic()
-
-    def add(self, scores: list[Score], ablation: Edit | None) -> None:
-        """Take the scores of an ablation; None is the intact model."""
-        self._table.measured += scores
-        if scores and ablation is not None:
-            self._controls.add(scores[0], ablation.mask)
-        if scores and time.monotonic() - self._saved > _SAVE_EVERY:
-            self.save(complete=False)
-
-    def save(self, *, complete: bool) -> None:
-        """Write scores.csv, then what is superseded: no score is in neither of them."""
-        current = self._table.current
-        superseded = self._table.superseded(current)
-        if superseded:
-            atomic.write(self._folder.superseded, to_csv(superseded))
-        results = self._table.results(current)
-        files: dict[str, Content] = {"scores.csv": to_csv(current)}
-        if complete:
-            with suppress(RunError):  # a broken file of an earlier evaluation is replaced
-                self._controls.keep(load_controls(self._folder.controls), current)
-            files["controls.safetensors"] = self._controls.parts()
-        self._save(files, results, complete=complete)
-        if not superseded:
-            self._folder.superseded.unlink(missing_ok=True)
-        self._saved = time.monotonic()
+    model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
+    algorithm, seed = EvaluateStage.algorithm, run.setup.seed
+    return {
+        task.name: json_hash([algorithm, model, task.name, dict(task.identity), seed])
+        for task in tasks
+    }
 
 
 def _may_be_selective(folder: RunFolder, kind: str) -> bool:
@@ -266,30 +202,3 @@ def _may_be_selective(folder: RunFolder, kind: str) -> bool:
     fresh = profile.preference(kind, "selected") if profile and profile.held_out else None
     p = selective_p(fresh, reliability.of(kind) if reliability else None)
     return p is None or p <= ALPHA
-
-
-def _cell(row: Score) -> CellRecord:
-    return CellRecord(
-        sites=row.sites,
-        mode=row.mode,
-        percent=row.percent,
-        mask=row.mask,
-        control_of=row.control_of,
-        key=row.key,
-    )
-
-
-def _name(row: Score) -> tuple[Any, ...]:
-    """Return what a row is about, by name."""
-    place = (row.sites, row.mode, row.percent, row.mask, row.control_of)
-    return (row.task, row.metric, row.condition, *place)
-
-
-def _identity(row: Score) -> tuple[str, ...]:
-    """Return what was measured under which ablation, whatever it is called."""
-    return (row.task, row.metric, row.condition, row.task_key, row.key)
-
-
-def _distinct(rows: Iterable[Score]) -> list[Score]:
-    """Return rows without those that repeat a measurement."""
-    return list({_identity(row): row for row in rows}.values())

@@ -118,6 +118,8 @@ def _digest(digest: xxh3_128) -> str:
 def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
     """Return units.csv: the selected units by falling t, with their site and index in it.
 
+    The column ``t`` holds what units are ranked by, whatever the contrast's statistic is.
+
     Parameters
     ----------
     mask

@@ -13,13 +13,24 @@ from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Better, Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Verdict
 from deeploc.errors import RunError
 from deeploc.runs.control_masks import Units, load_controls
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
 from deeploc.runs.records import StageRecord
-from deeploc.runs.scores import current_rows, read_rows
+from deeploc.runs.score_rows import current_rows, read_rows
+
+
+class _File:
+    """The path of a file of a run folder, as an attribute of the folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", _: type) -> Path:
+        return folder.path / self._name
 
 
 @dataclass(frozen=True)
@@ -37,55 +48,35 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def manifest(self) -> Path:
-        """What was run, on what, with which versions, and a record of every stage."""
-        return self.path / "manifest.json"
+    manifest = _File("manifest.json")
+    """What was run, on what, with which versions, and a record of every stage."""
 
-    @property
-    def statmap(self) -> Path:
-        """Statistics of every unit."""
-        return self.path / "statmap.safetensors"
+    statmap = _File("statmap.safetensors")
+    """Statistics of every unit."""
 
-    @property
-    def mask(self) -> Path:
-        """The selected units."""
-        return self.path / "mask.safetensors"
+    mask = _File("mask.safetensors")
+    """The selected units."""
 
-    @property
-    def units(self) -> Path:
-        """The selected units as a table."""
-        return self.path / "units.csv"
+    units = _File("units.csv")
+    """The selected units as a table."""
 
-    @property
-    def scores(self) -> Path:
-        """Scores of the tasks, intact and ablated; only those that are current."""
-        return self.path / "scores.csv"
+    scores = _File("scores.csv")
+    """Scores of the tasks, intact and ablated; only those that are current."""
 
-    @property
-    def controls(self) -> Path:
-        """The units of every control."""
-        return self.path / "controls.safetensors"
+    controls = _File("controls.safetensors")
+    """The units of every control."""
 
-    @property
-    def superseded(self) -> Path:
-        """Scores that were measured for another selection or other items; kept, never shown."""
-        return self.path / "scores-superseded.csv"
+    superseded = _File("scores-superseded.csv")
+    """Scores that were measured for another selection or other items; kept, never shown."""
 
-    @property
-    def verdict(self) -> Path:
-        """The answers of `deeploc.core.verdict`."""
-        return self.path / "verdict.json"
+    verdict = _File("verdict.json")
+    """The answers of `deeploc.core.verdict`."""
 
-    @property
-    def profile(self) -> Path:
-        """The responses of the selected units to every condition."""
-        return self.path / "profile.csv"
+    profile = _File("profile.csv")
+    """The responses of the selected units to every condition."""
 
-    @property
-    def report(self) -> Path:
-        """One self-contained HTML file."""
-        return self.path / "report.html"
+    report = _File("report.html")
+    """One self-contained HTML file."""
 
     def exists(self) -> bool:
         """Return whether there is a manifest."""
@@ -251,6 +242,17 @@ class RunFolder:
         """
         record = self.read_manifest().massive
         return None if record is None else MassiveActivations.from_json(record.model_dump())
+
+    def read_untrained(self) -> Untrained | None:
+        """Return what is selected in an untrained copy of the model, None where it was not asked.
+
+        Raises
+        ------
+        RunError
+            If the manifest cannot be read.
+        """
+        record = self.read_manifest().untrained
+        return None if record is None else Untrained.from_json(record.model_dump())
 
     def read_verdict(self) -> Verdict | None:
         """Return the verdict, None where there is none.

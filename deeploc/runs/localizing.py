@@ -12,6 +12,7 @@ from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
 from deeploc.analysis.select_units import select_units
+from deeploc.contrast.selecting import Select
 from deeploc.core.responses import to_csv
 from deeploc.core.units import UnitMask
 from deeploc.runs.files import (
@@ -64,7 +65,9 @@ class LocalizeStage:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the model, the stimuli, how they are compared and read, and the seed."""
-        return {**shared_inputs(run), "seed": run.setup.seed}
+        rule, default = run.contrast.select, Select().correction
+        correction = {} if rule.correction == default else {"correction": rule.correction}
+        return {**shared_inputs(run), **correction, "seed": run.setup.seed}
 
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize."""
@@ -115,7 +118,7 @@ class SelectStage:
         """Return the rule, or the hash of the imported mask."""
         if self.imported is not None:
             return {"imported": hash_of(self.imported)}
-        return {"select": run.contrast.select.model_dump(mode="json")}
+        return {"select": rule_of(run.contrast.select)}
 
     def make(self, run: Run, save: Save) -> None:
         """Select."""
@@ -189,14 +192,31 @@ def shared_inputs(run: Run) -> dict[str, Any]:
         The run, as it would be made now.
     """
     resolved = run.contrast.to_json()
+    compared = {key: resolved[key] for key in ("contrast", "against")}
+    if run.contrast.statistic != "welch":  # runs from before there was a choice stay current
+        compared["statistic"] = run.contrast.statistic
     # the name under which a model is loaded does not decide what it is; the rest does
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
     return {
         "model": model,
         "stimuli": _hashes(run.stimuli.localizing),
-        "contrast": {key: resolved[key] for key in ("contrast", "against")},
+        "contrast": compared,
         "read-out": resolved["read"],
     }
+
+
+def rule_of(select: Select) -> dict[str, Any]:
+    """Return what decides a selection; the default correction is left out, as in older runs.
+
+    Parameters
+    ----------
+    select
+        The rule of the contrast.
+    """
+    rule = select.model_dump(mode="json")
+    if select.correction == Select().correction:
+        del rule["correction"]
+    return rule
 
 
 def _hashes(stimuli: Mapping[str, Any]) -> dict[str, str]:

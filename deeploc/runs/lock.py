@@ -1,6 +1,6 @@
 """Who may write to a run folder: one process at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ FILES = (
     "positions.safetensors",
     "verdict.json",
     "profile.csv",
+    "verdict.json",
     "report.html",
 )
 """Every file that deeploc writes into a run folder."""
@@ -28,7 +29,13 @@ _PART = ".part"
 
 
 @contextmanager
-def locked(path: Path, *, create: bool = False) -> Iterator[None]:
+def locked(
+    path: Path,
+    *,
+    create: bool = False,
+    files: Collection[str] = FILES,
+    marker: str | None = "manifest.json",
+) -> Iterator[None]:
     """Keep other processes from writing to a run folder; a killed process leaves no lock.
 
     Parameters
@@ -38,6 +45,10 @@ def locked(path: Path, *, create: bool = False) -> Iterator[None]:
     create
         Whether a folder that does not exist is made. If the context then ends with an exception
         before a stage has written a file, it is removed again.
+    files
+        What is written there; a folder that holds other files is refused.
+    marker
+        The file with which any others are tolerated; None: none are.
 
     Raises
     ------
@@ -46,7 +57,7 @@ def locked(path: Path, *, create: bool = False) -> Iterator[None]:
         writing to it.
     """
     made = create and not path.exists()
-    lock = _acquired(path, create)
+    lock = _acquired(path, create, files, marker)
     try:
         _remove_parts(path)
         yield
@@ -61,11 +72,11 @@ def locked(path: Path, *, create: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def _acquired(path: Path, create: bool) -> FileLock:
+def _acquired(path: Path, create: bool, files: Collection[str], marker: str | None) -> FileLock:
     try:
         if create:
             path.mkdir(parents=True, exist_ok=True)
-        _refuse_other_files(path)
+        _refuse_other_files(path, files, marker)
         lock = FileLock(path / _LOCK, blocking=False)
         lock.acquire()
     except Timeout:
@@ -81,12 +92,13 @@ def _acquired(path: Path, create: bool) -> FileLock:
     return lock
 
 
-def _refuse_other_files(path: Path) -> None:
+def _refuse_other_files(path: Path, files: Collection[str], marker: str | None) -> None:
     names = {file.name for file in path.iterdir()}
-    other = [name for name in names - {*FILES, _LOCK} if not name.endswith(_PART)]
-    if other and "manifest.json" not in names:
+    other = [name for name in names - {*files, _LOCK} if not name.endswith(_PART)]
+    if other and marker not in names:
+        no_run = " and no run" if marker else ""
         raise RunError(
-            f"{path} holds other files ({min(other)}) and no run; "
+            f"{path} holds other files ({min(other)}){no_run}; "
             "choose an empty or new folder with -o"
         )
 

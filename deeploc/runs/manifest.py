@@ -30,6 +30,7 @@ from deeploc.runs.records import (
     SiteRecord,
     StageRecord,
     UnreadableRecord,
+    UntrainedRecord,
 )
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets
@@ -62,6 +63,7 @@ class Manifest(Part):
     reliability: ReliabilityRecord | None = None
     massive: MassiveRecord | None = None
     positions: StageRecord | None = None
+    untrained: UntrainedRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
     report: StageRecord | None = None

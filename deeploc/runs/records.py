@@ -85,13 +85,16 @@ class ResultPart(Part):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class PreferenceRecord(ResultPart):
     """The contrast tested on a group of units."""
 
     sites: str
     units: Units
     t: float | None
-    df: float | None
+    df: Annotated[float, Field(gt=0)] | None
     p: float | None
     d: float | None
 
@@ -107,8 +110,8 @@ class HalvesRecord(ResultPart):
     """How well two halves of the stimuli agree."""
 
     r: float | None
-    overlap: float | None
-    chance: float | None
+    overlap: Share | None
+    chance: Share | None
 
 
 class FoldsRecord(ResultPart):
@@ -169,6 +172,22 @@ class MassiveRecord(StageRecord):
     sites: list[SiteMagnitudesRecord]
     n_stimuli: int
     missing: str
+
+
+class KindUntrainedRecord(ResultPart):
+    """What is selected in an untrained copy at one kind of site."""
+
+    sites: str
+    n_selected: int
+    preference: PreferenceRecord | None
+    halves: HalvesRecord | None
+
+
+class UntrainedRecord(StageRecord):
+    """What is selected in an untrained copy of the model, or why there is no copy."""
+
+    kinds: list[KindUntrainedRecord]
+    missing: str | None
 
 
 class TaskRecord(Part):

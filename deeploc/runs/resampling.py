@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from deeploc.analysis.activation_cache import FILE_BYTES
+from deeploc.analysis.activation_cache import not_kept
 from deeploc.analysis.reading import ByCondition
 from deeploc.analysis.reliability import N_FOLDS, reliability, unknown
 from deeploc.core.permutation import N_PERMUTATIONS
 from deeploc.core.readout import Readout
 from deeploc.core.resampling import Reliability
 from deeploc.runs.folder import RunFolder
-from deeploc.runs.localizing import shared_inputs
+from deeploc.runs.localizing import rule_of, shared_inputs
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
 
@@ -29,7 +29,7 @@ class ReliabilityStage:
 
         A model with other weights may have the same statistics of other activations.
         """
-        rule = run.contrast.select.model_dump(mode="json")
+        rule = rule_of(run.contrast.select)
         size = {"folds": N_FOLDS, "permutations": N_PERMUTATIONS}
         return {**shared_inputs(run), "seed": run.setup.seed, "select": rule, "resampling": size}
 
@@ -46,7 +46,7 @@ class ReliabilityStage:
                 groups.stimuli, run.layout, readout, on_progress=on_progress
             )
         if values is None:
-            return unknown(run.stat_map, _not_kept(len(groups.stimuli) * layout.n_units))
+            return unknown(run.stat_map, not_kept(len(groups.stimuli) * layout.n_units))
         with run.reporter.progress("resampling", layout.n_units) as on_progress:
             return reliability(
                 run.contrast,
@@ -60,11 +60,3 @@ class ReliabilityStage:
     @staticmethod
     def retire(folder: RunFolder) -> None:
         """Do nothing: it has no files."""
-
-
-def _not_kept(n_values: int) -> str:
-    size, most = (n_bytes / 2**30 for n_bytes in (n_values * 4, FILE_BYTES))
-    return (
-        f"{size:.1f} GiB of activations cannot be kept; a temporary file may hold {most:.0f} GiB, "
-        "as far as the disk has room; read fewer sites, or lower --limit"
-    )

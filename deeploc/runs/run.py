@@ -2,25 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.localization import layout_of
 from deeploc.analysis.position_activations import ClassMoments, read_donors, read_moments
 from deeploc.analysis.reading import ByCondition
-from deeploc.analysis.reliability import permuted_t
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
-from deeploc.core.controls import PermutedT
 from deeploc.core.modes import Modes
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.positions import ReadsPositions
-from deeploc.core.readout import Readout
 from deeploc.core.replacing import Donors
-from deeploc.core.stats import Vector
 from deeploc.core.units import Layout, StatMap, UnitMask
-from deeploc.errors import AdapterError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.runs.files import load_mask, load_moments, load_statmap
 from deeploc.runs.folder import RunFolder
@@ -64,10 +59,7 @@ class Run:
     @cached_property
     def layout(self) -> Layout:
         """The sites that the contrast reads."""
-        try:
-            return layout_of(self.adapter, self.contrast)
-        except AdapterError as error:
-            raise self.contrast.error_at(("read", "sites"), str(error)) from error
+        return layout_of(self.adapter, self.contrast)
 
     @cached_property
     def stat_map(self) -> StatMap:
@@ -86,22 +78,6 @@ class Run:
         moments = (lambda: self.moments) if reads else None
         donors = (lambda: self.donors) if reads else None
         return Modes(self.stat_map, moments, donors, self.setup.seed)
-
-    def permuted_t(self) -> PermutedT | None:
-        """Return what the control ``shuffled`` selects by, None where activations are not kept."""
-        stimuli = self.stimuli.localizing
-        groups = ByCondition.of(list(self.contrast.conditions), stimuli)
-        readout = Readout.of(self.contrast.read)
-        values = self.readings.matrix(groups.stimuli, self.layout, readout)
-        if values is None:
-            return None
-        contrast, seed = self.contrast, self.setup.seed
-
-        @lru_cache(maxsize=1)  # the ablations of one control follow each other
-        def permuted(index: int) -> Vector:
-            return permuted_t(contrast, stimuli, values, index, seed=seed)
-
-        return permuted
 
     @cached_property
     def moments(self) -> PositionMoments:
@@ -137,3 +113,18 @@ class Run:
         conditions = list(self.contrast.conditions)
         halves = [self.stimuli.localizing, self.stimuli.held_out]
         return Readings(self.adapter, [ByCondition.of(conditions, half).stimuli for half in halves])
+
+
+@dataclass(frozen=True)
+class UnloadedRun:
+    """A run without its model: enough for the verdict and the report.
+
+    Parameters
+    ----------
+    folder, reporter, header
+        As for `Run`.
+    """
+
+    folder: RunFolder
+    reporter: ProgressReporter
+    header: Mapping[str, Any]

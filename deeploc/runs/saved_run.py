@@ -11,6 +11,7 @@ from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Verdict
 from deeploc.runs.control_masks import Units
 from deeploc.runs.folder import RunFolder
@@ -75,6 +76,11 @@ class SavedRun:
     def massive(self) -> MassiveActivations | None:
         """The massive activations of the model."""
         return self.folder.read_massive()
+
+    @cached_property
+    def untrained(self) -> Untrained | None:
+        """What the same localizer selects in an untrained copy of the model."""
+        return self.folder.read_untrained()
 
     @cached_property
     def verdict(self) -> Verdict | None:

@@ -168,7 +168,7 @@ class Saver:
         """Retire what rests on results that change now, and no longer call them complete."""
         name, manifest = self._stage, self._state.manifest
         old = manifest.get(name) or {}
-        same = old.get("files") == record["files"]
+        same = all(old.get(part) == record[part] for part in ("files", "complete"))
         if same and (record["files"] or old.get("key") == record["key"]):
             return
         stale = [stage for stage in self._state.dependents(name) if stage.name in manifest]

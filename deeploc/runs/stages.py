@@ -157,5 +157,6 @@ def _key(stage: Stage[Any], inputs: Mapping[str, Any], manifest: Mapping[str, An
     for name in stage.needs:
         record = manifest.get(name) or {}
         # equal files mean equal results, however they came about
-        needed[name] = record.get("files") or record.get("key")
+        results = record.get("files") or record.get("key")
+        needed[name] = results if record.get("complete") else None
     return json_hash({"stage": stage.name, "inputs": inputs, "needs": needed})

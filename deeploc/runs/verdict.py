@@ -22,6 +22,7 @@ class VerdictStage:
         "profile",
         "reliability",
         "massive",
+        "untrained",
         "evaluate",
     )
     algorithm: ClassVar[int] = 2
@@ -45,6 +46,7 @@ class VerdictStage:
             scores=folder.read_scores(),
             better=folder.better(),
             seed=folder.read_manifest().options.seed,
+            untrained=folder.read_untrained(),
         )
         text = json.dumps(made.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
         save({"verdict.json": f"{text}\n"}, {})

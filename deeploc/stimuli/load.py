@@ -87,10 +87,18 @@ def sample_stimuli(
     counts = {name: len(group) for name, group in stimuli.items()}
     if contrast.split == "none":
         return StimulusSets(stimuli, stimuli, unreadable, counts)
-    localizing, held_out = split_half(stimuli, seed)
+    localizing, held_out = split_half(stimuli, seed, contrast.paired)
     most = contrast.evaluate_limit
-    evaluated = {c: sample(group, most, seed, f"evaluate:{c}") for c, group in held_out.items()}
+    evaluated = {
+        name: sample(group, most, seed, f"evaluate:{_stream(contrast, name)}")
+        for name, group in held_out.items()
+    }
     return StimulusSets(localizing, evaluated, unreadable, counts)
+
+
+def _stream(contrast: Contrast, condition: str) -> str:
+    """Return whose random numbers sample a condition: partners are kept by the same ones."""
+    return contrast.paired[0] if condition in contrast.paired else condition
 
 
 def load(
@@ -128,8 +136,8 @@ def load(
     Raises
     ------
     ContrastError
-        If a source cannot be read, does not fit the modality, a text is empty, or a condition has
-        (or, balanced, keeps) fewer than two stimuli.
+        If a source cannot be read, does not fit the modality, a text is empty, a condition has
+        (or, balanced, keeps) fewer than two stimuli, or paired conditions differ in their number.
     """
     sampler = _Sampler(contrast, seed, limit, Reader(contrast.base, folder, reporter), strict)
     loaded = {}
@@ -137,12 +145,17 @@ def load(
         try:
             kept, left_out = sampler.stimuli(name)
             _enough(kept, left_out)
+            if left_out and name in contrast.paired:
+                raise ContrastError(
+                    f"{left_out[0]}, so that its partner would be alone; repair it, or remove both"
+                )
         except ContrastError as error:
             message = f"condition {name!r}: {error}"
             raise contrast.error_at(("conditions", name), message) from error
         for image in left_out:
             (unreadable or _warn)(image)
         loaded[name] = tuple(kept)
+    sampler.check_partners()
     return _balanced(contrast, loaded, seed) if contrast.balance else loaded
 
 
@@ -174,14 +187,36 @@ class _Sampler:
     def stimuli(self, name: str) -> tuple[list[Stimulus], list[UnreadableImage]]:
         """Return the stimuli of a condition, and the images that were left out."""
         source = self.contrast.conditions[name]
-        rows = self.reader.rows(source, self.seed, name)
+        rows = self._rows(name)
         read = source if self.reader.folder is None else source_in_folder(source)
         images = self.contrast.modality == "image"
         make = _image if images else self._text
-        stimuli = sample([make(row, read) for row in rows], self.limit, self.seed, name)
+        stream = _stream(self.contrast, name)
+        stimuli = sample([make(row, read) for row in rows], self.limit, self.seed, stream)
         if images:
             return readable_images(name, stimuli, strict=self.strict, reporter=self.reader.reporter)
         return stimuli, []
+
+    def _rows(self, name: str) -> list[Record]:
+        source = self.contrast.conditions[name]
+        return self.reader.rows(source, self.seed, _stream(self.contrast, name))
+
+    def check_partners(self) -> None:
+        """Refuse paired conditions with other numbers of rows: partners would be sampled apart."""
+        rows = {
+            name: (
+                len(self.reader.every_row(self.contrast.conditions[name])),
+                len(self._rows(name)),
+            )
+            for name in self.contrast.paired
+        }
+        if len(set(rows.values())) > 1:
+            numbers = ", ".join(f"{name} {n:,} of {every:,}" for name, (every, n) in rows.items())
+            raise self.contrast.error_at(
+                ("statistic",),
+                "paired stimuli belong together row by row, so each condition needs as many rows "
+                f"and the same limit; there are {numbers}; or write `statistic: welch`",
+            )
 
     def _text(self, row: Record, source: Source) -> Stimulus:
         columns = source.column or (_default_column(row, "text"),)

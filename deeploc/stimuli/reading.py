@@ -82,10 +82,24 @@ class Reader:
         ContrastError
             As `records` does.
         """
+        return sample(self.every_row(source), source.limit, seed, name)
+
+    def every_row(self, source: Source) -> list[Record]:
+        """Return the records that ``where`` keeps, also those beyond the limit.
+
+        Parameters
+        ----------
+        source
+            The source.
+
+        Raises
+        ------
+        ContrastError
+            As `records` does.
+        """
         source = source if self.folder is None else source_in_folder(source)
         table = self._read(source)
-        kept = _kept(table, labels.where_labels(source.where or {}, table.names))
-        return sample(kept, source.limit, seed, name)
+        return _kept(table, labels.where_labels(source.where or {}, table.names))
 
     def _read(self, source: Source) -> Table:
         if source.texts is not None:

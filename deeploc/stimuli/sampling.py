@@ -51,7 +51,9 @@ def substream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, crc32(name.encode())])
 
 
-def split_half(stimuli: Mapping[str, Sequence[Stimulus]], seed: int) -> Halves:
+def split_half(
+    stimuli: Mapping[str, Sequence[Stimulus]], seed: int, paired: Sequence[str] = ()
+) -> Halves:
     """Return (stimuli to localize with, stimuli to evaluate on), a random half each.
 
     The first half has one more where their number is odd. Equal stimuli of one condition (equal
@@ -65,19 +67,66 @@ def split_half(stimuli: Mapping[str, Sequence[Stimulus]], seed: int) -> Halves:
         Condition -> stimuli.
     seed
         The seed of the run.
+    paired
+        Conditions whose stimuli belong together one by one: partners are in the same half.
     """
     halves: Halves = ({}, {})
-    for name, group in stimuli.items():
-        first = _first_half(group, seed, name)
-        halves[0][name] = tuple(s for s in group if s.content_key in first)
-        halves[1][name] = tuple(s for s in group if s.content_key not in first)
+    for name, (keys, stream) in inseparable(stimuli, paired).items():
+        first = _first_half(keys, seed, stream)
+        both = list(zip(stimuli[name], keys, strict=True))
+        halves[0][name] = tuple(stimulus for stimulus, key in both if key in first)
+        halves[1][name] = tuple(stimulus for stimulus, key in both if key not in first)
     return halves
 
 
-def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
-    repeats = Counter(stimulus.content_key for stimulus in group)
+def inseparable(
+    stimuli: Mapping[str, Sequence[Stimulus]], paired: Sequence[str] = ()
+) -> dict[str, tuple[list[str], str]]:
+    """Return a key per stimulus, and the condition that names the random numbers of a condition.
+
+    Stimuli of one key stay together: equal ones of a condition, and of paired conditions the
+    partners, which use the random numbers of the first of them.
+
+    Parameters
+    ----------
+    stimuli
+        Condition -> stimuli.
+    paired
+        Conditions whose stimuli belong together one by one; as many of each.
+    """
+    shared = _linked([stimuli[name] for name in paired])
+    return {
+        name: (shared, paired[0])
+        if name in paired
+        else ([stimulus.content_key for stimulus in group], name)
+        for name, group in stimuli.items()
+    }
+
+
+def _linked(groups: Sequence[Sequence[Stimulus]]) -> list[str]:
+    """Return a key per row of the groups; rows with an equal stimulus of one group have the same.
+
+    That holds along chains of rows too: each row points to an earlier one of its key, or to itself.
+    """
+    earlier = list(range(len(groups[0]))) if groups else []
+
+    def root(row: int) -> int:
+        while earlier[row] != row:
+            row = earlier[row]
+        return row
+
+    for group in groups:
+        seen: dict[str, int] = {}
+        for row, stimulus in enumerate(group):
+            a, b = root(row), root(seen.setdefault(stimulus.content_key, row))
+            earlier[max(a, b)] = min(a, b)
+    return [str(root(row)) for row in range(len(earlier))]
+
+
+def _first_half(keys: Sequence[str], seed: int, name: str) -> set[str]:
+    repeats = Counter(keys)
     contents = list(repeats)
-    room = (len(group) + 1) // 2
+    room = (len(keys) + 1) // 2
     first = set()
     for index in substream(seed, f"split:{name}").permutation(len(contents)):
         if repeats[contents[index]] <= room:
@@ -86,15 +135,15 @@ def _first_half(group: Sequence[Stimulus], seed: int, name: str) -> set[str]:
     return first
 
 
-def deal(group: Sequence[Stimulus], n: int, seed: int, name: str) -> list[int]:
+def deal(keys: Sequence[str], n: int, seed: int, name: str) -> list[int]:
     """Return which of ``n`` folds each stimulus is in, at random and as even as possible.
 
-    Equal stimuli are in the same fold, as in `split_half`.
+    Stimuli of one key are in the same fold, as in `split_half`.
 
     Parameters
     ----------
-    group
-        The stimuli of one condition.
+    keys
+        Those of the stimuli of one condition, see `inseparable`.
     n
         How many folds.
     seed
@@ -102,7 +151,7 @@ def deal(group: Sequence[Stimulus], n: int, seed: int, name: str) -> list[int]:
     name
         Another name deals otherwise.
     """
-    repeats = Counter(stimulus.content_key for stimulus in group)
+    repeats = Counter(keys)
     contents = list(repeats)
     sizes = [0] * n
     fold_of = {}
@@ -110,7 +159,7 @@ def deal(group: Sequence[Stimulus], n: int, seed: int, name: str) -> list[int]:
         fold = sizes.index(min(sizes))
         fold_of[contents[index]] = fold
         sizes[fold] += repeats[contents[index]]
-    return [fold_of[stimulus.content_key] for stimulus in group]
+    return [fold_of[key] for key in keys]
 
 
 def balanced(

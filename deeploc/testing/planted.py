@@ -69,7 +69,7 @@ class Planted:
     @cached_property
     def halves(self) -> tuple[Stimuli, Stimuli]:
         """Condition -> its stimuli: those that localize, and those that are held out."""
-        return split_half(load(self.contrast, seed=self.seed), self.seed)
+        return split_half(load(self.contrast, seed=self.seed), self.seed, self.contrast.paired)
 
     @cached_property
     def tasks(self) -> list[Task]:

@@ -283,6 +283,7 @@ def test_imports_from_the_current_folder() -> None:
         ("deeploc_test_mine:number", {}, "is int; it must be a torch module, an adapter"),
         ("deeploc_test_mine:bare", {}, "is a module, but has nothing that turns stimuli into its"),
         ("deeploc_test_mine:net", {"untrained": True}, "cannot be loaded untrained"),
+        ("deeploc_test_mine:broken", {"untrained": True}, "cannot be loaded untrained"),
         ("deeploc_test_mine:ready", {"dtype": "bfloat16"}, "is an adapter already made"),
         ("deeploc_test_mine:net", {"device": "cuda:99"}, "device 'cuda:99' is not available"),
     ],

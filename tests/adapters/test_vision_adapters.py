@@ -427,6 +427,30 @@ def test_weights_from_safetensors(
         torch.testing.assert_close(loaded[name], tensor, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_untrained_with_a_file_of_weights_is_its_architecture(
+    library: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Random weights in the shapes of the file: seven classes, and not one of its tensors."""
+    load, name = timm_adapter.load, "test_resnet"
+    if library == "torchvision":
+        load, name = torchvision_adapter.load, "squeezenet1_1"
+        state = torchvision.models.squeezenet1_1(num_classes=7).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    options = replace(UNTRAINED, weights=tmp_path / "w.pth")
+    same = [load(name, options) for _ in range(2)]
+    other = load(name, replace(options, seed=1))
+    drawn = same[0].module.state_dict()
+    matrices = [key for key, tensor in state.items() if tensor.ndim > 1]
+
+    assert {key: tensor.shape for key, tensor in drawn.items()} == {
+        key: tensor.shape for key, tensor in state.items()
+    }
+    assert not any(torch.equal(drawn[key], state[key]) for key in matrices)
+    assert same[0].identity == same[1].identity
+    assert same[0].identity["weights"] != other.identity["weights"]
+
+
 def test_file_without_a_state_dict(tmp_path: Path) -> None:
     """The message names the places where one is looked for."""
     torch.save({"teacher": {"a": torch.ones(1)}}, tmp_path / "w.pth")

@@ -1,4 +1,4 @@
-"""The rows of scores.csv, and which of them are current."""
+"""Rows of a table of scores, and which of them are current."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -94,6 +94,8 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "mask.safetensors",
         "units.csv",
         "scores.csv",
+        "controls.safetensors",
+        "positions.safetensors",
         "profile.csv",
         "verdict.json",
         "report.html",

@@ -22,7 +22,7 @@ from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, Batch, TextRequest, TextScore
 from deeploc.core.readout import Readout
 from deeploc.core.results import Measurement
-from deeploc.core.task import Task, TaskContext
+from deeploc.core.task import HasChance, Task, TaskContext
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import ContrastError, TaskError
 from deeploc.experiment import run_all
@@ -207,6 +207,14 @@ def test_option_without_a_token_is_refused(context: TaskContext) -> None:
         TaskError, match=r"^task 'choice': after 'joy one' the option 'sad' is no t"
     ):
         choice.make({"options": WORDS}, context).prepare(Deaf())
+
+
+def test_guessing_is_right_once_per_number_of_options(context: TaskContext) -> None:
+    """The verdict takes it for the level at which the ability is lost."""
+    task = choice.make({"options": WORDS}, context)
+
+    assert isinstance(task, HasChance)
+    assert task.chance == {"accuracy": 1 / len(WORDS)}
 
 
 def test_choice_needs_a_model_that_scores(context: TaskContext) -> None:

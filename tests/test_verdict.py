@@ -82,6 +82,51 @@ def test_as_much_damage_elsewhere_is_not_specific() -> None:
     assert answers_of(made)[:3] == ["yes", "yes", "no"]
 
 
+@pytest.mark.parametrize(
+    ("intact", "chance", "controls", "can"),
+    [
+        (0.97, 0.0, [0.9, 0.95], True),
+        (1 / 60, 0.0, [0.0, 1 / 60], False),  # half of the sets destroy it as well
+        (1 / 60, 0.0, [1 / 60, 2 / 60], True),
+        (0.0, 0.0, [0.0, 0.0], False),  # there is nothing to lose
+        (0.55, 0.5, [0.5, 0.55], False),
+        (0.55, 0.0, [0.5, 0.55], True),
+        (-2.0, 0.0, [-2.5, -1.9], True),  # a log-probability has no worst value
+    ],
+)
+def test_an_outcome_near_guessing_cannot_suffer(
+    intact: float, chance: float, controls: list[float], can: bool
+) -> None:
+    """Losing it altogether must stand out from the random sets."""
+    assert replace(damage(intact, controls, intact), chance=chance).can_suffer == can
+
+
+def test_perplexity_can_always_suffer() -> None:
+    """It has no worst value, even where random sets make it infinite."""
+    assert damage(20.0, [inf, 21.0], 20.0, "lower", "perplexity").can_suffer
+
+
+def test_outcomes_that_cannot_suffer_are_not_compared() -> None:
+    """That arithmetic does not suffer says nothing of a model that has none."""
+    floor = damage(0.0, [0.0, 1 / 60] * 99, intact=1 / 60)
+    only = verdict([evidence(damage(0.3, SPREAD), floor)], DECIDING, 199)
+    some = evidence(damage(0.3, SPREAD), damage(0.89, SPREAD))
+    both = replace(some, others={**some.others, "continuation/exact-match/arithmetic": floor})
+    two = verdict([both], DECIDING, 199)
+
+    assert answers_of(only)[:3] == ["yes", "yes", "not asked"]
+    assert reasons_of(only)["specific"] == (
+        "continuation exact-match (copying) (intact 0.0167) cannot suffer; name outcomes that can "
+        "(verdict.against)"
+    )
+    assert answers_of(two)[:3] == ["yes", "yes", "yes"]
+    assert reasons_of(two)["specific"].endswith("(arithmetic) (intact 0.0167) cannot suffer")
+
+
+def reasons_of(made: Verdict) -> dict[str, str]:
+    return {question: reason for question, _, reason in lines_of(made.networks[0], made)}
+
+
 def test_random_sets_that_do_as_much_end_the_test() -> None:
     """The fifth random set that does as much ends it; those after it do not count."""
     controls = [0.5, 0.2, 0.2, 0.2, 0.2, 0.2, *[0.9] * 193]

@@ -31,6 +31,7 @@ def judge(
     massive: MassiveActivations | None = None,
     scores: Sequence[Score],
     better: Mapping[str, Mapping[str, Better]],
+    chance: Mapping[str, Mapping[str, float]] | None = None,
     seed: int = 0,
     untrained: Untrained | None = None,
 ) -> Verdict:
@@ -56,6 +57,8 @@ def judge(
         What was measured, intact, ablated and under controls.
     better
         Task -> metric -> which direction is good, the main metric of each task first.
+    chance
+        Task -> metric -> what guessing scores; 0 for all that are not named.
     seed
         Of the random controls.
     untrained
@@ -81,6 +84,7 @@ def judge(
         massive,
         known,
         better,
+        chance or {},
     )
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
@@ -106,6 +110,7 @@ class _Gathering:
     massive: MassiveActivations | None
     scores: Sequence[Score]
     better: Mapping[str, Mapping[str, Better]]
+    chance: Mapping[str, Mapping[str, float]]
 
     def evidence(self, dose: DecidingDose, deciding: Deciding | None) -> Evidence:
         """Return what is known about the units of one kind of site."""
@@ -156,4 +161,7 @@ class _Gathering:
     ) -> Damage | None:
         sites, first, percent, mask = place_of(dose.cell)
         direction = self.better[outcome[0]][outcome[1]]
-        return damage_at(self.scores, (sites, mode or first, percent, mask), outcome, direction)
+        place = (sites, mode or first, percent, mask)
+        damage = damage_at(self.scores, place, outcome, direction)
+        guessing = self.chance.get(outcome[0], {}).get(outcome[1], 0.0)
+        return damage and replace(damage, chance=guessing)

@@ -10,6 +10,7 @@ from deeploc.core.controls import is_matched
 from deeploc.core.multiplicity import empirical_p
 from deeploc.core.outcomes import Outcome
 from deeploc.core.results import INTACT, Better, Cell, Score
+from deeploc.core.stats import ALPHA
 
 LOGARITHMIC = frozenset({"perplexity"})
 """Metrics that are exponentials of a mean: their damage is a difference of logarithms."""
@@ -53,6 +54,8 @@ class Damage:
         The name of the metric.
     n
         The number of items.
+    chance
+        What guessing scores.
     """
 
     intact: float
@@ -61,6 +64,7 @@ class Damage:
     better: Better
     metric: str
     n: int
+    chance: float = 0.0
 
     def of(self, value: float) -> float:
         """Return how much worse a value is than the intact one.
@@ -83,6 +87,20 @@ class Damage:
     def null(self) -> list[float]:
         """The damage of every control."""
         return [self.of(value) for value in self.controls.values()]
+
+    @property
+    def can_suffer(self) -> bool:
+        """Whether losing the ability altogether would stand out from the random sets.
+
+        It does if fewer than 5 % of them do as much damage as a fall to the level of guessing.
+        Where the intact model hardly does better, no ablation can do harm, and that it does none
+        says nothing. Metrics without a worst value (lower is better, or negative) always can.
+        """
+        if self.better == "lower" or min([self.intact, *self.controls.values()], default=0) < 0:
+            return True
+        lost = self.of(self.chance)
+        as_much = sum(not damage < lost for damage in self.null)
+        return lost > 0 and as_much <= ALPHA * len(self.null)
 
     def z(self, damage: float) -> float:
         """Return damage beyond the mean of the controls, in their standard deviations (ddof=1).

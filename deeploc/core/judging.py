@@ -71,7 +71,8 @@ class _Judged:
     @classmethod
     def of(cls, evidence: Evidence, test: SequentialTest, level: float) -> "_Judged":
         primary = evidence.primary
-        difference = interaction(primary, list(evidence.others.values())) if primary else None
+        others = [damage for damage in evidence.others.values() if damage.can_suffer]
+        difference = interaction(primary, others) if primary else None
         p = difference.p if difference else None
         chain = [
             selective_p(evidence.selected, evidence.reliability),
@@ -179,12 +180,17 @@ class _Judged:
         }
 
     def _specific(self) -> dict[str, Any]:
+        others = self.evidence.others
+        compared = [name for name, damage in others.items() if damage.can_suffer]
+        at_floor = {name: d.intact for name, d in others.items() if not d.can_suffer}
+        left_out: dict[str, Any] = {"cannot_suffer": at_floor} if at_floor else {}
         if self.difference is None:
-            return {}
+            return left_out
         return {
             "difference": self.difference.difference,
-            "worst_other": list(self.evidence.others)[self.difference.worst],
+            "worst_other": compared[self.difference.worst],
             "random_sets": self.difference.n,
+            **left_out,
         }
 
 

@@ -112,6 +112,16 @@ class NeedsAbilities(Protocol):
 
 
 @runtime_checkable
+class HasChance(Protocol):
+    """A task on which guessing scores more than 0."""
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """Metric -> what guessing scores on average; metrics that are not named have 0."""
+        ...
+
+
+@runtime_checkable
 class ChecksModel(Protocol):
     """A task that can detect without a forward pass that it cannot be measured on a model."""
 

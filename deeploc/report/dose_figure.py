@@ -34,7 +34,7 @@ _HOLDING = {
     "marker": "x",
     "mew": 1.0,
     "ms": 4.0,
-    "label": "matched random, with massive units",
+    "label": "random with massive units",
 }
 
 _Dose = tuple[float, str]

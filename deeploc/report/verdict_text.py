@@ -168,12 +168,19 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
 def _specific(reply: Reply, network: Network, _: Verdict) -> str:
     if network.answer("causal") != "yes":
         return "asked only where the damage is causal"
+    numbers = reply.numbers
+    left_out = ", ".join(
+        f"{_outcome(name)} (intact {_number(intact)})"
+        for name, intact in numbers.get("cannot_suffer", {}).items()
+    )
+    if "worst_other" not in numbers and left_out:
+        return f"{left_out} cannot suffer; name outcomes that can (verdict.against)"
     if reply.p is None:
         return "nothing else was measured to compare with (verdict.against)"
-    numbers = reply.numbers
+    left_out = f"; {left_out} cannot suffer" if left_out else ""
     worst, difference = _outcome(numbers["worst_other"]), _number(numbers["difference"])
     relation = "suffers less" if reply.answer == "yes" else "suffers as much"
-    return f"{worst} {relation}: difference {difference} SD of controls{_p(reply)}"
+    return f"{worst} {relation}: difference {difference} SD of controls{_p(reply)}{left_out}"
 
 
 def _robust(reply: Reply, network: Network, verdict: Verdict) -> str:

@@ -21,7 +21,7 @@ from deeploc.core.massive import massive_selection
 from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import ALPHA, Vector
-from deeploc.core.task import Task
+from deeploc.core.task import HasChance, Task
 from deeploc.runs.control_masks import ControlMasks
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
@@ -172,7 +172,10 @@ class EvaluateStage:
     def _records(self, keys: Mapping[str, str]) -> dict[str, TaskRecord]:
         return {
             task.name: TaskRecord(
-                metrics=dict(task.metrics), items=dict(task.identity), key=keys[task.name]
+                metrics=dict(task.metrics),
+                chance=dict(task.chance) if isinstance(task, HasChance) else {},
+                items=dict(task.identity),
+                key=keys[task.name],
             )
             for task in self.tasks
         }

@@ -191,9 +191,13 @@ class UntrainedRecord(StageRecord):
 
 
 class TaskRecord(Part):
-    """A task: its metrics, what identifies its items, and the hash of both and the model."""
+    """A task: its metrics, what identifies its items, and the hash of both and the model.
+
+    ``chance`` is what guessing scores, where that is not 0.
+    """
 
     metrics: dict[str, Better]
+    chance: dict[str, float] = {}
     items: dict[str, Any]
     key: str
 

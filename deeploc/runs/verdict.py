@@ -36,6 +36,8 @@ class VerdictStage:
     def make(self, run: Pipeline, save: Save) -> None:
         """Apply the rules."""
         folder = run.folder
+        record = folder.read_manifest().evaluate
+        tasks = record.tasks if record else {}
         made = judge(
             _contrast(folder),
             folder.read_stat_map(),
@@ -45,6 +47,7 @@ class VerdictStage:
             massive=folder.read_massive(),
             scores=folder.read_scores(),
             better=folder.better(),
+            chance={name: task.chance for name, task in tasks.items()},
             seed=folder.read_manifest().options.seed,
             untrained=folder.read_untrained(),
         )

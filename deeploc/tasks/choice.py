@@ -62,6 +62,8 @@ class Choice:
             request for group in self._requests.values() for options in group for request in options
         )
         self.identity = {"prompt": prompt, "items": items_hash(questions)}
+        sizes = [len(q.requests) for group in questions.values() for q in group]
+        self.chance = {"accuracy": float(np.mean([1 / size for size in sizes]))}
 
     def prepare(self, adapter: Adapter) -> None:
         """Warn of options that the model gives the same probability, for one question a condition.

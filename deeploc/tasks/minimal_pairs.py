@@ -33,6 +33,7 @@ class MinimalPairs:
 
     name = NAME
     metrics: Mapping[str, Better] = {"accuracy": "higher", "margin": "higher"}
+    chance: Mapping[str, float] = {"accuracy": 0.5}
     needs: tuple[type, ...] = (ScoresText,)
 
     def __init__(self, pairs: Mapping[str, Sequence[Record]]) -> None:

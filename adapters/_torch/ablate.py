@@ -189,8 +189,8 @@ class AffineEdit:
         edited[..., units] = self._edited(x, units, offset)
         if self._has_first and passes.start == 0:
             # a site without an axis of positions has one position, the first
-            here: tuple[slice | int, ...] = (slice(None), *[0] * (x.ndim - 2))
-            edited[(*here, units)] = self._edited(x[here], units, first)
+            at_first: tuple[slice | int, ...] = (slice(None), *[0] * (x.ndim - 2))
+            edited[(*at_first, units)] = self._edited(x[at_first], units, first)
         return edited
 
     def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:

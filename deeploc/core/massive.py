@@ -141,7 +141,7 @@ class MassiveActivations:
     def dimensions(self) -> list[Dimension]:
         """The dimensions that are massive in several blocks."""
         blocks = [site for site in self.sites if site.kind == RESIDUAL]
-        found = [
+        candidates = [
             Dimension(
                 index,
                 tuple(site.site for site in blocks if index in site.massive),
@@ -149,7 +149,7 @@ class MassiveActivations:
             )
             for index in sorted({index for site in blocks for index in site.massive})
         ]
-        return [dimension for dimension in found if len(dimension.massive) > 1]
+        return [dimension for dimension in candidates if len(dimension.massive) > 1]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; null stands for what is infinite."""

@@ -126,7 +126,7 @@ def protocol(mode: str, *, by_class: bool = True) -> str:
     first = (
         ", that at the first position (first token or class token) apart from that at all others"
     )
-    told = {
+    words = {
         "zero": "setting them to 0",
         "mean": f"holding each at its own mean over all positions of localizing stimuli{first}"
         if by_class
@@ -136,4 +136,4 @@ def protocol(mode: str, *, by_class: bool = True) -> str:
         "noise": "setting them to independent normal draws with each unit's own mean and standard "
         f"deviation over all positions of localizing stimuli{first}",
     }
-    return told.get(mode) or f"scaling them by {mode.partition(':')[2]}"
+    return words.get(mode) or f"scaling them by {mode.partition(':')[2]}"

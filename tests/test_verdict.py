@@ -5,6 +5,7 @@ from math import inf, log, nan
 from statistics import mean, stdev
 
 import pytest
+from scipy.stats import binom
 
 from deeploc.core.damage import Damage, damage_at, interaction
 from deeploc.core.judging import verdict
@@ -121,6 +122,28 @@ def test_outcomes_that_cannot_suffer_are_not_compared() -> None:
     )
     assert answers_of(two)[:3] == ["yes", "yes", "yes"]
     assert reasons_of(two)["specific"].endswith("(arithmetic) (intact 0.0167) cannot suffer")
+
+
+def test_a_model_that_guesses_has_nothing_to_lose() -> None:
+    """The question is not asked, and the line says why; one right item of 100 is something."""
+    guessing = verdict([evidence(damage(0.0, [], intact=0.0))], DECIDING, 199)
+    lost = verdict([evidence(damage(0.0, [0.01] * 199, intact=0.01))], DECIDING, 199)
+
+    assert answers_of(guessing)[:3] == ["yes", "not asked", "not asked"]
+    assert reasons_of(guessing)["causal"] == (
+        "perplexity (sentences) 0 → 0: the intact model only guesses; name another outcome "
+        "(verdict.primary)"
+    )
+    assert answers_of(lost)[:2] == ["yes", "yes"]
+
+
+@pytest.mark.parametrize(("intact", "above"), [(0.58, False), (0.59, True)])
+def test_guessing_is_told_from_ability_at_five_per_cent(intact: float, above: bool) -> None:
+    """Of 100 pairs guessing has 59 or more right in 4.4 % of the cases, 58 or more in 6.7 %."""
+    pairs = replace(damage(0.5, [], intact=intact), chance=0.5)
+
+    assert binom.sf(58, 100, 0.5) < 0.05 < binom.sf(57, 100, 0.5)
+    assert pairs.above_guessing == above
 
 
 def reasons_of(made: Verdict) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan, log
+from math import inf, isnan, log, sqrt
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from deeploc.core.stats import ALPHA
 
 LOGARITHMIC = frozenset({"perplexity"})
 """Metrics that are exponentials of a mean: their damage is a difference of logarithms."""
+
+_ONE_SIDED = 1.645
+"""The 95 % point of the standard normal distribution."""
 
 Place = tuple[str, str, float, str]
 """Kind of site, mode, percentage of its units, and the mask: ``selected`` or ``top``."""
@@ -89,18 +92,36 @@ class Damage:
         return [self.of(value) for value in self.controls.values()]
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether guessing is the worst that a model can do: not where lower values are better, or
+        some are negative.
+        """
+        return self.better == "higher" and min([self.intact, *self.controls.values()]) >= 0
+
+    @property
+    def above_guessing(self) -> bool:
+        """Whether the intact model does better than guessing does: else there is nothing to lose.
+
+        Of a share of ``n`` items guessing reaches ``chance + 1.64 sqrt(chance (1 - chance) / n)``
+        in 5 % of the cases (normal approximation of the binomial distribution). Metrics that are
+        not bounded always count as above.
+        """
+        spread = sqrt(max(self.chance * (1 - self.chance), 0.0) / self.n)
+        return not self.is_bounded or self.intact > self.chance + _ONE_SIDED * spread
+
+    @property
     def can_suffer(self) -> bool:
         """Whether losing the ability altogether would stand out from the random sets.
 
-        It does if fewer than 5 % of them do as much damage as a fall to the level of guessing.
-        Where the intact model hardly does better, no ablation can do harm, and that it does none
-        says nothing. Metrics without a worst value (lower is better, or negative) always can.
+        It does if the intact model is above guessing, and at most 5 % of the sets do as much
+        damage as a fall to that level. Elsewhere no ablation can do more harm than random ones, and
+        that it does not says nothing.
         """
-        if self.better == "lower" or min([self.intact, *self.controls.values()], default=0) < 0:
+        if not self.is_bounded:
             return True
         lost = self.of(self.chance)
         as_much = sum(not damage < lost for damage in self.null)
-        return lost > 0 and as_much <= ALPHA * len(self.null)
+        return self.above_guessing and as_much <= ALPHA * len(self.null)
 
     def z(self, damage: float) -> float:
         """Return damage beyond the mean of the controls, in their standard deviations (ddof=1).

@@ -125,6 +125,7 @@ class _Judged:
             "as_damaging": hits,
             "random_range": [min(drawn), max(drawn)] if drawn else None,
             "z": damage.z(damage.observed),
+            "above_guessing": damage.above_guessing,
             **self._holding_massive(damage, n),
         }
 
@@ -217,7 +218,7 @@ def selective_p(selected: Preference | None, reliability: KindReliability | None
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
     """Return the p of the damage; None where there are too few controls to say either way."""
-    if damage is None:
+    if damage is None or not damage.above_guessing:
         return None
     if damage.observed <= 0:
         return 1.0

@@ -154,6 +154,8 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
     if network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"
+    if not numbers.get("above_guessing", True):
+        return f"{change}: the intact model only guesses; name another outcome (verdict.primary)"
     if reply.p is None:
         sets = numbers["random_sets"]
         return f"{change}; {sets} random sets are too few to judge (--controls)"

@@ -93,9 +93,7 @@ class Damage:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether guessing is the worst that a model can do: not where lower values are better, or
-        some are negative.
-        """
+        """Whether guessing is the worst: not where lower is better, or some values are negative."""
         return self.better == "higher" and min([self.intact, *self.controls.values()]) >= 0
 
     @property

@@ -84,7 +84,7 @@ def conclusion(network: Network) -> str:
     """
     if not network.n_ablated:
         return "No network: no unit was selected."
-    selective, causal, specific = (network.answer(question) for question in CHAIN)
+    selective, causal, specific, copied = map(network.answer, (*CHAIN, "trained"))
     if selective == "no":
         return "No network: the preference of the selected units is not confirmed."
     if selective == "not asked":
@@ -100,10 +100,12 @@ def conclusion(network: Network) -> str:
         return "Selective units, but no causal network: random units do as much."
     if alone is False:
         return "No network beyond massive activations: without them random units do as much."
-    return {
+    network_is = {
         "yes": "A causal network, specific to the primary outcome.",
         "no": "A causal network, not specific to the primary outcome.",
     }.get(specific, "A causal network; whether it is specific was not tested.")
+    untrained = " An untrained copy has such units too." if copied == "no" else ""
+    return f"{network_is}{untrained}"
 
 
 def _without_massive_alone(network: Network) -> bool | None:

@@ -9,8 +9,10 @@ import pytest
 import deeploc
 from deeploc.analysis.deciding import deciding_of, draw_controls, massive_units
 from deeploc.analysis.evaluation import Evaluator
+from deeploc.analysis.judging import judge
 from deeploc.analysis.massive import evenly_spaced, massive_activations
 from deeploc.analysis.planning import DecidingDose, deciding_doses
+from deeploc.analysis.profile import profile
 from deeploc.core.ablation import Ablation
 from deeploc.core.damage import Damage, damage_at
 from deeploc.core.judging import verdict
@@ -381,3 +383,50 @@ def test_warning_counts_the_selected_units_that_are_massive() -> None:
         "model whatever it is asked"
     ]
     assert warnings_of(massive, others) == []
+
+
+ANSWERS = {
+    "selective_causal": ("yes", "yes"),
+    "selective_only": ("yes", "no"),
+    "causal_only": ("no", "not asked"),
+    "massive": ("no", "not asked"),
+    "neither": ("no", "not asked"),
+}
+"""Kind of planted unit -> whether a mask of these is selective, and causal."""
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_the_verdict_tells_kinds_of_unit_apart(kind: str) -> None:
+    """A mask of each kind of unit is told to be what it is, by the procedure of a run."""
+    network = planted(5, massive_required=True)
+    (units,) = np.nonzero(network.kinds[kind])
+    judged = verdict_on_mask(network, units[:10])
+
+    assert (judged.answer("selective"), judged.answer("causal")) == ANSWERS[kind]
+    assert (judged.n_massive or 0) == (2 if kind == "massive" else 0)
+
+
+def verdict_on_mask(network: Planted, units: np.ndarray) -> Network:
+    """Return the verdict on a mask of some units, as a run with an imported mask has it."""
+    contrast, (localizing, fresh) = network.contrast, network.halves
+    stat_map = deeploc.localize(network.adapter, contrast, localizing)
+    chosen = np.zeros(stat_map.layout.n_units, dtype=bool)
+    chosen[units] = True
+    mask = UnitMask(stat_map.layout, chosen)
+    counts = {name: len(stimuli) for name, stimuli in localizing.items()}
+    responses = profile(network.adapter, contrast, stat_map, mask, fresh, counts=counts)
+    stimuli = [stimulus for group in localizing.values() for stimulus in group]
+    massive = massive_activations(network.adapter, stimuli, stat_map.layout, Readout())
+    scores = scores_of(network, deciding_dose(network, chosen), 199)
+    better = {task.name: task.metrics for task in network.tasks}
+    made = judge(
+        contrast,
+        stat_map,
+        mask,
+        profile=responses,
+        reliability=None,
+        massive=massive,
+        scores=scores,
+        better=better,
+    )
+    return made.networks[0]

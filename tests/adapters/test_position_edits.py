@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import deeploc
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._torch.batching import padded
 from deeploc.analysis.localization import localize
@@ -340,6 +341,49 @@ def test_the_class_token_has_a_mean_of_its_own(
         held = edited[number][site.name][:, :3]
         np.testing.assert_allclose(held[0], tokens, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(held[1:] - patches, 0, atol=1e-5)
+
+
+class Sink(nn.Module):
+    """Every position is divided by unit 0 of the first one, where it is 1,000 and elsewhere 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Linear(3, 3, bias=False)
+        with torch.no_grad():
+            self.block.weight.copy_(torch.eye(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.block(x)
+        return hidden[..., 1:] * 1000 / hidden[:, :1, :1]
+
+
+def _tokens(contents: list[Any]) -> Tensor:
+    letters = [[float(ord(c) % 7) for c in str(content)[:4]] for content in contents]
+    x = torch.tensor(letters)[..., None].repeat(1, 1, 3)
+    x[..., 0] = 1.0
+    x[:, 0, 0] = 1000.0
+    return x
+
+
+def test_a_massive_unit_is_missed_at_zero_and_at_one_mean_but_not_at_its_mean_by_class() -> None:
+    """Sun et al. (2024), arXiv 2402.17762, table 3, in a module made by hand."""
+    adapter = deeploc.wrap(Sink(), preprocess=_tokens, sites=["block"])
+    modes = modes_of(adapter, pool="last")
+    mask = UnitMask(adapter.sites, np.arange(3) == 0)
+    shown = _tokens([s.content for s in STIMULI["abc"]])
+    intact = adapter.module(shown)
+    outputs = {}
+    for name, edit in (
+        ("zero", modes.edit("zero", mask)),
+        ("one mean", Ablation.of("mean", mask, modes.stat_map)),
+        ("mean by class", modes.edit("mean", mask)),
+    ):
+        with adapter.ablated(edit), torch.no_grad():
+            outputs[name] = adapter.module(shown)
+
+    assert not outputs["zero"].isfinite().all()
+    torch.testing.assert_close(outputs["one mean"], 1000 * intact)
+    torch.testing.assert_close(outputs["mean by class"], intact)
 
 
 def test_moments_of_a_text_model_tell_its_first_token_apart() -> None:

@@ -79,8 +79,9 @@ class Modes:
         if "mean" not in modes or self.moments is not None:
             return []
         return [
-            "mode 'mean': this adapter does not show activations at every position (it lacks "
-            "`positions`), so units are held everywhere at their mean over what the localizer read"
+            "mode 'mean': means by class of position are not known (the adapter does not show "
+            "positions, or `modes` was not given), so units are held everywhere at their mean over "
+            "what the localizer read"
         ]
 
 

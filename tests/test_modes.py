@@ -310,7 +310,7 @@ def test_without_positions_mean_is_one_value_and_says_so(stat_map: StatMap) -> N
     assert isinstance(made, Ablation)
     assert not made.has_first
     np.testing.assert_array_equal(made.offset, stat_map.baseline)
-    assert "does not show activations at every position" in notice
+    assert "the adapter does not show positions" in notice
 
 
 @pytest.mark.parametrize("mode", ["resample", "noise"])

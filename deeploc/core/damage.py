@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan, log, sqrt
+from functools import cached_property
+from math import inf, isnan, log, nan, sqrt
 
 import numpy as np
 
@@ -132,12 +133,22 @@ class Damage:
         damage
             That of the ablated units, or of a control.
         """
+        mean, sd = self._spread
+        if isnan(mean):
+            return nan
+        if mean == inf:  # no damage is beyond infinite damage
+            return 0.0 if damage == inf else -inf
+        return (damage - mean) / max(sd, 1 / self.n)
+
+    @cached_property
+    def _spread(self) -> tuple[float, float]:
+        """The mean and the standard deviation of the controls' damage."""
         null = np.array(self.null)
         if null.size < 2:
-            return np.nan
-        if not np.isfinite(null).all():  # no damage is beyond infinite damage
-            return 0.0 if damage == inf else -inf
-        return (damage - float(null.mean())) / max(float(null.std(ddof=1)), 1 / self.n)
+            return nan, nan
+        if not np.isfinite(null).all():
+            return inf, inf
+        return float(null.mean()), float(null.std(ddof=1))
 
     def _scaled(self, value: float) -> float:
         if self.metric not in LOGARITHMIC or isnan(value):

@@ -27,11 +27,11 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     --------
     >>> title_of(Network("block", 256, 2, 1.0, ()), "language", "hf:/checkpoints/small")
     'language in hf:small · block · 1 % = 2 of 256 units'
-    >>> title_of(Network("block", 256, 2, 1.0, (), n_massive=1), "language", "timm:vit")
-    'language in timm:vit · block · 1 % = 2 of 256 units, 1 massive'
+    >>> title_of(Network("block", 256, 2, 1.0, (), n_massive=1), "faces", "timm:local-dir:/a/vit")
+    'faces in timm:local-dir:vit · block · 1 % = 2 of 256 units, 1 massive'
     """
-    adapter, _, name = model.partition(":")
-    model = f"{adapter}:{Path(name).name}" if Path(name).is_absolute() else model
+    adapter, colon, name = model.rpartition(":")
+    model = f"{adapter}{colon}{Path(name).name}" if Path(name).is_absolute() else model
     units = f"{network.n_ablated:,} of {network.n_units:,} units"
     massive = f", {network.n_massive:,} massive" if network.n_massive else ""
     return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}{massive}"

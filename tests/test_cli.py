@@ -129,7 +129,7 @@ def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Pa
     before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
 
-    stages = "audit, localize, select, profile, reliability, evaluate, verdict, report"
+    stages = "audit, localize, select, profile, reliability, untrained, evaluate, verdict, report"
     assert f"up to date, reused: {stages}\n" in result.stderr
     assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == before
 
@@ -143,7 +143,7 @@ def test_moved_model_is_the_same_model(
     result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
 
     assert (
-        "up to date, reused: audit, localize, select, profile, reliability, evaluate"
+        "up to date, reused: audit, localize, select, profile, reliability, untrained, evaluate"
         in result.stderr
     )
 

@@ -293,7 +293,8 @@ def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Pa
         for line in short
         if re.match(r"  [a-z]+ +(yes|no|partly|\N{EN DASH})", line)
     ]
-    assert questions == ["selective", "reliable", "causal", "specific", "robust"] * 2
+    asked = ["selective", "reliable", "causal", "specific", "robust", "trained"]
+    assert questions == asked * 2
     assert not any("verdict" in line and "dose" in line for line in short)
     assert "ablation" in full
     assert "response to held-out stimuli" in full

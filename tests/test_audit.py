@@ -465,7 +465,10 @@ def test_a_resumed_run_keeps_its_audit_current(
     again = localized()
     after = manifest_at(tmp_path / "run")
 
-    assert "up to date, reused: localize, select, profile, reliability\n" in again.stderr
+    assert (
+        "up to date, reused: localize, select, profile, reliability, untrained, massive\n"
+        in again.stderr
+    )
     assert after["localize"]["inputs"] == before["localize"]["inputs"]
     assert len(after["audit"]["warnings"]) > len(before["audit"]["warnings"])
     assert len(warnings_of(again)) == len(after["audit"]["warnings"])

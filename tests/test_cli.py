@@ -285,18 +285,19 @@ def test_the_number_of_controls_for_a_verdict_is_printed(
 
 
 def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
-    """Five questions a network, within 80 columns and 24 lines; the tables only with -v."""
+    """Six questions a network, within 80 columns and 26 lines; the tables only with -v."""
     args = ("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
     short, full = run(*args).stdout.splitlines(), run(*args, "-v").stdout
 
-    assert len(short) <= 24
+    assert len(short) <= 26
     assert max(len(line) for line in short if str(finished) not in line) <= 80
     questions = [
         line.split()[0]
         for line in short
         if re.match(r"  [a-z]+ +(yes|no|partly|\N{EN DASH})", line)
     ]
-    assert questions == ["selective", "reliable", "causal", "specific", "robust"] * 2
+    asked = ["selective", "reliable", "causal", "specific", "robust", "trained"]
+    assert questions == asked * 2
     assert not any("verdict" in line and "dose" in line for line in short)
     assert "ablation" in full
     assert "response to held-out stimuli" in full

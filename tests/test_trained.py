@@ -14,9 +14,11 @@ from deeploc.core.resampling import Halves, KindReliability, Permutations
 from deeploc.core.responses import Preference
 from deeploc.core.untrained import KindUntrained, Untrained
 from deeploc.core.verdict import Evidence, Reply, Verdict
+from deeploc.report.untrained_text import describe_untrained
 from deeploc.report.verdict_text import NOT_ASKED, lines_of
 
 Samples = Float64[np.ndarray, "stimulus unit"]
+MINUS = "\N{MINUS SIGN}"
 TOP, BOTTOM = Halves(0.9, 0.8, 0.01), Halves(0.1, 0.0, 0.01)
 
 
@@ -131,7 +133,7 @@ def test_a_copy_in_which_nothing_is_selected_has_no_such_units(evidence: Evidenc
     nothing = KindUntrained("block", 0, having(nan, nan, nan), Halves(0.1, nan, nan))
 
     assert reply(evidence, nothing).answer == "yes"
-    assert line(evidence, nothing) == "trained yes an untrained copy: no unit is selected"
+    assert line(evidence, nothing) == "trained yes untrained copy: no unit is selected"
 
 
 @pytest.mark.parametrize("evidence", [EVIDENCE, UNSPLIT])
@@ -152,22 +154,44 @@ def test_it_is_asked_only_where_the_preference_is_confirmed() -> None:
 
 
 def test_words() -> None:
-    """d with its interval, p, the share of the halves; or why there is no copy."""
+    """d and the share of the halves, the interval where it is the reason; or why there is none."""
     copy = KindUntrained("block", 10, having(5.0, 1e-6, 1.0), Halves(0.3, 0.2, 0.01))
-    halves = "halves share 20 % of its units (chance 1 %)"
+    few = replace(copy, preference=having(1.5, 0.15, 2.4))
+    untested = replace(copy, preference=having(nan, nan, nan), halves=None)
 
     assert line(EVIDENCE, copy) == (
-        f"trained partly an untrained copy: held-out d = 1.00 [0.584, 1.42], p < 0.001; {halves}"
+        "trained partly untrained copy: held-out d = 1.00, split-half overlap 20 %"
     )
+    d = f"held-out d = 2.40 [{MINUS}0.754, 5.55]"
+    assert line(EVIDENCE, few) == f"trained no untrained copy: {d}, split-half overlap 20 %"
     assert line(UNSPLIT, replace(copy, preference=None)) == (
-        f"trained partly an untrained copy: {halves}"
+        "trained partly untrained copy: split-half overlap 20 %"
     )
-    assert line(EVIDENCE, replace(copy, preference=having(nan, nan, nan), halves=None)) == (
-        f"trained {NOT_ASKED} an untrained copy: its preference cannot be tested; "
-        "its halves could not be localized apart"
+    assert line(UNSPLIT, replace(copy, preference=None, halves=None)) == (
+        f"trained {NOT_ASKED} untrained copy: its halves could not be localized apart"
+    )
+    assert line(EVIDENCE, untested) == (
+        f"trained {NOT_ASKED} untrained copy: its preference cannot be tested"
     )
     assert line(EVIDENCE, None, "it has no weights") == f"trained {NOT_ASKED} it has no weights"
     assert line(EVIDENCE, None) == f"trained {NOT_ASKED} no untrained copy was localized; run again"
+
+
+def test_words_of_localize() -> None:
+    """d with its interval and p, the share of the halves beside chance."""
+    kinds = (
+        KindUntrained("block", 10, having(5.0, 1e-6, 1.0), Halves(0.3, 0.2, 0.01)),
+        KindUntrained("conv", 10, having(nan, nan, nan)),
+        KindUntrained("mlp-neurons", 0),
+    )
+
+    assert describe_untrained(Untrained(kinds)) == [
+        "block: untrained copy: held-out d = 1.00 [0.584, 1.42], p < 0.001; "
+        "halves share 20 % of its units (chance 1 %)",
+        "conv: untrained copy: its preference cannot be tested; "
+        "its halves could not be localized apart",
+        "mlp-neurons: untrained copy: no unit is selected",
+    ]
 
 
 def test_round_trip() -> None:

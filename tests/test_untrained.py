@@ -227,7 +227,7 @@ def test_switched_off_and_on(loaded: list[bool], tmp_path: Path) -> None:
 REASONS = {
     "refuses": "its weights are all there is of it; ask its author",
     "memory": "an untrained copy does not fit into memory",
-    "same": "the adapter loads the same weights when asked for untrained ones",
+    "same": "the adapter gives an untrained copy the same weights",
     "sites": "an untrained copy has other sites; compare with a run of its own (--untrained)",
     "large": f"a copy is built of models up to {MOST_PARAMETERS:,} parameters, this one has "
     f"{MOST_PARAMETERS + 1:,}; compare with a run of its own (--untrained)",
@@ -337,7 +337,7 @@ def test_commands_show_it(tmp_path: Path) -> None:
     localize = CliRunner().invoke(main, ["localize", *command[1:]])
 
     assert shown.exit_code == 0, shown.output
-    assert shown.output.count("  trained    yes     an untrained copy: held-out d = ") == 2
+    assert shown.output.count("  trained    yes     untrained copy: held-out d = ") == 2
     assert [kind["sites"] for kind in json.loads(plain.output)["untrained"]["kinds"]] == [
         "mlp-neurons",
         "block",

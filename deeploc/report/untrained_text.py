@@ -53,13 +53,45 @@ def describe_copy(numbers: Mapping[str, Any]) -> str:
     return "; ".join([*parts, _halves(numbers.get("halves"))])
 
 
-def _preference(numbers: Mapping[str, Any]) -> str:
-    p, values = numbers["p"], [numbers["d"], *numbers["d_interval"]]
-    if None in (p, *values):
+def summarize_copy(numbers: Mapping[str, Any], *, with_interval: bool) -> str:
+    """Return the same without tests and chance, in less than a line.
+
+    Parameters
+    ----------
+    numbers
+        As for `describe_copy`.
+    with_interval
+        Whether the interval of d is given.
+
+    Examples
+    --------
+    >>> numbers = {"d": 1.42, "d_interval": [0.27, 2.57], "p": 0.0075}
+    >>> numbers |= {"selected_units": 5, "halves": {"r": 0.1, "overlap": 0.02, "chance": 0.01}}
+    >>> summarize_copy(numbers, with_interval=False)
+    'held-out d = 1.42, split-half overlap 2 %'
+    """
+    if not numbers["selected_units"]:
+        return "no unit is selected"
+    parts = [_d(numbers, with_interval=with_interval)] if "d" in numbers else []
+    overlap = (numbers.get("halves") or {}).get("overlap")
+    if overlap is not None:
+        parts.append(f"split-half overlap {100 * overlap:.0f} %")
+    return ", ".join(parts) or _halves(None)
+
+
+def _d(numbers: Mapping[str, Any], *, with_interval: bool) -> str:
+    values = [numbers["d"], *numbers["d_interval"]]
+    if None in (numbers["p"], *values):
         return "its preference cannot be tested"
     d, low, high = map(format_number, values)
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-    return f"held-out d = {d} [{low}, {high}], {shown}"
+    return f"held-out d = {d}" + (f" [{low}, {high}]" if with_interval else "")
+
+
+def _preference(numbers: Mapping[str, Any]) -> str:
+    shown, p = _d(numbers, with_interval=True), numbers["p"]
+    if p is None:
+        return shown
+    return f"{shown}, p < 0.001" if p < 0.001 else f"{shown}, p = {p:.2g}"
 
 
 def _halves(halves: Mapping[str, Any] | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from deeploc.core.stats import ALPHA
 from deeploc.core.verdict import CHAIN, Network, Reply, Verdict
 from deeploc.report.text import format_number, metric_label, outcome_label
-from deeploc.report.untrained_text import describe_copy
+from deeploc.report.untrained_text import summarize_copy
 
 NOT_ASKED = "\N{EN DASH}"
 
@@ -225,7 +225,7 @@ def _trained(reply: Reply, network: Network, _: Verdict) -> str:
         return "asked only where the preference is confirmed"
     if "selected_units" not in numbers:
         return numbers.get("reason") or "no untrained copy was localized; run again"
-    return f"an untrained copy: {describe_copy(numbers)}"
+    return f"untrained copy: {summarize_copy(numbers, with_interval=reply.answer == 'no')}"
 
 
 def _outcome(name: str | None) -> str:

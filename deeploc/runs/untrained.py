@@ -94,7 +94,7 @@ def _no_copy(run: Run, copy: Adapter) -> str | None:
     """Return why what an adapter returned is no untrained copy, None if it is one."""
     own, other = run.adapter.identity, copy.identity
     if own.get("weights", own) == other.get("weights", other):
-        return "the adapter loads the same weights when asked for untrained ones"
+        return "the adapter gives an untrained copy the same weights"
     if layout_of(copy, run.contrast).units != run.layout.units:
         return f"an untrained copy has other sites; {_ON_ITS_OWN}"
     return None

@@ -301,7 +301,7 @@ def test_causal_is_no_longer_so_without_massive_units() -> None:
         "2 of 10 units are massive; without them perplexity (sentences) 10.0 → 11.1, 5 of "
     )
     assert conclusion(network) == (
-        "No network beyond massive activations: without them random units do as much."
+        "No network beyond massive activations: without them damage is not beyond random."
     )
     assert title_of(network, "language", "hf:x").endswith("= 10 of 1,000 units, 2 massive")
 

@@ -99,7 +99,7 @@ def conclusion(network: Network) -> str:
     if causal == "no":
         return "Selective units, but no causal network: random units do as much."
     if alone is False:
-        return "No network beyond massive activations: without them random units do as much."
+        return "No network beyond massive activations: without them damage is not beyond random."
     network_is = {
         "yes": "A causal network, specific to the primary outcome.",
         "no": "A causal network, not specific to the primary outcome.",

@@ -216,7 +216,7 @@ def _without_massive(massive: Mapping[str, Any], verdict: Verdict) -> str:
 
 
 def _count(n: int, sets: str) -> str:
-    return f"{n} of {sets} do" if n else f"none of {sets} does"
+    return f"{n or 'none'} of {sets} {'do' if n > 1 else 'does'}"
 
 
 def _trained(reply: Reply, network: Network, _: Verdict) -> str:

@@ -19,9 +19,9 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_runs.py"
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_runs_resume_to_the_last_bit() -> None:
-    """Twenty-two kills of real runs, text and image: every file is that of an undisturbed run."""
+    """Twelve kills of real runs, text and image: every file is that of an undisturbed run."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--kills", "22", "--seed", "1"],
+        [sys.executable, str(SCRIPT), "--kills", "12", "--seed", "1"],
         capture_output=True,
         text=True,
     )

@@ -17,17 +17,20 @@ from os import cpu_count
 
 from scipy.stats import binom
 
-import deeploc
 from deeploc.analysis.deciding import deciding_of, draw_controls
 from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.judging import judge
+from deeploc.analysis.localization import localize
 from deeploc.analysis.massive import massive_activations
 from deeploc.analysis.planning import deciding_doses
 from deeploc.analysis.profile import profile
-from deeploc.core.ablation import Ablation
+from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.select_units import select_units
+from deeploc.core.massive import MassiveActivations
 from deeploc.core.readout import Readout
-from deeploc.core.results import Cell, Score
+from deeploc.core.results import Better, Cell, Score
 from deeploc.core.stats import ALPHA
+from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.verdict import CHAIN, Network
 from deeploc.testing import Planted, planted
 
@@ -52,36 +55,29 @@ SORTS: dict[str, tuple[Callable[[int], Planted], tuple[bool, bool, bool]]] = {
 """Name -> how to make a network of the sort, and the true answers to the questions of the chain."""
 
 
-def verdict_on(network: Planted, seed: int) -> Network:
-    """Return the verdict on a planted network, by the procedures of `deeploc run`."""
+def verdict_on(network: Planted, seed: int = 0, mask: UnitMask | None = None) -> Network:
+    """Localize a planted network, ablate its selected units, and answer the questions about them.
+
+    Reliability is left out, since it decides nothing.
+
+    Parameters
+    ----------
+    network
+        The network.
+    seed
+        Of the profile and of the random sets.
+    mask
+        The units that are taken for selected; default those that the contrast selects.
+    """
     contrast, (localizing, fresh) = network.contrast, network.halves
-    stat_map = deeploc.localize(network.adapter, contrast, localizing)
-    mask = deeploc.select_units(stat_map, contrast.select)
+    stat_map = localize(network.adapter, contrast, localizing)
+    mask = mask or select_units(stat_map, contrast.select)
     counts = {name: len(stimuli) for name, stimuli in localizing.items()}
     responses = profile(network.adapter, contrast, stat_map, mask, fresh, counts=counts, seed=seed)
+    groups, readout = ByCondition.of(list(localizing), localizing), Readout.of(contrast.read)
+    layout = stat_map.layout
+    massive = massive_activations(network.adapter, groups.stimuli, layout, readout)
     better = {task.name: task.metrics for task in network.tasks}
-    evaluator = Evaluator(network.adapter, network.tasks, seed=seed)
-    scores: list[Score] = evaluator.scores(Cell(), None)
-    deciding = deciding_of(contrast, scores, better)
-    assert deciding is not None
-
-    def keep(new: list[Score], _: Ablation) -> None:
-        scores.extend(new)
-
-    stimuli = [stimulus for group in localizing.values() for stimulus in group]
-    readout = Readout.of(contrast.read)
-    massive = massive_activations(network.adapter, stimuli, stat_map.layout, readout)
-    rule, units = contrast.verdict, massive.units(stat_map.layout)
-    for dose in deciding_doses(stat_map, mask, contrast.ablate, rule.dose, seed, massive=units):
-        most = rule.controls
-        draw_controls(
-            evaluator,
-            dose,
-            deciding,
-            better,
-            most=most,
-            on_scores=lambda new, _: scores.extend(new),
-        )
     made = judge(
         contrast,
         stat_map,
@@ -89,12 +85,36 @@ def verdict_on(network: Planted, seed: int) -> Network:
         profile=responses,
         reliability=None,
         massive=massive,
-        scores=scores,
+        scores=_scores(network, stat_map, mask, massive, seed),
         better=better,
         seed=seed,
     )
     (judged,) = made.networks
     return judged
+
+
+def _scores(
+    network: Planted, stat_map: StatMap, mask: UnitMask, massive: MassiveActivations, seed: int
+) -> list[Score]:
+    """Return the scores of the ablation that decides, and of the random sets that it takes."""
+    rule, ablate = network.contrast.verdict, network.contrast.ablate
+    better: dict[str, dict[str, Better]] = {t.name: dict(t.metrics) for t in network.tasks}
+    evaluator = Evaluator(network.adapter, network.tasks, seed=seed)
+    scores = evaluator.scores(Cell(), None)
+    deciding = deciding_of(network.contrast, scores, better)
+    if deciding is None:
+        return scores
+    units = massive.units(stat_map.layout)
+    for dose in deciding_doses(stat_map, mask, ablate, rule.dose, seed, massive=units):
+        draw_controls(
+            evaluator,
+            dose,
+            deciding,
+            better,
+            most=rule.controls,
+            on_scores=lambda new, _: scores.extend(new),
+        )
+    return scores
 
 
 def says_yes(sort: str, seed: int) -> tuple[bool, ...]:

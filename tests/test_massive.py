@@ -1,7 +1,9 @@
 """Massive activations: which units are massive, and what they have to do with the damage."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from math import inf
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,8 @@ import pytest
 import deeploc
 from deeploc.analysis.deciding import deciding_of, draw_controls, massive_units
 from deeploc.analysis.evaluation import Evaluator
-from deeploc.analysis.judging import judge
 from deeploc.analysis.massive import evenly_spaced, massive_activations
 from deeploc.analysis.planning import DecidingDose, deciding_doses
-from deeploc.analysis.profile import profile
 from deeploc.core.ablation import Ablation
 from deeploc.core.damage import Damage, damage_at
 from deeploc.core.judging import verdict
@@ -30,6 +30,10 @@ from deeploc.report.verdict_text import conclusion, lines_of, title_of
 from deeploc.runs.massive import warnings_of
 from deeploc.stimuli import Stimulus
 from deeploc.testing import Planted, ToyAdapter, planted
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from calibration import verdict_on
 
 BLOCKS = Layout(tuple(Site(f"layers.{i}", "block", 8) for i in range(4)))
 DECIDING = Deciding(("perplexity", "perplexity", "sentences"), ())
@@ -397,36 +401,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_the_verdict_tells_kinds_of_unit_apart(kind: str) -> None:
-    """A mask of each kind of unit is told to be what it is, by the procedure of a run."""
+    """A mask of each kind of planted unit has the answers that are true of it."""
     network = planted(5, massive_required=True)
     (units,) = np.nonzero(network.kinds[kind])
-    judged = verdict_on_mask(network, units[:10])
+    chosen = np.zeros(network.adapter.sites.n_units, dtype=bool)
+    chosen[units[:10]] = True
+    judged = verdict_on(network, mask=UnitMask(network.adapter.sites, chosen))
 
     assert (judged.answer("selective"), judged.answer("causal")) == ANSWERS[kind]
     assert (judged.n_massive or 0) == (2 if kind == "massive" else 0)
-
-
-def verdict_on_mask(network: Planted, units: np.ndarray) -> Network:
-    """Return the verdict on a mask of some units, as a run with an imported mask has it."""
-    contrast, (localizing, fresh) = network.contrast, network.halves
-    stat_map = deeploc.localize(network.adapter, contrast, localizing)
-    chosen = np.zeros(stat_map.layout.n_units, dtype=bool)
-    chosen[units] = True
-    mask = UnitMask(stat_map.layout, chosen)
-    counts = {name: len(stimuli) for name, stimuli in localizing.items()}
-    responses = profile(network.adapter, contrast, stat_map, mask, fresh, counts=counts)
-    stimuli = [stimulus for group in localizing.values() for stimulus in group]
-    massive = massive_activations(network.adapter, stimuli, stat_map.layout, Readout())
-    scores = scores_of(network, deciding_dose(network, chosen), 199)
-    better = {task.name: task.metrics for task in network.tasks}
-    made = judge(
-        contrast,
-        stat_map,
-        mask,
-        profile=responses,
-        reliability=None,
-        massive=massive,
-        scores=scores,
-        better=better,
-    )
-    return made.networks[0]

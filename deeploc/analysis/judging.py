@@ -88,13 +88,14 @@ def judge(
     )
     evidence = [gathering.evidence(dose, deciding) for dose in doses]
     made = verdict(evidence, deciding, contrast.verdict.controls, ALPHA)
-    judged = {network.sites for network in made.networks}
-    empty = [
-        Network(kind, int(mask.layout.of_kind(kind).sum()), 0, 0.0, ())
-        for kind in mask.layout.kinds
-        if kind not in judged
-    ]
-    return replace(made, networks=(*made.networks, *empty))
+    return replace(made, networks=(*made.networks, *_without_units(mask, doses)))
+
+
+def _without_units(mask: UnitMask, doses: Sequence[DecidingDose]) -> list[Network]:
+    """Return the networks at kinds of site where no unit is ablated."""
+    ablated = {dose.cell.sites for dose in doses}
+    kinds = [kind for kind in mask.layout.kinds if kind not in ablated]
+    return [Network(kind, int(mask.layout.of_kind(kind).sum()), 0, 0.0, ()) for kind in kinds]
 
 
 @dataclass(frozen=True)

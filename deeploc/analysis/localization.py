@@ -14,6 +14,7 @@ from deeploc.analysis.reading import (
     ByCondition,
     ConditionMoments,
     OverallMean,
+    Values,
     read_into,
 )
 from deeploc.analysis.responses import of_activations
@@ -75,9 +76,7 @@ def localize(
     values = None
     if contrast.statistic in NEEDS_ACTIVATIONS:
         readings = readings or Readings(adapter, [groups.stimuli])
-        values = readings.matrix(groups.stimuli, layout, readout, on_progress=on_progress)
-        if values is None:
-            raise contrast.error_at(("statistic",), _no_room(contrast, groups, layout))
+        values = _every_activation(readings, contrast, groups, layout, on_progress)
         on_progress = ignore_progress  # all is read
     by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
     signed, absolute = OverallMean(layout.n_units), OverallMean(layout.n_units, absolute=True)
@@ -103,9 +102,21 @@ def localize(
     return StatMap(layout, **vectors, means=means, sds=sds)
 
 
-def _no_room(contrast: Contrast, groups: ByCondition, layout: Layout) -> str:
-    why = not_kept(len(groups.stimuli) * layout.n_units)
-    return f"{contrast.statistic} takes every activation; {why}; or write `statistic: welch`"
+def _every_activation(
+    readings: Readings,
+    contrast: Contrast,
+    groups: ByCondition,
+    layout: Layout,
+    on_progress: OnProgress,
+) -> Values:
+    """Return the activations of all stimuli, or refuse the statistic that takes them."""
+    readout = Readout.of(contrast.read)
+    values = readings.matrix(groups.stimuli, layout, readout, on_progress=on_progress)
+    if values is None:
+        why = not_kept(len(groups.stimuli) * layout.n_units)
+        text = f"{contrast.statistic} takes every activation; {why}; or write `statistic: welch`"
+        raise contrast.error_at(("statistic",), text)
+    return values
 
 
 def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:

@@ -12,11 +12,12 @@ longer, that large, silencing it does the same.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import inf, isfinite
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
 
+from deeploc.core.json_values import nulled
 from deeploc.core.units import Layout, Selection
 from deeploc.errors import MaskError
 
@@ -153,11 +154,8 @@ class MassiveActivations:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; null stands for what is infinite."""
-        sites = [asdict(site) for site in self.sites]
-        for site in sites:
-            for unit in site["largest"]:
-                unit |= {key: v if isfinite(v) else None for key, v in unit.items()}
-        return {"sites": sites, "n_stimuli": self.n_stimuli, "missing": self.missing}
+        plain: dict[str, Any] = nulled(asdict(self))
+        return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "MassiveActivations":

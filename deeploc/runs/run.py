@@ -1,6 +1,6 @@
 """A run with its model loaded: what the stages of an experiment work on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.runs.files import load_mask, load_moments, load_statmap
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.setup import Setup
-from deeploc.stimuli import Stimulus, StimulusSets
+from deeploc.stimuli import StimulusSets
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,12 @@ class Run:
         """Return moments by class of position, without the folder; read once in a process."""
         if self.class_moments.n_stimuli:
             return self.class_moments.moments(self.stat_map)
-        return read_moments(self.adapter, self.contrast, self._localizing, self.stat_map)
+        return read_moments(self.adapter, self.contrast, self.stimuli.localizing, self.stat_map)
 
     @cached_property
     def donors(self) -> Donors:
         """Stimuli of the control condition at every position, read now."""
-        return read_donors(self.adapter, self.contrast, self._localizing)
-
-    @property
-    def _localizing(self) -> Mapping[str, Sequence[Stimulus]]:
-        return self.stimuli.localizing
+        return read_donors(self.adapter, self.contrast, self.stimuli.localizing)
 
     @cached_property
     def readings(self) -> Readings:

@@ -31,6 +31,9 @@ class Site:
     ``n_positions`` is the number of positions (pixels, patches) if it is fixed, else ``None``.
     ``axis`` is where the units stand in the tensor: ``-1``, last, or ``1``, before rows and
     columns. ``class_token`` says that position 0 is a token that stands for the whole stimulus.
+    ``call`` is the number of the call that is meant, from 1, where a module is called several times
+    in a forward pass (looped models); 0: it is called once. ``width`` is how many scalars of the
+    tensor make one unit: 1, except an attention head.
     """
 
     path: str
@@ -40,11 +43,21 @@ class Site:
     n_positions: int | None = None
     axis: int = -1
     class_token: bool = False
+    call: int = 0
+    width: int = 1
 
     @property
     def name(self) -> str:
-        """The identity of the site: its module path, and ``:input`` where the input is meant."""
-        return self.path if self.tap == "output" else f"{self.path}:{self.tap}"
+        """The identity of the site: module path, ``#2`` for its second call, ``:input``."""
+        called = f"{self.path}#{self.call}" if self.call else self.path
+        return called if self.tap == "output" else f"{called}:{self.tap}"
+
+    def scalars(self) -> "Site":
+        """Return the site with every scalar of its tensor as a unit of its own.
+
+        Unit ``unit * width + scalar`` of it is ``scalar`` of ``unit``.
+        """
+        return replace(self, n_units=self.n_units * self.width, width=1)
 
     def per_position(self) -> "Site":
         """Return the site with every position of every unit as a unit of its own.
@@ -147,14 +160,22 @@ class Layout:
         """
         return Layout(tuple(site.per_position() for site in self.sites))
 
+    def scalars(self) -> "Layout":
+        """Return the layout in which every scalar of a site is a unit (heads become wider)."""
+        return Layout(tuple(site.scalars() for site in self.sites))
+
     def table(self) -> list[dict[str, str | int]]:
-        """Return the site table that every artefact carries: name, kind, n_units, offset."""
+        """Return the site table that every artefact carries: name, kind, n_units, offset.
+
+        Where a unit is several scalars there is their number, too: ``width``.
+        """
         return [
             {
                 "name": site.name,
                 "kind": site.kind,
                 "n_units": site.n_units,
                 "offset": self.slices[site.name].start,
+                **({"width": site.width} if site.width > 1 else {}),
             }
             for site in self.sites
         ]
@@ -178,10 +199,18 @@ class Layout:
         return layout
 
 
+def parse_site_name(name: str) -> tuple[str, int, Tap]:
+    """Return module path, number of the call (0: the only one) and tap of a site's name."""
+    called = name.removesuffix(":input")
+    path, hash_mark, call = called.rpartition("#")
+    tap: Tap = "input" if called != name else "output"
+    return (path, int(call), tap) if hash_mark and call.isdecimal() else (called, 0, tap)
+
+
 def _site(row: Mapping[str, Any]) -> Site:
-    name = str(row["name"])
-    tap: Tap = "input" if name.endswith(":input") else "output"
-    return Site(name.removesuffix(":input"), str(row["kind"]), int(row["n_units"]), tap)
+    path, call, tap = parse_site_name(str(row["name"]))
+    width = int(row.get("width", 1))
+    return Site(path, str(row["kind"]), int(row["n_units"]), tap, call=call, width=width)
 
 
 VECTORS = ("t", "df", "p", "q", "d", "baseline", "magnitude")

@@ -247,6 +247,7 @@ class SiteRecord(Part):
     kind: str
     n_units: int
     offset: int
+    width: int = 1
 
 
 class Options(Part):

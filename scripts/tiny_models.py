@@ -113,20 +113,40 @@ _SMALL: dict[str, Any] = {
     "vision_output_dim": 64,
     "projector_input_dim": 64,
     "projector_output_dim": 64,
+    **dict.fromkeys(("adapter_in_dim", "adapter_out_dim", "adapter_input_size"), 64),
 }
 """Name of a number in a config -> what it becomes, wherever the config of a type has it."""
 
 _UNSET: dict[str, Any] = {"head_dim": 16, "num_key_value_heads": 2, "num_local_experts": 6}
 """The same for numbers that must be given where a config leaves them open."""
 
+_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+_LATENT = {
+    "layer_types": ["indexed_attention", "indexed_attention", "sliding_attention"] * 2,
+    "num_hidden_layers": 6,
+    "num_key_value_heads": 4,
+    "head_dim": 24,
+    **{"swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_head_dim": 24},
+    **{"swa_q_lora_rank": 28, "swa_kv_lora_rank": 26},
+    **{"swa_qk_nope_head_dim": 16, "swa_v_head_dim": 16, "mlp_layer_types": None},
+}
+_SHARED = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
+_ALL_SHARED = {**_SHARED, "num_kv_shared_layers": LAYERS, "num_hidden_layers": LAYERS}
 _TWICE = ["full_attention", "sliding_attention"] * 2
 _MORE: dict[str, dict[str, Any]] = {
-    "cohere_compass_text": {"layer_types": None},
-    "dots3_note": {"text_config": {"num_key_value_heads": 4, "swa_num_key_value_heads": 4}},
-    "dots3_note_text": {"num_key_value_heads": 4, "swa_num_key_value_heads": 4},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0}},
+    "dots1": {"n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1},
+    "dots3_note": {"text_config": _LATENT},
+    "dots3_note_text": _LATENT,
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16},
     "gemma3n": {"text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE}},
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": _TWICE},
+    "gemma4_assistant": {
+        "default": {"text_config": {"model_type": "gemma4_text", **_SHARED}},
+        "text_config": _ALL_SHARED,
+    },
+    "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": LAYERS}},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 16},

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from tiny_models import tiny_model, tiny_tokenizer, types
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 import deeploc
@@ -160,8 +161,13 @@ def wrapped(model: Any, kind: str) -> Any:
 
 
 def loaded(model: Any, folder: Path) -> Any:
+    """Return the model as `hf:` loads it; wrapped if transformers itself cannot load it again."""
     model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
+    try:
+        AutoModelForCausalLM.from_pretrained(folder)
+    except Exception:
+        return wrapped(model, model.config.model_type)
     return deeploc.load_model(f"hf:{folder}", deeploc.ModelOptions(device="cpu"))
 
 

@@ -29,8 +29,9 @@ _SMALL: dict[str, Any] = {
     **dict.fromkeys(("embedding_size", "word_embed_proj_dim", "embedding_dim"), 64),
     **dict.fromkeys(("hidden_size_global", "attention_hidden_size", "out_hidden_size"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), LAYERS),
-    **dict.fromkeys(("encoder_layers", "num_encoder_layers", "depth", "num_blocks"), 2),
-    **dict.fromkeys(("decoder_layers", "num_decoder_layers"), LAYERS),
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), LAYERS),
+    **dict.fromkeys(("num_encoder_layers", "num_decoder_layers"), LAYERS),
+    **dict.fromkeys(("depth", "num_blocks"), 2),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
     **dict.fromkeys(("num_encoder_attention_heads", "num_decoder_attention_heads"), 4),
@@ -134,8 +135,10 @@ _SHARED = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
 _ALL_SHARED = {**_SHARED, "num_kv_shared_layers": LAYERS, "num_hidden_layers": LAYERS}
 _TWICE = ["full_attention", "sliding_attention"] * 2
 _MORE: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "blt": {"vocab_size": VOCABULARY},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
-    "dbrx": {"attn_config": {"rope_theta": 10000.0}},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "dots1": {"n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "dots3_note": {"text_config": _LATENT},
     "dots3_note_text": _LATENT,
@@ -148,6 +151,8 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": LAYERS}},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "reformer": {
@@ -244,7 +249,10 @@ def buildable(kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def _shrunk(config: PretrainedConfig) -> dict[str, Any]:
     """Return the changes that make a config small, of its sub-configs too."""
     changes: dict[str, Any] = {}
+    latent = hasattr(config, "qk_rope_head_dim")  # then head_dim follows from it
     for name, value in vars(config).items():
+        if name == "head_dim" and latent:
+            continue
         if isinstance(value, PretrainedConfig):
             changes[name] = {"model_type": value.model_type, **_shrunk(value)}
         elif name in _SMALL and isinstance(value, int) and not isinstance(value, bool):

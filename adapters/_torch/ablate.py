@@ -16,7 +16,7 @@ from deeploc.errors import MaskError
 from .every_pass import hook_every_pass
 from .hooks import SiteHook
 from .passes import Passes
-from .shape import units_last
+from .shape import as_sequences, from_sequences, stimuli_in
 
 
 def ablated(
@@ -87,7 +87,7 @@ def edit_hooks(edit: Edit, model: nn.Module, sites: Layout, passes: Passes) -> l
             function = partial(
                 _edited, _site_edit(edit, masked, units), passes, site, masked.n_units
             )
-            hooks.append(SiteHook(site.path, model.get_submodule(site.path), site.tap, function))
+            hooks.append(SiteHook.at(site, model, function))
     return hooks
 
 
@@ -102,15 +102,9 @@ def _site_edit(edit: Edit, masked: Site, units: Units) -> "SiteEdit":
 
 def _edited(edit: "SiteEdit", passes: Passes, site: Site, n_masked: int, x: Tensor) -> Tensor:
     """Return ``x`` with the masked units edited: at every position, or each at its own."""
-    last = units_last(site, x)
-    everywhere = n_masked == site.n_units
-    if everywhere and isinstance(edit, AffineEdit):  # the same at every position: as it stands
-        return edit.apply(last, passes).movedim(-1, site.axis)
-    positions = 1
-    if everywhere and last.ndim > 2:
-        positions = site.n_positions or last.shape[1:-1].numel()
-    flat = last.reshape(-1, positions, n_masked)
-    return edit.apply(flat, passes).view(last.shape).movedim(-1, site.axis)
+    sequences = as_sequences(site, x, stimuli_in(site, x, passes.n_stimuli))
+    own = sequences if n_masked == site.n_units else sequences.reshape(-1, 1, n_masked)
+    return from_sequences(site, edit.apply(own, passes).view(sequences.shape), x)
 
 
 def check_fits(wanted: Layout, sites: Layout) -> None:
@@ -183,14 +177,12 @@ class AffineEdit:
         self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
     def apply(self, x: Tensor, passes: Passes) -> Tensor:
-        """Return a copy of ``x`` (..., unit) in which only the selected units differ."""
+        """Return a copy of ``x`` in which only the selected units differ."""
         units, offset, first = self._at(x)
         edited = x.clone()
         edited[..., units] = self._edited(x, units, offset)
         if self._has_first and passes.start == 0:
-            # a site without an axis of positions has one position, the first
-            at_first: tuple[slice | int, ...] = (slice(None), *[0] * (x.ndim - 2))
-            edited[(*at_first, units)] = self._edited(x[at_first], units, first)
+            edited[:, 0, units] = self._edited(x[:, 0], units, first)
         return edited
 
     def _edited(self, x: Tensor, units: Tensor, offset: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deeploc.errors import AdapterError
 
-from .hooks import SiteHook, hook_sites
+from .hooks import SiteHook, called_otherwise, hook_sites
 
 
 @contextmanager
@@ -62,11 +62,11 @@ class _HookCounter:
 
     def counting(self) -> SiteHook:
         """Return the hook, made to count its calls."""
-        call = self.hook.function
+        edit, wanted = self.hook.function, self.hook.call
 
         def function(x: Tensor) -> Tensor | None:
             self.ran += 1
-            return call(x)
+            return edit(x) if wanted in (0, self.ran - self.before) else None
 
         return replace(self.hook, function=function)
 
@@ -89,6 +89,8 @@ class _Passes:
         for counter in inside:
             if counter.ran == counter.before or counter.ran < counter.due:
                 raise self._bypassed(counter)
+            if counter.hook.calls not in (0, counter.ran - counter.before):
+                raise self._otherwise(counter)
 
     def check(self, call_counters: Sequence["_CallCounter"]) -> None:
         """Raise the error of any pass so far, also one that was caught meanwhile."""
@@ -101,6 +103,11 @@ class _Passes:
             calls.check_in_place()
             if calls.called > calls.forwards and calls.inside:
                 raise self._bypassed(calls.inside[0])
+
+    def _otherwise(self, counter: _HookCounter) -> AdapterError:
+        called = counter.ran - counter.before
+        self._error = called_otherwise(counter.hook.site, called, counter.hook.calls)
+        return self._error
 
     def _bypassed(self, counter: _HookCounter) -> AdapterError:
         self._error = AdapterError(

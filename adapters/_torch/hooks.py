@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from deeploc.core.units import Tap
+from deeploc.core.units import Site, Tap
 from deeploc.errors import AdapterError
 
 HookFunction = Callable[[Tensor], Tensor | None]
@@ -32,17 +32,28 @@ class SiteHook:
         ``input`` or ``output``.
     function
         Reads the tensor, and may return a replacement.
+    call, calls
+        As of a site: which call of the module in a pass is meant, and of how many; 0: every one.
+        Who makes the pass counts them.
     """
 
     path: str
     module: nn.Module
     tap: Tap
     function: HookFunction
+    call: int = 0
+    calls: int = 0
+
+    @classmethod
+    def at(cls, site: Site, model: nn.Module, function: HookFunction) -> "SiteHook":
+        """Return a hook at a site of ``model``."""
+        module = model.get_submodule(site.path)
+        return cls(site.path, module, site.tap, function, site.call, site.calls)
 
     @property
     def site(self) -> str:
         """The name of the site, for messages."""
-        return self.path if self.tap == "output" else f"{self.path}:input"
+        return Site(self.path, "", 0, self.tap, call=self.call).name
 
 
 def eager() -> AbstractContextManager[None]:
@@ -72,6 +83,14 @@ def not_run(site: str) -> AdapterError:
     return AdapterError(
         f"site {site} takes no part in the forward pass on this input: its module was not called "
         "as `module(x)`, or gave no tensor; `deeploc sites MODEL` lists the sites that do"
+    )
+
+
+def called_otherwise(site: str, called: int, calls: int) -> AdapterError:
+    """Return the error for a looped module that is called more or less often than at load."""
+    return AdapterError(
+        f"site {site}: its module was called {called} times in a forward pass, but {calls} times "
+        "when the sites were found; keep the number of loops of the model as it was then"
     )
 
 

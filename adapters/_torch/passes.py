@@ -48,6 +48,11 @@ class Passes:
         """The position at which the current pass begins."""
         return self._start
 
+    @property
+    def n_stimuli(self) -> int | None:
+        """Number of stimuli that the current pass shows; ``None`` where it is not followed."""
+        return self._inputs.n_stimuli if self._inputs else None
+
     def current(self) -> ForwardPass:
         """Return the current pass.
 
@@ -83,6 +88,11 @@ class _Inputs:
         self._shown = shown
         padded = isinstance(attended, Tensor) and attended.shape == shown.shape[:2]
         self._attended = attended if padded else None
+
+    @property
+    def n_stimuli(self) -> int:
+        """How many stimuli it shows."""
+        return len(self._shown)
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Read a batch: run it through a model and keep one number per unit and stimulus."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
-from .hooks import SiteHook, hook_sites, not_run
+from .hooks import SiteHook, called_otherwise, hook_sites, not_run
 from .pool import Activations, Pool, Pooled, Valid
-from .shape import as_sequences
+from .shape import PADDED, as_sequences
 
 
 def read_batch(
@@ -25,6 +26,7 @@ def read_batch(
     *,
     pool: Pool,
     n_stimuli: int,
+    n_positions: int | None = None,
     valid: Valid = None,
 ) -> Float[np.ndarray, "stimulus unit"]:
     """Return the pooled activations of the stimuli that ``run`` passes through ``model``.
@@ -44,6 +46,8 @@ def read_batch(
         Reduces the positions of a site.
     n_stimuli
         Number of stimuli in the pass.
+    n_positions
+        Number of their positions (tokens), padding counted; ``None``: not known.
     valid
         Which positions are pooled (stimulus, position); ``None``: all.
 
@@ -57,7 +61,7 @@ def read_batch(
     def keep(site: Site, x: Activations) -> None:
         pooled[site.name] = pool(x, _positions(site, x, valid))
 
-    _pass(model, layout, run, keep, n_stimuli)
+    _pass(model, layout, run, keep, n_stimuli=n_stimuli, n_positions=n_positions)
     _check(layout, pooled)
     values = [pooled[site.name] for site in layout.sites]
     joined = torch.cat([v.to(values[0].device, non_blocking=True) for v in values], dim=1)
@@ -70,13 +74,14 @@ def read_positions(
     run: Callable[[], Any],
     *,
     n_stimuli: int,
+    n_positions: int | None = None,
     valid: Valid = None,
 ) -> list[dict[str, np.ndarray]]:
     """Return the activations (position, unit) of every stimulus, by the name of the site.
 
     Parameters
     ----------
-    model, layout, run, n_stimuli
+    model, layout, run, n_stimuli, n_positions
         As for `read_batch`.
     valid
         Which positions belong to a stimulus (stimulus, position); ``None``: all.
@@ -95,7 +100,7 @@ def read_positions(
             own = wide[number] if positions is None else wide[number][positions[number]]
             row[site.name] = own.cpu().numpy()
 
-    _pass(model, layout, run, keep, n_stimuli)
+    _pass(model, layout, run, keep, n_stimuli=n_stimuli, n_positions=n_positions)
     for site in layout.sites:
         if site.name not in rows[0]:
             raise not_run(site.name)
@@ -107,19 +112,24 @@ def _pass(
     layout: Layout,
     run: Callable[[], Any],
     keep: Callable[[Site, Activations], None],
+    *,
     n_stimuli: int,
+    n_positions: int | None,
 ) -> None:
     """Make one forward pass, and give the activations at every site to ``keep``."""
+    called: Counter[str] = Counter()
 
     def function(site: Site, x: Tensor) -> None:
-        keep(site, as_sequences(site, x, n_stimuli))
+        called[site.name] += 1
+        if site.call in (0, called[site.name]):
+            keep(site, _own_positions(site, as_sequences(site, x, n_stimuli), n_positions))
 
-    hooks = [
-        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(function, site))
-        for site in layout.sites
-    ]
+    hooks = [SiteHook.at(site, model, partial(function, site)) for site in layout.sites]
     with hook_sites(hooks), eval_mode(model), torch.inference_mode():
         run()
+    for site in layout.sites:
+        if called[site.name] and site.calls not in (0, called[site.name]):
+            raise called_otherwise(site.name, called[site.name], site.calls)
 
 
 @contextmanager
@@ -144,6 +154,18 @@ def _in_training(model: nn.Module) -> Iterator[nn.Module]:
             left.extend(module._modules.values())
             if module.training:
                 yield module
+
+
+def _own_positions(site: Site, x: Activations, n_positions: int | None) -> Activations:
+    """Return the activations at the positions of the input; none that the model added itself."""
+    if n_positions is None or x.shape[1] in (1, n_positions):
+        return x
+    if x.shape[1] > n_positions and PADDED in " ".join(site.axes):
+        return x[:, :n_positions]
+    raise AdapterError(
+        f"site {site.name} has {x.shape[1]} positions but the input has {n_positions}; choose "
+        "sites that keep the positions of the input"
+    )
 
 
 def _positions(site: Site, x: Activations, valid: Valid) -> Valid:

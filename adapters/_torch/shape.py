@@ -1,6 +1,8 @@
-"""The axis of a tensor that holds the units, and the tensor as (stimulus, position, unit)."""
+"""Activations as (stimulus, position, unit), and back as they stood in the tensor of a site."""
 
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,7 +11,12 @@ from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
 Shape = tuple[int, ...]
+Axes = tuple[str, ...]
+"""What each axis of a tensor is; see `Site.axes`."""
 Sequences = Float[Tensor, "batch position unit"]
+
+PADDED = "padded"
+"""An axis of positions that the module itself lengthens at its end."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
     site
         Where ``x`` was read.
     x
-        Activations with the axis of the stimuli, or stimuli times windows, first.
+        Activations as they stand in the tensor of the site.
     n
         Number of stimuli.
 
@@ -81,28 +88,106 @@ def as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
     AdapterError
         If ``x`` does not hold the site's units at its positions for ``n`` stimuli.
     """
+    if site.axes:
+        return _as_sequences(site, x, n)
     if x.ndim < 2 or x.shape[site.axis] == 0 or len(x) % n:
         raise _unreadable(site, x, n)
     if site.n_positions is None and x.ndim == 3 and len(x) != n:
         raise _unreadable(site, x, n)  # its first axis may not be that of the stimuli
-    return units_last(site, x).reshape(n, -1, x.shape[site.axis])
+    return _units_last(site, x).reshape(n, -1, x.shape[site.axis])
 
 
-def units_last(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
-    """Return a view of activations in which the units are the last axis.
+def from_sequences(site: Site, sequences: Sequences, like: Tensor) -> Tensor:
+    """Return activations as they stood in the tensor of a site; the inverse of `as_sequences`.
 
     Parameters
     ----------
     site
         Where they were read.
-    x
-        The activations.
+    sequences
+        What `as_sequences` made of ``like``, perhaps edited since.
+    like
+        The tensor of the site.
     """
+    if site.axes:
+        order = _order(site.axes)
+        sizes = _sizes(site, like, len(sequences))
+        back = [order.index(place) for place in range(len(order))]
+        return sequences.reshape([sizes[i] for i in order]).permute(back).reshape(like.shape)
+    return sequences.reshape(_units_last(site, like).shape).movedim(-1, site.axis)
+
+
+def stimuli_in(site: Site, x: Tensor, shown: int | None) -> int:
+    """Return how many stimuli a tensor of a site holds, in a pass of which nothing else is known.
+
+    Parameters
+    ----------
+    site
+        Where it was read.
+    x
+        The tensor.
+    shown
+        Number of stimuli that the pass shows, if it is known; else stimuli that are flattened
+        together with their positions count as one.
+    """
+    if site.axes:
+        return x.shape[site.axes.index("batch")] if "batch" in site.axes else shown or 1
+    if site.n_positions is None:
+        return len(x)
+    return x.numel() // (x.shape[site.axis] * site.n_positions)
+
+
+def _as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
+    sizes = _sizes(site, x, n)
+    order = _order(site.axes)
+    factors = _factors(site.axes)
+    n_positions = next((sizes[i] for i in order if factors[i] in _POSITIONS), 1)
+    return x.reshape(sizes).permute(order).reshape(n, n_positions, -1)
+
+
+_POSITIONS = ("position", PADDED)
+
+
+@cache
+def _factors(axes: Axes) -> tuple[str, ...]:
+    """Return the axes with those that are flattened together taken apart."""
+    return tuple(factor for axis in axes for factor in axis.split())
+
+
+@cache
+def _order(axes: Axes) -> tuple[int, ...]:
+    """Return the places of stimuli, positions and units among the factors, in that order."""
+    factors = _factors(axes)
+    ranks = {"batch": 0, **dict.fromkeys(_POSITIONS, 1)}
+    return tuple(sorted(range(len(factors)), key=lambda i: ranks.get(factors[i], 2)))
+
+
+def _sizes(site: Site, x: Tensor, n: int) -> list[int]:
+    """Return the size of every factor of the axes; that of positions follows from the tensor."""
+    if x.ndim != len(site.axes):
+        raise _unreadable(site, x, n)
+    sizes = []
+    for axis, size in zip(site.axes, x.shape, strict=True):
+        factors = axis.split()
+        known = [n if f == "batch" else 1 if f in _POSITIONS else int(f) for f in factors]
+        rest = size // prod(known)
+        if rest * prod(known) != size or (rest != 1 and not set(factors) & set(_POSITIONS)):
+            raise _unreadable(site, x, n)
+        sizes += [rest if f in _POSITIONS else k for f, k in zip(factors, known, strict=True)]
+    return sizes
+
+
+def _units_last(site: Site, x: Tensor) -> Float[Tensor, "... unit"]:
     return x if site.axis == -1 else x.movedim(site.axis, -1)
 
 
 def _unreadable(site: Site, x: Tensor, n: int) -> AdapterError:
+    readable = (
+        f"({', '.join(site.axes)})"
+        if site.axes
+        else "(batch, position, unit), (batch, unit) and maps (batch, unit, row, column)"
+    )
     return AdapterError(
-        f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; readable are (batch, position, "
-        "unit), (batch, unit) and maps (batch, unit, row, column); choose other sites"
+        f"site {site.name} holds {tuple(x.shape)} for {n} stimuli; readable are {readable}; "
+        "choose other sites"
     )

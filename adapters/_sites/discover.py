@@ -15,7 +15,7 @@ from torch import nn
 
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.adapters._torch.shape import Widths, unit_axis
-from deeploc.core.units import Layout, Site, Tap
+from deeploc.core.units import Layout, Site, parse_site_name
 from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
@@ -143,12 +143,12 @@ class _SiteFinder:
 
     def named(self, wanted: str | Site) -> Site:
         """Return the site ``wanted``, or the one of that name."""
-        path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
-        self._check(path)
         if isinstance(wanted, Site):
+            self._check(wanted.path)
             return self._at(wanted)
-        tap: Tap = "input" if wanted.endswith(":input") else "output"
-        return self._at(Site(path, "block", 0, tap))
+        path, call, tap = parse_site_name(wanted)
+        self._check(path)
+        return self._at(Site(path, "block", 0, tap, call=call))
 
     def _check(self, path: str) -> None:
         paths = dict(self._model.named_modules())

@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from deeploc.adapters._torch.hooks import SiteHook, hook_sites
 from deeploc.adapters._torch.shape import Shape
 from deeploc.core.units import Tap
+from deeploc.errors import AdapterError, DeeplocError
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Trace:
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
         self._last = {call.path: call for call in calls}
+        self._calls: dict[str, list[Call]] = {}
         self._paths = {part for path in self._last for part in _prefixes(path)}
-        self._times: dict[str, int] = {}
         for call in calls:
-            self._times[call.path] = self._times.get(call.path, 0) + 1
+            self._calls.setdefault(call.path, []).append(call)
 
     def __contains__(self, path: str) -> bool:
         return path in self._last
@@ -67,13 +68,21 @@ class Trace:
     def __getitem__(self, path: str) -> Call:
         return self._last[path]
 
+    def call(self, path: str, number: int) -> Call:
+        """Return a call of a module by its number, from 1; 0 is the last."""
+        return self._calls[path][number - 1]
+
+    def times(self, path: str) -> int:
+        """Return how often the module was called."""
+        return len(self._calls.get(path, ()))
+
     def ran(self, path: str) -> bool:
         """Return whether the module or anything inside it was called."""
         return path in self._paths
 
     def called_once(self, path: str) -> bool:
         """Return whether the module was called exactly once."""
-        return self._times.get(path) == 1
+        return self.times(path) == 1
 
 
 @torch.inference_mode()
@@ -86,6 +95,11 @@ def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
         The model, in evaluation mode.
     run
         Makes the forward pass.
+
+    Raises
+    ------
+    AdapterError
+        If the pass fails.
     """
     recorder = _CallRecorder()
     hooks: list[SiteHook] = []
@@ -95,7 +109,15 @@ def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
         sides: tuple[tuple[Tap, Any], ...] = (("input", recorder.enter), ("output", recorder.leave))
         hooks += [SiteHook(path, module, tap, partial(note, path)) for tap, note in sides]
     with hook_sites(hooks):
-        run()
+        try:
+            run()
+        except (DeeplocError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the code of a model raises
+            raise AdapterError(
+                f"{type(model).__name__} fails on its example input: {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}; give what its forward takes"
+            ) from error
     return Trace(recorder.calls)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deeploc.adapters._sites.discover import find_sites
+from deeploc.adapters._sites.texts import find_text_sites
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
+    PADDING,
     SHOWN,
     Indices,
     bucketed,
@@ -88,12 +89,7 @@ class HFAdapter:
     @cached_property
     def sites(self) -> Layout:
         """Output of every block and its MLP neurons, unless other sites were given."""
-        probe = self._lm.probe().to(self._lm.device)
-
-        def run() -> Any:
-            return self._lm.trunk(probe)
-
-        return find_sites(self.model, self._wanted, run)
+        return find_text_sites(self.model, self._wanted, self._lm.probes)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -123,7 +119,7 @@ class HFAdapter:
         def run(indices: Indices) -> np.ndarray:
             return self._read(texts, indices, layout, pool)
 
-        batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
+        batches = self._batches(texts, budget(self._lm.device))
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
@@ -154,11 +150,12 @@ class HFAdapter:
                 layout,
                 lambda: self._lm.trunk(on_device, attended),
                 n_stimuli=len(indices),
+                n_positions=ids.shape[1],
                 valid=None if attended is None else attended.to(on_device.device),
             )
 
         largest = min(max(SHOWN // max(layout.n_units, 1), 1), budget(self._lm.device))
-        batches = bucketed(texts.lengths, largest, self._options.batch_size)
+        batches = self._batches(texts, largest)
         for indices, rows in each_batch(batches, run):
             yield from zip(indices.tolist(), rows, strict=True)
 
@@ -233,8 +230,13 @@ class HFAdapter:
             lambda: self._lm.trunk(on_device, attended),
             pool=pool,
             n_stimuli=len(indices),
+            n_positions=ids.shape[1],
             valid=valid,
         )
+
+    def _batches(self, texts: Texts, positions: int) -> list[Indices]:
+        padding = PADDING if self._lm.can_pad else 0.0
+        return bucketed(texts.lengths, positions, self._options.batch_size, padding)
 
     def _encode(self, request: TextRequest) -> Encoded:
         if request not in self._encoded:

@@ -126,11 +126,12 @@ def _batches(
     lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
     starts = np.array([min(encoded[i].start for i in row) for row in rows], dtype=np.int64)
     positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+    padding = _PADDING if lm.can_pad else 0.0
     groups = [np.flatnonzero(starts <= 1), np.flatnonzero(starts > 1)]
     return [
         group[batch]
         for group in groups
-        for batch in bucketed(lengths[group], positions, bound, _PADDING)
+        for batch in bucketed(lengths[group], positions, bound, padding)
     ]
 
 

@@ -131,12 +131,13 @@ _LATENT = {
     **{"swa_q_lora_rank": 28, "swa_kv_lora_rank": 26},
     **{"swa_qk_nope_head_dim": 16, "swa_v_head_dim": 16, "mlp_layer_types": None},
 }
+_BLT = ("patcher_config", "encoder_config", "decoder_config")
 _SHARED = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
 _ALL_SHARED = {**_SHARED, "num_kv_shared_layers": LAYERS, "num_hidden_layers": LAYERS}
 _TWICE = ["full_attention", "sliding_attention"] * 2
 _MORE: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1, 3]},
-    "blt": {"vocab_size": VOCABULARY},
+    "blt": {"vocab_size": VOCABULARY, **dict.fromkeys(_BLT, {"vocab_size": VOCABULARY})},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "dots1": {"n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1},
@@ -166,6 +167,10 @@ _MORE: dict[str, dict[str, Any]] = {
         "num_buckets": 4,
         "hash_seed": 0,
     },
+    "xlm": {"causal": True},
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
+    "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32},
     "qwen4_exp": {"text_config": {"layer_types": None, "indexer_n_heads": 4}},
     "qwen4_exp_text": {"layer_types": None, "indexer_n_heads": 4},
 }
@@ -249,24 +254,29 @@ def buildable(kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def _shrunk(config: PretrainedConfig) -> dict[str, Any]:
     """Return the changes that make a config small, of its sub-configs too."""
     changes: dict[str, Any] = {}
-    latent = hasattr(config, "qk_rope_head_dim")  # then head_dim follows from it
     for name, value in vars(config).items():
-        if name == "head_dim" and latent:
-            continue
         if isinstance(value, PretrainedConfig):
             changes[name] = {"model_type": value.model_type, **_shrunk(value)}
-        elif name in _SMALL and isinstance(value, int) and not isinstance(value, bool):
-            small = _SMALL[name]
-            changes[name] = small if small is None else min(value, small) or value
-        elif value is None and name in _UNSET:
-            changes[name] = _UNSET[name]
-        elif name == "is_decoder" and not config.is_encoder_decoder:
-            changes[name] = True
-        elif name.endswith(("_token_id", "_token_index")):
-            changes |= _token(name, value)
-        elif name in ("layer_types", "mlp_layer_types", "indexer_types", "layers_block_type"):
-            changes |= _pattern(name, value)
+        else:
+            changes |= _shrunk_number(config, name, value)
     return changes
+
+
+def _shrunk_number(config: PretrainedConfig, name: str, value: Any) -> dict[str, Any]:
+    """Return what becomes of one entry of a config, if anything."""
+    if name == "head_dim" and hasattr(config, "qk_rope_head_dim"):  # follows from it
+        return {}
+    if name == "is_decoder" and not config.is_encoder_decoder:
+        return {name: True}
+    if name in _SMALL and isinstance(value, int) and not isinstance(value, bool):
+        small = _SMALL[name]
+        return {name: small if small is None else min(value, small) or value}
+    if value is None and name in _UNSET:
+        return {name: _UNSET[name]}
+    if name.endswith(("_token_id", "_token_index")):
+        return _token(name, value)
+    patterns = ("layer_types", "mlp_layer_types", "indexer_types", "layers_block_type")
+    return _pattern(name, value) if name in patterns else {}
 
 
 def _token(name: str, value: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 An axis that keeps its size holds units; one that goes with the number of texts, with their length
 or with the product of both holds stimuli, positions or both. Which of several flattened together
-comes first is settled by the values: the same text reads the same, and in a causal model two texts
-that differ in their last token differ at the last position only.
+comes first is settled by the values: the same text reads the same, and two texts that differ in
+their last token only differ at the last position more than at all others together.
 """
 
 from collections import Counter
@@ -35,14 +35,14 @@ class TextProbe:
     same
         Two rows of the batch that hold the same text.
     last
-        Two rows that differ in their last token only, if later tokens do not affect earlier ones.
+        Two rows that differ in their last token only.
     """
 
     run: Callable[[], Any]
     n_stimuli: int
     n_positions: int
+    last: Rows
     same: Rows | None = None
-    last: Rows | None = None
 
 
 def possible_axes(shapes: Sequence[Shape], probes: Sequence[TextProbe]) -> list[Axes]:
@@ -121,15 +121,13 @@ def _has_one_batch(axes: Axes) -> bool:
 
 
 def _fits(site: Site, x: Tensor, probe: TextProbe) -> bool:
-    """Return whether rows of one text agree, and rows of two texts before their last token."""
+    """Return whether rows of one text agree, and others differ where their last token stands."""
     try:
         rows = as_sequences(site, x, probe.n_stimuli)[:, : probe.n_positions]
     except AdapterError:
         return False
     if probe.same and not close(*rows[list(probe.same)]):
         return False
-    if probe.last is None:
-        return PADDED not in site.axes
     first, second = rows[list(probe.last)]
-    changed = len(first) == 1 or not close(first[-1], second[-1])
-    return changed and close(first[:-1], second[:-1])
+    change = (first - second).float().norm(dim=-1)
+    return len(change) == 1 or bool(change[-1] > change[:-1].norm())

@@ -22,6 +22,7 @@ from deeploc.adapters._torch.batching import (
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
 from deeploc.adapters._torch.read import read_batch, read_positions
+from deeploc.adapters._torch.shape import PADDED
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore, Tokenization
 from deeploc.core.positions import Positions
@@ -199,7 +200,7 @@ class HFAdapter:
         # only of new ones: tasks score the same requests under every ablation
         self._warn_of_cut([request for request in requests if request not in self._encoded])
         encoded = [self._encode(request) for request in requests]
-        return score_encoded(self._lm, encoded, self._options.batch_size)
+        return score_encoded(self._lm, encoded, self._options.batch_size, can_pad=self._can_pad)
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.
@@ -235,8 +236,13 @@ class HFAdapter:
         )
 
     def _batches(self, texts: Texts, positions: int) -> list[Indices]:
-        padding = PADDING if self._lm.can_pad else 0.0
+        padding = PADDING if self._can_pad else 0.0
         return bucketed(texts.lengths, positions, self._options.batch_size, padding)
+
+    @property
+    def _can_pad(self) -> bool:
+        """Whether texts of unequal length can share a pass; not if the model itself pads them."""
+        return self._lm.can_pad and not any(PADDED in site.axes for site in self.sites.sites)
 
     def _encode(self, request: TextRequest) -> Encoded:
         if request not in self._encoded:

@@ -64,13 +64,17 @@ class CausalLM:
 
     @cached_property
     def can_pad(self) -> bool:
-        """Whether a text reads the same alone and padded beside longer ones.
+        """Whether a text has the same logits alone and padded beside longer ones.
 
-        Where it does not, only texts of equal length can share a forward pass.
+        Where it has not, only texts of equal length can share a forward pass.
         """
-        alone, padded = self._shown(0).hidden, self._shown(1)
-        same = (N_TOKENS[1], *alone.shape[2:]) == tuple(padded.hidden.shape[1:])
-        return padded.is_padded and same and close(padded.hidden[0, : N_TOKENS[0]], alone[0])
+        alone, beside = self._inputs
+        if not self._shown(1).is_padded:
+            return False
+        with torch.inference_mode(), eval_mode(self.model), eager():
+            expected = self.logits(alone.ids[:1].to(self.device))[0]
+            logits = self.logits(beside.ids.to(self.device), beside.attended)[0]
+        return len(logits) == N_TOKENS[1] and close(logits[: N_TOKENS[0]], expected)
 
     def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
         """Return the last hidden state; the language-model head is not computed.
@@ -137,7 +141,7 @@ class CausalLM:
     def probes(self) -> tuple[TextProbe, TextProbe]:
         """Two small forward passes of other numbers and lengths of texts."""
         first, second = (
-            TextProbe(partial(self._show, n), N_TEXTS[n], N_TOKENS[n], SAME[n], LAST[n])
+            TextProbe(partial(self._show, n), N_TEXTS[n], N_TOKENS[n], LAST[n], SAME[n])
             for n in range(2)
         )
         return first, second

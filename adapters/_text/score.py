@@ -82,7 +82,9 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
 
 
 @torch.inference_mode()
-def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -> list[TextScore]:
+def score_encoded(
+    lm: CausalLM, encoded: Sequence[Encoded], bound: int | None, *, can_pad: bool = True
+) -> list[TextScore]:
     """Return the score of every encoded request, in order.
 
     Requests that differ only in their last token (options of one token after one prompt) share
@@ -96,6 +98,8 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
         Requests.
     bound
         Largest number of rows in a forward pass; ``None``: chosen by memory.
+    can_pad
+        Whether rows of unequal length may share a forward pass.
     """
     scores = [TextScore(0.0, 0, True)] * len(encoded)  # correct where nothing is predicted
     sharing: dict[bytes, list[int]] = {}
@@ -107,8 +111,10 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
+    padding = _PADDING if can_pad else 0.0
+    batches = _batches(lm, encoded, rows, bound, padding)
     with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
-        for indices, new in each_batch(_batches(lm, encoded, rows, bound), run):
+        for indices, new in each_batch(batches, run):
             requests = chain.from_iterable(rows[row] for row in indices)
             for index, score in zip(requests, new, strict=True):
                 scores[index] = score
@@ -116,7 +122,11 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
 
 
 def _batches(
-    lm: CausalLM, encoded: Sequence[Encoded], rows: Sequence[Sequence[int]], bound: int | None
+    lm: CausalLM,
+    encoded: Sequence[Encoded],
+    rows: Sequence[Sequence[int]],
+    bound: int | None,
+    padding: float,
 ) -> list[Indices]:
     """Return which rows share a forward pass.
 
@@ -126,7 +136,6 @@ def _batches(
     lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
     starts = np.array([min(encoded[i].start for i in row) for row in rows], dtype=np.int64)
     positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
-    padding = _PADDING if lm.can_pad else 0.0
     groups = [np.flatnonzero(starts <= 1), np.flatnonzero(starts > 1)]
     return [
         group[batch]

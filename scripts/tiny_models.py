@@ -118,7 +118,10 @@ _SMALL: dict[str, Any] = {
 }
 """Name of a number in a config -> what it becomes, wherever the config of a type has it."""
 
-_UNSET: dict[str, Any] = {"head_dim": 16, "num_key_value_heads": 2, "num_local_experts": 6}
+_UNSET: dict[str, Any] = {
+    **{"head_dim": 16, "num_key_value_heads": 2},
+    **{"num_local_experts": 6, "num_experts_per_tok": 2},
+}
 """The same for numbers that must be given where a config leaves them open."""
 
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
@@ -137,7 +140,7 @@ _ALL_SHARED = {**_SHARED, "num_kv_shared_layers": LAYERS, "num_hidden_layers": L
 _TWICE = ["full_attention", "sliding_attention"] * 2
 _MORE: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1, 3]},
-    "blt": {"vocab_size": VOCABULARY, **dict.fromkeys(_BLT, {"vocab_size": VOCABULARY})},
+    "blt": {"vocab_size": VOCABULARY, **{name: {"vocab_size": VOCABULARY} for name in _BLT}},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "dots1": {"n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1},
@@ -167,7 +170,9 @@ _MORE: dict[str, dict[str, Any]] = {
         "num_buckets": 4,
         "hash_seed": 0,
     },
+    "longcat_flash": {"head_dim": 8},
     "xlm": {"causal": True},
+    "xlstm": {"mlstm_round_up_to_multiple_of": 8},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
     "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32},
@@ -264,13 +269,17 @@ def _shrunk(config: PretrainedConfig) -> dict[str, Any]:
 
 def _shrunk_number(config: PretrainedConfig, name: str, value: Any) -> dict[str, Any]:
     """Return what becomes of one entry of a config, if anything."""
-    if name == "head_dim" and hasattr(config, "qk_rope_head_dim"):  # follows from it
-        return {}
+    if hasattr(config, "qk_rope_head_dim"):  # then both follow from the heads' parts
+        if name == "head_dim":
+            return {}
+        if name == "num_key_value_heads":
+            return {name: _SMALL["num_attention_heads"]}
     if name == "is_decoder" and not config.is_encoder_decoder:
         return {name: True}
     if name in _SMALL and isinstance(value, int) and not isinstance(value, bool):
         small = _SMALL[name]
-        return {name: small if small is None else min(value, small) or value}
+        exactly = small is None or "layers" in name
+        return {name: small if exactly else min(value, small) or value}
     if value is None and name in _UNSET:
         return {name: _UNSET[name]}
     if name.endswith(("_token_id", "_token_index")):

@@ -18,6 +18,7 @@ from deeploc.adapters._torch.shape import Widths, unit_axis
 from deeploc.core.units import Layout, Site, parse_site_name
 from deeploc.errors import AdapterError
 
+from .calls import with_calls
 from .convolutions import post_activations
 from .trace import Call, Trace, trace_calls
 from .trunk import blocks, largest_stack
@@ -115,8 +116,8 @@ def find_sites(
     """
     with eval_mode(model):
         if wanted is None:
-            return discover(model, run, n_stimuli)
-        return named_sites(model, wanted, run, n_stimuli)
+            return with_calls(model, discover(model, run, n_stimuli), run, sort=True)
+        return with_calls(model, named_sites(model, wanted, run, n_stimuli), run, sort=False)
 
 
 class _SiteFinder:

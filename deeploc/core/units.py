@@ -33,8 +33,8 @@ class Site:
     columns. ``class_token`` says that position 0 is a token that stands for the whole stimulus.
     ``call`` is the number of the call that is meant, from 1, where a module is called several times
     in a forward pass (looped models), ``calls`` of how many; 0: it is called once. ``width`` is how
-    many scalars of the tensor make one unit: 1, except an attention head. ``axes`` is what each axis
-    of the tensor is, where that was measured to be other than (batch, position, unit): ``batch``,
+    many scalars of the tensor make one unit: 1, except an attention head. ``axes`` is what each
+    axis of the tensor is, where that was found to be other than (batch, position, unit): ``batch``,
     ``position``, a number of scalars that count as units, or several of these flattened into one.
     """
 

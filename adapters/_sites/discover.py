@@ -4,8 +4,7 @@ No table of model names: the blocks are the repeated modules of the trunk, the h
 MLP is the input of its down projection, and convolutions are read after their activation.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from math import prod
@@ -19,14 +18,11 @@ from deeploc.core.units import Layout, Site, Tap
 from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
-from .trace import Call, Trace, trace_calls
+from .linear import linear_layers
+from .mixing import observe_positions
+from .parts import Parts
+from .trace import trace_calls
 from .trunk import blocks, largest_stack
-
-# Modules that mix positions also map hidden -> inner -> hidden; only their names, those of the
-# literature, distinguish them from an MLP.
-_MIXES_POSITIONS = re.compile(r"att(n|ention)|mixer|ssm", re.IGNORECASE)
-_ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)
-
 
 def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = None) -> Layout:
     """Return the sites of ``model``, in forward order.
@@ -51,7 +47,7 @@ def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = N
     AdapterError
         If the model has no repeated blocks, or none of them runs.
     """
-    sites = _SiteFinder(model, trace_calls(model, run), n_stimuli).sites()
+    sites = _SiteFinder(model, run, n_stimuli).sites()
     if not sites:
         raise AdapterError(
             f"{type(model).__name__} has no stack of repeated blocks that are called as "
@@ -85,7 +81,7 @@ def named_sites(
     AdapterError
         If there is no such module, or it takes no part in the forward pass.
     """
-    finder = _SiteFinder(model, trace_calls(model, run), n_stimuli)
+    finder = _SiteFinder(model, run, n_stimuli)
     return Layout(tuple(finder.named(site) for site in wanted))
 
 
@@ -122,9 +118,12 @@ def find_sites(
 class _SiteFinder:
     """Sites of one model, from the trace of one forward pass."""
 
-    def __init__(self, model: nn.Module, trace: Trace, n_stimuli: int | None) -> None:
+    def __init__(
+        self, model: nn.Module, run: Callable[[], Any], n_stimuli: int | None
+    ) -> None:
         self._model = model
-        self._trace = trace
+        self._run = run
+        self._trace = trace = trace_calls(model, run)
         self._n = n_stimuli
         leading = (call for call in trace.calls if call.has_leading_token)
         self._class_token_lengths = {call.input_shape[1] for call in leading}
@@ -136,7 +135,7 @@ class _SiteFinder:
         if not trunk and convs:
             return self._ordered([replace(self._at(site), kind="block") for site in convs])
         trunk = trunk or largest_stack(self._model, self._trace)
-        sites = [site for block in trunk for site in self._within(block)]
+        sites = self._within(trunk)
         outputs = {self._trace[block].output_id for block in trunk}
         sites += [self._at(c) for c in convs if self._trace[c.path].output_id not in outputs]
         return self._ordered(sites)
@@ -163,6 +162,18 @@ class _SiteFinder:
                 "`example`"
             )
 
+    def _within(self, trunk: Sequence[str]) -> list[Site]:
+        """Return the blocks, their parts and the embedding before them."""
+        linear = linear_layers(self._model, self._trace)
+        observed = observe_positions(self._model, self._run, trunk, linear)
+        sites = [self._at(Site(block, "block", 0)) for block in trunk]
+        for block in sites[:]:
+            parts = Parts(
+                *(self._model, self._trace, block, observed, linear), is_image=bool(self._n)
+            )
+            sites += map(self._at, parts.sites())
+        return sites
+
     def _ordered(self, sites: list[Site]) -> list[Site]:
         def time(site: Site) -> int:
             call = self._trace[site.path]
@@ -171,82 +182,16 @@ class _SiteFinder:
         readable = [site for site in dict.fromkeys(sites) if site.n_units]
         return sorted(readable, key=time)
 
-    def _within(self, block: str) -> Iterator[Site]:
-        site = self._at(Site(block, "block", 0))
-        yield site
-        down = self._down_projection(site)
-        if down is not None:
-            yield self._at(Site(down, "mlp-neurons", 0, "input"))
-        if self._n:
-            yield from (self._at(Site(path, "attention", 0)) for path in self._attention(site))
-
     def _at(self, site: Site) -> Site:
         """Return the site with units, axis and positions filled in; no units if unreadable."""
         call = self._trace[site.path]
         shape = call.input_shape if site.tap == "input" else call.output_shape
         axis = unit_axis(shape, Widths.within(self._model.get_submodule(site.path)))
-        units = shape[axis]
+        units = shape[axis] // site.width
         if not self._n:
             return replace(site, n_units=units, axis=axis)
         if shape[0] % self._n:  # the first axis is not that of the stimuli
             return replace(site, n_units=0)
-        positions = prod(shape) // (units * self._n)
+        positions = prod(shape) // (shape[axis] * self._n)
         token = len(shape) == 3 and positions in self._class_token_lengths
         return replace(site, n_units=units, axis=axis, n_positions=positions, class_token=token)
-
-    def _down_projection(self, block: Site) -> str | None:
-        """Return the widest projection back to the block's width; of equals the last."""
-        trace, width = self._trace, block.n_units
-        rows = prod(trace[block.path].output_shape) // max(width, 1)
-        inside = _projections(self._model.get_submodule(block.path), block.path)
-        leaves = [p for p in inside if p in trace and _rows(trace[p]) == rows]
-        ups = [trace[p] for p in leaves if trace[p].input_shape[-1] == width]
-
-        def follows_up_projection(down: Call) -> bool:
-            inner = down.input_shape[-1]  # a fused gate and up projection returns twice as many
-            wide = (inner, 2 * inner)
-            return any(up.ended < down.ended and up.output_shape[-1] in wide for up in ups)
-
-        narrow = [p for p in leaves if trace[p].output_shape[-1] == width]
-        downs = [p for p in narrow if follows_up_projection(trace[p])]
-        return max(downs, key=lambda p: (trace[p].input_shape[-1], trace[p].ended), default=None)
-
-    def _attention(self, block: Site) -> Iterator[str]:
-        """Yield the attention modules whose output has the block's own units and positions."""
-        size = prod(self._trace[block.path].output_shape)
-        for path in _attention_modules(self._model.get_submodule(block.path), block.path):
-            if self._trace.called_once(path) and prod(self._trace[path].output_shape) == size:
-                yield path
-
-
-def _projections(module: nn.Module, path: str) -> Iterator[str]:
-    """Yield the leaves with a 2-D weight that are applied to every position separately."""
-    for name, child in module.named_children():
-        child_path = f"{path}.{name}"
-        if _MIXES_POSITIONS.search(f"{name} {type(child).__name__}") or _is_expert(module, child):
-            continue
-        if next(child.children(), None) is not None:
-            yield from _projections(child, child_path)
-        elif getattr(getattr(child, "weight", None), "ndim", 0) == 2:
-            yield child_path
-
-
-def _is_expert(parent: nn.Module, child: nn.Module) -> bool:
-    """Return whether ``child`` is one of several experts, of which a token uses only some."""
-    several = isinstance(parent, nn.ModuleList | nn.ModuleDict) and len(parent) > 1
-    return several and next(child.children(), None) is not None
-
-
-def _attention_modules(module: nn.Module, path: str) -> Iterator[str]:
-    """Yield the outermost modules named attention that are not whole blocks of that name."""
-    for name, child in module.named_children():
-        child_path = f"{path}.{name}"
-        has_mlp = any(re.fullmatch("mlp|ffn", inner) for inner, _ in child.named_children())
-        if _ATTENTION.search(name) and not has_mlp:
-            yield from [child_path] if any(p.ndim > 1 for p in child.parameters()) else []
-        else:
-            yield from _attention_modules(child, child_path)
-
-
-def _rows(call: Call) -> int:
-    return prod(call.input_shape) // call.input_shape[-1]

@@ -24,6 +24,7 @@ from .parts import Parts
 from .trace import trace_calls
 from .trunk import blocks, largest_stack
 
+
 def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = None) -> Layout:
     """Return the sites of ``model``, in forward order.
 
@@ -118,9 +119,7 @@ def find_sites(
 class _SiteFinder:
     """Sites of one model, from the trace of one forward pass."""
 
-    def __init__(
-        self, model: nn.Module, run: Callable[[], Any], n_stimuli: int | None
-    ) -> None:
+    def __init__(self, model: nn.Module, run: Callable[[], Any], n_stimuli: int | None) -> None:
         self._model = model
         self._run = run
         self._trace = trace = trace_calls(model, run)
@@ -165,7 +164,7 @@ class _SiteFinder:
     def _within(self, trunk: Sequence[str]) -> list[Site]:
         """Return the blocks, their parts and the embedding before them."""
         linear = linear_layers(self._model, self._trace)
-        observed = observe_positions(self._model, self._run, trunk, linear)
+        observed = observe_positions(self._model, self._run, trunk, linear, maps=bool(self._n))
         sites = [self._at(Site(block, "block", 0)) for block in trunk]
         for block in sites[:]:
             parts = Parts(

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .paths import above
 from .trace import Call, Trace
 
 _TOLERANCE = 0.1
-"""Of additivity: eight-bit weights and activations round by about 1 %, normalization is 40 % off."""
+"""Of additivity: eight bits round by about 1 %; normalization is 40 % off."""
 
 _REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError)
 
@@ -33,7 +34,7 @@ def linear_layers(model: nn.Module, trace: Trace) -> Mapping[str, Call]:
         Path -> its last call, in the order of the forward pass.
     """
     last = {call.path: call for call in trace.calls}
-    outer = {path[:end] for path in last for end, mark in enumerate(path) if mark == "."}
+    outer = {around for path in last for around in above(path)}
     example = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     return {
         path: call

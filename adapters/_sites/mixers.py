@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import takewhile
 
 from .mixing import Entered, Observed
+from .paths import common_module, holds
 
 
 @dataclass(frozen=True)
@@ -51,29 +51,22 @@ def mixers_of(block: str, observed: Observed, linear: Collection[str]) -> list[M
         if entered.mixed and before:
             later = [e.path for e in inside[place:] if e.path in linear]
             mixer = _mixer(block, before, entered, later[0] if later else None)
-            known = found.get(mixer.path, mixer)
-            found[mixer.path] = known if known.attends and not mixer.attends else mixer
+            known = found.get(mixer.path)
+            found[mixer.path] = known if known and known.attends else mixer
         if entered.path in linear:
             before = entered.path
-    alone = [e for e in observed.alone if e.path.startswith(f"{block}.")]
-    found |= {e.path: Mixer(e.path, e.attended, None, 0) for e in alone}
-    return [m for m in found.values() if m.path != block and (m.attends or m.path not in linear)]
+    alone = [e for e in observed.alone if holds(block, e.path)]
+    found |= {e.path: Mixer(e.path, e.attention is not None, None, 0) for e in alone}
+    mixers = [m for m in found.values() if m.path != block and (m.attends or m.path not in linear)]
+    return [m for m in mixers if not any(o != m and holds(o.path, m.path) for o in mixers)]
 
 
 def _mixer(block: str, before: str, entered: Entered, projection: str | None) -> Mixer:
     inside = projection if projection and holds(entered.path, projection) else None
     path = common_module(before, entered.path)
+    attention = (
+        entered.attention if entered.attention and holds(path, entered.attention[0]) else None
+    )
     if len(path) <= len(block):  # all is done by the block itself
         path = inside or block
-    return Mixer(path, entered.attended, inside, entered.n_heads if entered.attended else 0)
-
-
-def common_module(first: str, second: str) -> str:
-    """Return the path of the smallest module that holds the modules of both paths."""
-    pairs = zip(first.split("."), second.split("."), strict=False)
-    return ".".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def holds(outer: str, inner: str) -> bool:
-    """Return whether the module ``outer`` is ``inner`` or holds it."""
-    return f"{inner}.".startswith(f"{outer}.")
+    return Mixer(path, attention is not None, inside, attention[1] if attention else 0)

@@ -18,7 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deeploc.adapters._torch.hooks import SiteHook, hook_sites
 from deeploc.adapters._torch.shape import Widths, unit_axis
 
-_ATTENDS = re.compile(r"softmax|attention|attn")
+from .paths import above, holds
+
+_ATTENDS = re.compile(r"softmax|logsumexp|attention|attn")
 """Names of operations that compute the weights of attention, in any of their implementations."""
 
 _LOUD = 10.0
@@ -35,16 +37,14 @@ class Entered:
         Of the module.
     mixed
         Whether its input held what was mixed over positions since the linear layer before it.
-    attended
-        Whether weights over positions were computed since then, by a softmax.
-    n_heads
-        The number of sets of such weights for one position; 0: unknown.
+    attention
+        Where weights over positions were computed last, by a softmax, and how many sets of them
+        there are for one position; ``None`` since something mixed was taken.
     """
 
     path: str
     mixed: bool
-    attended: bool
-    n_heads: int
+    attention: tuple[str, int] | None
 
 
 @dataclass
@@ -69,7 +69,12 @@ class Observed:
 
 @torch.inference_mode()
 def observe_positions(
-    model: nn.Module, run: Callable[[], Any], blocks: Collection[str], linear: Collection[str]
+    model: nn.Module,
+    run: Callable[[], Any],
+    blocks: Collection[str],
+    linear: Collection[str],
+    *,
+    maps: bool = False,
 ) -> Observed:
     """Return which modules inside ``blocks`` take or return what was mixed over positions.
 
@@ -83,8 +88,10 @@ def observe_positions(
         Paths of the blocks.
     linear
         Paths of the linear layers.
+    maps
+        Whether stimuli are images: tensors of four axes may be (stimulus, unit, row, column).
     """
-    observer = _Observer(linear)
+    observer = _Observer(linear, maps)
     hooks: list[SiteHook] = []
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):  # TorchScript has no hooks
@@ -104,26 +111,27 @@ def observe_positions(
 class _Observer(TorchDispatchMode):
     """Makes the stimuli equal but for one position, and notes where they differ at others."""
 
-    def __init__(self, linear: Collection[str]) -> None:
+    def __init__(self, linear: Collection[str], maps: bool) -> None:
         super().__init__()
+        self._maps = maps
         self.observed = Observed()
         self._linear = linear
-        self._opaque: set[str] = set()
+        self._containers = {outer for path in linear for outer in above(path)}
+        self._opaque: dict[str, torch.Size] = {}
         self._n = 0
         self._ids: dict[str, Tensor] = {}
-        self._attended = False
-        self._n_heads = 0
+        self._n_rows = 0
+        self._open: list[str] = [""]
+        self._attention: tuple[str, int] | None = None
         self._kept: list[Tensor] | None = None
         self._references: Iterator[Tensor] | None = None
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation; note it if it computes weights over positions."""
         x = args[0] if args else None
         if isinstance(x, Tensor) and x.ndim > 2 and _ATTENDS.search(str(func)):
-            self._attended = True
-            self._n_heads = x.shape[-3] if x.ndim > 3 else x.shape[0] // max(self._n, 1)
+            n_heads = x.shape[1] if x.ndim > 3 else x.shape[0] // max(self._n, 1)
+            self._attention = self._open[-1], n_heads
         return func(*args, **(kwargs or {}))
 
     def again(self) -> bool:
@@ -149,36 +157,57 @@ class _Observer(TorchDispatchMode):
             return None
         if self.observed.embedding is None and (self._n < 2 or not torch.equal(ids[0], ids[1])):
             self.observed.embedding = path, tuple(x.shape)
+            self._n_rows = ids.numel()
         if self._n < 2 or len(x) != self._n:
             return None
         return torch.cat([x[:1], x[:1], x[2:]])
 
     def enter(self, path: str, module: nn.Module, x: Tensor) -> Tensor | None:
         """Note whether the input was mixed, and make it equal in both but for one position."""
+        while not holds(self._open[-1], path):  # such a module gave no tensor as it was left
+            self._open.pop()
+        self._open.append(path)
         is_linear = path in self._linear
         opaque = not is_linear and _is_opaque(module)
-        container = next(module.children(), None) is not None
+        container = path in self._containers
         if not x.is_floating_point() or not (is_linear or opaque or container):
             return None
         if opaque:
-            self._opaque.add(path)
-        axis = unit_axis(tuple(x.shape), Widths.within(module)) if x.ndim == 4 else -1
-        rows = _rows(x.movedim(axis, -1), self._n)
-        mixed, equal = (False, None) if rows is None else self._made_equal(rows, noisy=is_linear or opaque)
-        self.observed.entered.append(Entered(path, mixed, self._attended, self._n_heads))
-        if is_linear or opaque:
-            self._attended, self._n_heads = False, 0
+            self._opaque[path] = x.shape[:-1]
+        widths = Widths.within(module) if self._maps else None
+        axis = unit_axis(tuple(x.shape), widths) if widths and x.ndim == 4 else -1
+        rows = self._rows(x.movedim(axis, -1))
+        mixed, equal = (
+            (False, None) if rows is None else self._made_equal(rows, noisy=is_linear or opaque)
+        )
+        self.observed.entered.append(Entered(path, mixed, self._attention))
+        if mixed and (is_linear or opaque):
+            self._attention = None
         return None if equal is None else equal.reshape(x.movedim(axis, -1).shape).movedim(-1, axis)
 
     def leave(self, path: str, x: Tensor) -> None:
         """Note a module without modules inside that mixed positions itself."""
-        if path not in self._opaque or not x.is_floating_point():
+        if path in self._open:
+            del self._open[self._open.index(path) :]
+        if self._opaque.get(path) != x.shape[:-1] or not x.is_floating_point():
             return
-        rows = _rows(x, self._n)
+        rows = self._rows(x)
         if rows is not None and self._made_equal(rows, noisy=False)[0]:
-            entered = Entered(path, True, self._attended, self._n_heads)
-            self.observed.alone.append(entered)
-        self._attended, self._n_heads = False, 0
+            self.observed.alone.append(Entered(path, True, self._attention))
+            self._attention = None
+
+    def _rows(self, x: Tensor) -> Tensor | None:
+        """Return ``x`` (..., unit) as (stimulus, window, position, ...); None without positions."""
+        n = self._n
+        if (
+            x.ndim < 2
+            or n < 1
+            or len(x) % n
+            or (x.ndim == 2 and len(x) != (self._n_rows or len(x)))
+        ):
+            return None
+        windows = (1, len(x) // n) if x.ndim == 2 else (len(x) // n, *x.shape[1:-1])
+        return x.reshape(n, *windows, x.shape[-1]) if windows[1] > 1 else None
 
     def _made_equal(self, rows: Tensor, *, noisy: bool) -> tuple[bool, Tensor | None]:
         """Return whether stimuli differ at later positions; and them, made equal there."""
@@ -196,14 +225,6 @@ class _Observer(TorchDispatchMode):
         return mixed, same if self._references else torch.cat([first, same, rows[2:]])
 
 
-def _rows(x: Tensor, n: int) -> Tensor | None:
-    """Return ``x`` (..., unit) as (stimulus, window, position, ...); None without positions."""
-    if x.ndim < 2 or n < 1 or len(x) % n:
-        return None
-    windows = (1, len(x) // n) if x.ndim == 2 else (len(x) // n, *x.shape[1:-1])
-    return x.reshape(n, *windows, x.shape[-1]) if windows[1] > 1 else None
-
-
 def _noise(x: Tensor) -> Tensor:
     random = torch.Generator().manual_seed(0)  # the same each time: equal inputs stay equal
     scale = float(x.float().std()) or 1.0
@@ -216,8 +237,4 @@ def _is_opaque(module: nn.Module) -> bool:
 
 
 def _within(path: str, blocks: Collection[str]) -> bool:
-    return any(path[:end] in blocks for end in (*_dots(path), len(path)))
-
-
-def _dots(path: str) -> Iterator[int]:
-    return (place for place, mark in enumerate(path) if mark == ".")
+    return path in blocks or any(outer in blocks for outer in above(path))

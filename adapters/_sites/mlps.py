@@ -3,15 +3,16 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 
 from torch import nn
 
 from deeploc.adapters._torch.shape import Shape
 
-from .mixers import common_module, holds
 from .mixing import Entered
-from .trace import Call
+from .paths import common_module, holds
+from .trace import Call, Trace
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Within:
         The calls of linear layers, by path.
     rows
         How many vectors a layer takes that is applied to every position of every stimulus.
-    width
-        The width that is left and returned to; ``None``: any.
+    widths
+        The widths that may be left and returned to.
     """
 
     path: str
@@ -55,7 +56,7 @@ class Within:
     mixers: Collection[str]
     linear: Mapping[str, Call]
     rows: frozenset[int]
-    width: int | None = None
+    widths: frozenset[int]
 
     @cached_property
     def outside(self) -> tuple[Entered, ...]:
@@ -83,7 +84,7 @@ def mlps_of(block: Within, experts: Collection[str]) -> list[Mlp]:
     pairs: list[tuple[tuple[bool, int], Mlp]] = []
     for place, entered in enumerate(layers):
         down = block.linear[entered.path]
-        if not entered.attended and _returns(block, down):
+        if _returns(block, down):
             ups = [block.linear[e.path] for e in layers[:place]]
             if up := _up(down, [call for call in ups if _rows(call.input_shape) in block.rows]):
                 key = (not entered.mixed, down.input_shape[-1])
@@ -114,7 +115,7 @@ def alternatives(block: Within, model: nn.Module) -> list[str]:
     return found
 
 
-def fused_experts(block: Within, model: nn.Module) -> list[str]:
+def fused_experts(block: Within, model: nn.Module, trace: Trace) -> list[str]:
     """Return the modules outside of mixers that hold one matrix per expert in one parameter.
 
     Parameters
@@ -123,20 +124,21 @@ def fused_experts(block: Within, model: nn.Module) -> list[str]:
         The block.
     model
         The model.
+    trace
+        One forward pass of it.
     """
-    paths = dict.fromkeys(entered.path for entered in block.outside)
     holders = [
         path
         for path, module in model.get_submodule(block.path).named_modules(prefix=block.path)
-        if any(p.ndim == 3 for p in module.parameters(recurse=False))
-        and (path in paths or _any_holds(paths, path))
+        if _holds_experts(module, path in block.linear)
+        and trace.ran(path)
+        and not _any_holds(block.mixers, path)
     ]
     return [path for path in holders if not any(p != path and holds(p, path) for p in holders)]
 
 
 def _returns(block: Within, down: Call) -> bool:
-    width = down.output_shape[-1]
-    return block.width in (None, width) and _rows(down.output_shape) in block.rows
+    return down.output_shape[-1] in block.widths and _rows(down.output_shape) in block.rows
 
 
 def _up(down: Call, before: list[Call]) -> Call | None:
@@ -163,7 +165,16 @@ def _apart(block: Within, path: str) -> bool:
 
 def _gaps(inside: list[bool]) -> Iterator[bool]:
     calls = [place for place, own in enumerate(inside) if own]
-    yield from (later - earlier > 1 for earlier, later in zip(calls, calls[1:], strict=False))
+    yield from (later - earlier > 1 for earlier, later in pairwise(calls))
+
+
+def _holds_experts(module: nn.Module, is_linear: bool) -> bool:
+    """Return whether a module holds a stack of matrices, or several; kernels are none."""
+    if is_linear or isinstance(module, nn.modules.conv._ConvNd):
+        return False
+    own = list(module.parameters(recurse=False))
+    stacked = any(p.ndim == 3 and min(p.shape[1:]) > 1 for p in own)
+    return stacked or sum(p.ndim == 2 and min(p.shape) > 1 for p in own) > 1
 
 
 def _deep(module: nn.Module) -> bool:

@@ -9,9 +9,10 @@ from torch import nn
 
 from deeploc.core.units import Site
 
-from .mixers import Mixer, holds, mixers_of
+from .mixers import Mixer, mixers_of
 from .mixing import Observed
 from .mlps import Mlp, Within, alternatives, fused_experts, mlps_of
+from .paths import holds
 from .trace import Call, Trace
 
 # Attention that shows no weights (gates over channels, kernels of other libraries) is known by
@@ -53,13 +54,19 @@ class Parts:
         self._block = block
         self._is_image = is_image
         self._mixers = mixers_of(block.path, observed, linear)
+        self._attention = self._attending()
+        separate = self._attention if is_image else [mixer.path for mixer in self._mixers]
+        width = {block.n_units}
+        if observed.embedding is not None and not is_image:
+            width.add(observed.embedding[1][-1])
+        self._rows = self._numbers_of_rows(observed)
         self._within = Within(
             block.path,
             tuple(e for e in observed.entered if e.path.startswith(f"{block.path}.")),
-            [mixer.path for mixer in self._mixers],
+            separate or self._attention,
             linear,
-            self._rows(observed),
-            block.n_units if is_image else None,
+            self._rows,
+            frozenset(width),
         )
 
     def sites(self) -> Iterator[Site]:
@@ -68,8 +75,9 @@ class Parts:
         for mlp in self._mlps:
             kind = "shared-expert-neurons" if shared else "mlp-neurons"
             yield Site(mlp.down, kind, 0, "input")
-        attention = list(self._attention())
-        yield from (Site(path, "attention", 0) for path in attention)
+        for path in self._attention:
+            if self._whole(path) and (self._trace.called_once(path) or not self._is_image):
+                yield Site(path, "attention", 0)
         yield from (Site(path, "mlp", 0) for path in self._mlp_modules() if self._whole(path))
         for mixer in self._mixers:
             if width := self._head_width(mixer):
@@ -82,7 +90,9 @@ class Parts:
     def _experts(self) -> list[str]:
         """Modules of which a position uses only some."""
         found = alternatives(self._within, self._model)
-        return found + ([] if self._is_image else fused_experts(self._within, self._model))
+        return found + (
+            [] if self._is_image else fused_experts(self._within, self._model, self._trace)
+        )
 
     @cached_property
     def _mlps(self) -> list[Mlp]:
@@ -107,20 +117,19 @@ class Parts:
     def _holds_mixer(self, path: str) -> bool:
         return any(holds(path, mixer.path) for mixer in self._mixers)
 
-    def _attention(self) -> Iterator[str]:
-        attends = [mixer.path for mixer in self._mixers if mixer.attends]
-        if not attends and (self._is_image or not self._mixers):
-            attends = list(_named_attention(self._model, self._block.path))
-        for path in attends:
-            if self._trace.called_once(path) and self._whole(path):
-                yield path
+    def _attending(self) -> list[str]:
+        """Return the modules that attend, by their names where none shows its weights."""
+        attending = [mixer.path for mixer in self._mixers if mixer.attends]
+        if attending or (self._mixers and not self._is_image):
+            return attending
+        return list(_named_attention(self._model, self._block.path))
 
     def _head_width(self, mixer: Mixer) -> int:
         """Return the scalars per head in the input of the output projection; 0: unknown."""
         if not (mixer.attends and mixer.n_heads and mixer.projection in self._within.linear):
             return 0
         call = self._within.linear[mixer.projection]
-        if prod(call.input_shape[:-1]) not in self._within.rows:
+        if prod(call.input_shape[:-1]) not in self._rows:
             return 0
         width, rest = divmod(call.input_shape[-1], mixer.n_heads)
         return 0 if rest else width
@@ -132,9 +141,9 @@ class Parts:
         shape = self._trace[path].output_shape
         if self._is_image:
             return prod(shape) == prod(self._trace[self._block.path].output_shape)
-        return prod(shape[:-1]) in self._within.rows
+        return prod(shape[:-1]) in self._rows
 
-    def _rows(self, observed: Observed) -> frozenset[int]:
+    def _numbers_of_rows(self, observed: Observed) -> frozenset[int]:
         shape = self._trace[self._block.path].output_shape
         rows = {prod(shape) // max(self._block.n_units, 1)}
         if observed.embedding is not None and not self._is_image:

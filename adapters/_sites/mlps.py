@@ -94,7 +94,7 @@ def mlps_of(block: Within, experts: Collection[str]) -> list[Mlp]:
     return list({mlp.path: mlp for key, mlp in pairs if key == best}.values())
 
 
-def alternatives(block: Within, model: nn.Module) -> list[str]:
+def alternatives(block: Within, model: nn.Module, trace: Trace) -> list[str]:
     """Return the members of lists of experts: several modules that are called one after the other.
 
     Members of a list between which the block calls other layers are stations of one path.
@@ -105,12 +105,15 @@ def alternatives(block: Within, model: nn.Module) -> list[str]:
         The block.
     model
         The model.
+    trace
+        One forward pass of it.
     """
     found: list[str] = []
     for path, module in model.get_submodule(block.path).named_modules(prefix=block.path):
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             members = [f"{path}.{name}" for name, child in module.named_children() if _deep(child)]
-            if len(members) > 1 and not _apart(block, path):
+            returned = {trace[member].output_shape[-1] for member in members if member in trace}
+            if len(members) > 1 and returned & block.widths and not _apart(block, path):
                 found += members
     return found
 

@@ -71,9 +71,8 @@ class Parts:
 
     def sites(self) -> Iterator[Site]:
         """Yield the sites of all parts, without their units."""
-        shared = bool(self._experts)
         for mlp in self._mlps:
-            kind = "shared-expert-neurons" if shared else "mlp-neurons"
+            kind = "shared-expert-neurons" if self._is_shared(mlp) else "mlp-neurons"
             yield Site(mlp.down, kind, 0, "input")
         for path in self._attention:
             if self._whole(path) and (self._trace.called_once(path) or not self._is_image):
@@ -89,7 +88,7 @@ class Parts:
     @cached_property
     def _experts(self) -> list[str]:
         """Modules of which a position uses only some."""
-        found = alternatives(self._within, self._model)
+        found = alternatives(self._within, self._model, self._trace)
         return found + (
             [] if self._is_image else fused_experts(self._within, self._model, self._trace)
         )
@@ -99,12 +98,22 @@ class Parts:
         found = mlps_of(self._within, self._experts)
         return found[-1:] if self._is_image else found
 
+    @cached_property
+    def _mixtures(self) -> list[str]:
+        """Modules that weight experts; the experts where the block weights them itself."""
+        found = dict.fromkeys(self._mixture(path) for path in self._experts)
+        return [path for path in found if path in self._trace]
+
+    def _is_shared(self, mlp: Mlp) -> bool:
+        """Return whether an MLP is an expert that every position uses, beside the others."""
+        beside = bool(self._experts) and "shared" in mlp.down[len(self._block.path) :]
+        return beside or any(holds(path, mlp.down) for path in self._mixtures)
+
     def _mlp_modules(self) -> Iterator[str]:
         """Yield what returns the results of MLPs; of experts, the module around all of them."""
-        mixtures = dict.fromkeys(self._mixture(path) for path in self._experts)
-        yield from (path for path in mixtures if path in self._trace)
+        yield from self._mixtures
         for mlp in self._mlps:
-            if not any(holds(path, mlp.path) for path in mixtures if path in self._trace):
+            if not any(holds(path, mlp.path) for path in self._mixtures):
                 yield mlp.path
 
     def _mixture(self, expert: str) -> str:

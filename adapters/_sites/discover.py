@@ -18,14 +18,18 @@ from deeploc.core.units import Layout, Site, Tap
 from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
+from .embedding import patch_embedding, token_embedding
 from .linear import linear_layers
 from .mixing import observe_positions
 from .parts import Parts
 from .trace import trace_calls
 from .trunk import blocks, largest_stack
 
+Run = Callable[[], Any]
+"""Makes one small forward pass."""
 
-def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = None) -> Layout:
+
+def discover(model: nn.Module, run: Run, n_stimuli: int | None = None) -> Layout:
     """Return the sites of ``model``, in forward order.
 
     Kind ``block`` is the output of each repeated block of the trunk, ``mlp-neurons`` the input of
@@ -48,7 +52,7 @@ def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = N
     AdapterError
         If the model has no repeated blocks, or none of them runs.
     """
-    sites = _SiteFinder(model, run, n_stimuli).sites()
+    sites = SiteFinder(model, run, n_stimuli).sites()
     if not sites:
         raise AdapterError(
             f"{type(model).__name__} has no stack of repeated blocks that are called as "
@@ -61,7 +65,7 @@ def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = N
 def named_sites(
     model: nn.Module,
     wanted: Sequence[str | Site],
-    run: Callable[[], Any],
+    run: Run,
     n_stimuli: int | None = None,
 ) -> Layout:
     """Return the sites with the given names, in their order.
@@ -82,14 +86,14 @@ def named_sites(
     AdapterError
         If there is no such module, or it takes no part in the forward pass.
     """
-    finder = _SiteFinder(model, run, n_stimuli)
+    finder = SiteFinder(model, run, n_stimuli)
     return Layout(tuple(finder.named(site) for site in wanted))
 
 
 def find_sites(
     model: nn.Module,
     wanted: Sequence[str | Site] | None,
-    run: Callable[[], Any],
+    run: Run,
     n_stimuli: int | None = None,
 ) -> Layout:
     """Return the sites ``wanted``, or all that are discovered, with the model in evaluation mode.
@@ -116,10 +120,10 @@ def find_sites(
         return named_sites(model, wanted, run, n_stimuli)
 
 
-class _SiteFinder:
+class SiteFinder:
     """Sites of one model, from the trace of one forward pass."""
 
-    def __init__(self, model: nn.Module, run: Callable[[], Any], n_stimuli: int | None) -> None:
+    def __init__(self, model: nn.Module, run: Run, n_stimuli: int | None) -> None:
         self._model = model
         self._run = run
         self._trace = trace = trace_calls(model, run)
@@ -132,23 +136,27 @@ class _SiteFinder:
         trunk = blocks(self._model, self._trace)
         convs = post_activations(self._model, self._trace) if self._n else []
         if not trunk and convs:
-            return self._ordered([replace(self._at(site), kind="block") for site in convs])
+            return self._ordered([replace(self.sized(site), kind="block") for site in convs])
         trunk = trunk or largest_stack(self._model, self._trace)
         sites = self._within(trunk)
         outputs = {self._trace[block].output_id for block in trunk}
-        sites += [self._at(c) for c in convs if self._trace[c.path].output_id not in outputs]
+        sites += [self.sized(c) for c in convs if self._trace[c.path].output_id not in outputs]
         return self._ordered(sites)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._trace
 
     def named(self, wanted: str | Site) -> Site:
         """Return the site ``wanted``, or the one of that name."""
         path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
-        self._check(path)
+        self.check(path)
         if isinstance(wanted, Site):
-            return self._at(wanted)
+            return self.sized(wanted)
         tap: Tap = "input" if wanted.endswith(":input") else "output"
-        return self._at(Site(path, "block", 0, tap))
+        return self.sized(Site(path, "block", 0, tap))
 
-    def _check(self, path: str) -> None:
+    def check(self, path: str) -> None:
+        """Refuse a path at which nothing can be read."""
         paths = dict(self._model.named_modules())
         if path not in paths:
             near = get_close_matches(path, paths, n=1)
@@ -165,27 +173,33 @@ class _SiteFinder:
         """Return the blocks, their parts and the embedding before them."""
         linear = linear_layers(self._model, self._trace)
         observed = observe_positions(self._model, self._run, trunk, linear, maps=bool(self._n))
-        sites = [self._at(Site(block, "block", 0)) for block in trunk]
+        sites = [self.sized(Site(block, "block", 0)) for block in trunk]
         for block in sites[:]:
             parts = Parts(
                 *(self._model, self._trace, block, observed, linear), is_image=bool(self._n)
             )
-            sites += map(self._at, parts.sites())
-        return sites
+            sites += map(self.sized, parts.sites())
+        if self._n:
+            patches = patch_embedding(self._model, self._trace, list(trunk))
+            return [self.sized(site, widths_of=trunk[0]) for site in patches] + sites
+        return token_embedding(observed) + sites
 
     def _ordered(self, sites: list[Site]) -> list[Site]:
         def time(site: Site) -> int:
+            if site.path not in self._trace:  # it takes tokens
+                return -1
             call = self._trace[site.path]
             return call.started if site.tap == "input" else call.ended
 
         readable = [site for site in dict.fromkeys(sites) if site.n_units]
         return sorted(readable, key=time)
 
-    def _at(self, site: Site) -> Site:
+    def sized(self, site: Site, widths_of: str | None = None) -> Site:
         """Return the site with units, axis and positions filled in; no units if unreadable."""
+        near = site.path if widths_of is None else widths_of
         call = self._trace[site.path]
         shape = call.input_shape if site.tap == "input" else call.output_shape
-        axis = unit_axis(shape, Widths.within(self._model.get_submodule(site.path)))
+        axis = unit_axis(shape, Widths.within(self._model.get_submodule(near)))
         units = shape[axis] // site.width
         if not self._n:
             return replace(site, n_units=units, axis=axis)

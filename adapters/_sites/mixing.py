@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeploc.adapters._torch.hooks import SiteHook, hook_sites
 from deeploc.adapters._torch.shape import Widths, unit_axis
+from deeploc.core.units import Tap
 
 from .paths import above, holds
 
@@ -96,11 +97,11 @@ def observe_positions(
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):  # TorchScript has no hooks
             continue
-        if _within(path, blocks):
-            before, after = partial(observer.enter, path, module), partial(observer.leave, path)
-        else:
-            before, after = partial(observer.take, path), partial(observer.embed, path)
-        hooks += [SiteHook(path, module, "input", before), SiteHook(path, module, "output", after)]
+        inside = _within(path, blocks)
+        before = partial(observer.enter, module) if inside else observer.take
+        after = observer.leave if inside else observer.embed
+        sides: tuple[tuple[Tap, Any], ...] = (("input", before), ("output", after))
+        hooks += [SiteHook(path, module, tap, partial(note, path)) for tap, note in sides]
     with hook_sites(hooks), observer:
         run()
         if observer.again():
@@ -108,11 +109,11 @@ def observe_positions(
     return observer.observed
 
 
-class _Observer(TorchDispatchMode):
+class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Makes the stimuli equal but for one position, and notes where they differ at others."""
 
     def __init__(self, linear: Collection[str], maps: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._maps = maps
         self.observed = Observed()
         self._linear = linear
@@ -162,7 +163,7 @@ class _Observer(TorchDispatchMode):
             return None
         return torch.cat([x[:1], x[:1], x[2:]])
 
-    def enter(self, path: str, module: nn.Module, x: Tensor) -> Tensor | None:
+    def enter(self, module: nn.Module, path: str, x: Tensor) -> Tensor | None:
         """Note whether the input was mixed, and make it equal in both but for one position."""
         while not holds(self._open[-1], path):  # such a module gave no tensor as it was left
             self._open.pop()
@@ -214,14 +215,16 @@ class _Observer(TorchDispatchMode):
         if self._kept is not None and self._references is None:
             self._kept.append(rows.clone())
             return False, None
-        first, second = (next(self._references), rows) if self._references else rows[:2].split(1)
+        first, second = (
+            (next(self._references), rows) if self._references else (rows[:1], rows[1:2])
+        )
         if first.shape != second.shape:
             return False, None
         limit = torch.finfo(rows.dtype).eps ** 0.5 * first.abs().max()
         mixed = bool((second - first)[:, :, 1:].abs().max() > limit)
         same = first.clone()
         if noisy:
-            same[:, :, 0] += _noise(first)
+            same[:, 0, 0] += _noise(first)
         return mixed, same if self._references else torch.cat([first, same, rows[2:]])
 
 

@@ -135,7 +135,7 @@ class Parts:
 
     def _head_width(self, mixer: Mixer) -> int:
         """Return the scalars per head in the input of the output projection; 0: unknown."""
-        if not (mixer.attends and mixer.n_heads and mixer.projection in self._within.linear):
+        if mixer.projection is None or not mixer.n_heads:
             return 0
         call = self._within.linear[mixer.projection]
         if prod(call.input_shape[:-1]) not in self._rows:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeploc.adapters._sites.discover import find_sites
+from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
     SHOWN,
@@ -87,13 +88,23 @@ class HFAdapter:
 
     @cached_property
     def sites(self) -> Layout:
-        """Output of every block and its MLP neurons, unless other sites were given."""
-        probe = self._lm.probe().to(self._lm.device)
+        """Embedding, blocks and their parts, unless other sites were given."""
+        return find_sites(self.model, self._wanted, self._probe)
 
-        def run() -> Any:
-            return self._lm.trunk(probe)
+    def named(self, wanted: Sequence[str]) -> Layout:
+        """Return sites by kind or name, or any module by its path.
 
-        return find_sites(self.model, self._wanted, run)
+        Parameters
+        ----------
+        wanted
+            See `deeploc.core.naming.NamesSites`.
+
+        Raises
+        ------
+        AdapterError
+            If one of them names nothing in the model.
+        """
+        return self._names.named(wanted)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -189,7 +200,8 @@ class HFAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return ablated(ablation, self.model, self.sites, self.model.base_model)
+        sites = self._names.with_those_of(ablation.mask.layout)
+        return ablated(ablation, self.model, sites, self.model.base_model)
 
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.
@@ -220,6 +232,13 @@ class HFAdapter:
             If the prompt is empty or too long.
         """
         return continuation(self._lm, self.tokenizer, prompt, sampling)
+
+    @cached_property
+    def _names(self) -> SiteNames:
+        return SiteNames(self.model, self.sites, self._probe)
+
+    def _probe(self) -> Any:
+        return self._lm.trunk(self._lm.probe().to(self._lm.device))
 
     def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
         spans = [texts.span(i) for i in indices.tolist()]

@@ -112,7 +112,7 @@ def _pass(
     """Make one forward pass, and give the activations at every site to ``keep``."""
 
     def function(site: Site, x: Tensor) -> None:
-        keep(site, as_sequences(site, x, n_stimuli))
+        keep(site, _per_unit(site, as_sequences(site, x, n_stimuli)))
 
     hooks = [
         SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(function, site))
@@ -120,6 +120,15 @@ def _pass(
     ]
     with hook_sites(hooks), eval_mode(model), torch.inference_mode():
         run()
+
+
+def _per_unit(site: Site, x: Float[Tensor, "batch position scalar"]) -> Activations:
+    """Return one value per unit: of several scalars, such as those of a head, their norm."""
+    if site.width == 1:
+        return x
+    wide = x if x.dtype == torch.float64 else x.float()
+    norm: Activations = wide.reshape(*x.shape[:-1], -1, site.width).norm(dim=-1)
+    return norm
 
 
 @contextmanager

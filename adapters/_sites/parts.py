@@ -88,10 +88,13 @@ class Parts:
     @cached_property
     def _experts(self) -> list[str]:
         """Modules of which a position uses only some."""
-        found = alternatives(self._within, self._model, self._trace)
-        return found + (
-            [] if self._is_image else fused_experts(self._within, self._model, self._trace)
-        )
+        fused = [] if self._is_image else fused_experts(self._within, self._model, self._trace)
+        return self._alternatives + fused
+
+    @cached_property
+    def _alternatives(self) -> list[str]:
+        """Experts that are modules of their own."""
+        return alternatives(self._within, self._model, self._trace)
 
     @cached_property
     def _mlps(self) -> list[Mlp]:
@@ -100,9 +103,9 @@ class Parts:
 
     @cached_property
     def _mixtures(self) -> list[str]:
-        """Modules that weight experts; the experts where the block weights them itself."""
-        found = dict.fromkeys(self._mixture(path) for path in self._experts)
-        return [path for path in found if path in self._trace]
+        """Modules that return what experts compute together."""
+        found = (self._mixture(path) for path in self._experts)
+        return list(dict.fromkeys(path for path in found if path is not None))
 
     def _is_shared(self, mlp: Mlp) -> bool:
         """Return whether an MLP is an expert that every position uses, beside the others."""
@@ -116,12 +119,16 @@ class Parts:
             if not any(holds(path, mlp.path) for path in self._mixtures):
                 yield mlp.path
 
-    def _mixture(self, expert: str) -> str:
-        """Return the module inside the block that holds the experts and what weights them."""
+    def _mixture(self, expert: str) -> str | None:
+        """Return the module inside the block that holds the experts and what weights them.
+
+        Where the block weights them itself, it is the module of all experts, if there is one.
+        """
         inside = expert[len(self._block.path) + 1 :].split(".")
         around = [".".join([self._block.path, *inside[:n]]) for n in range(1, len(inside))]
         fit = (p for p in around if p in self._trace and not self._holds_mixer(p))
-        return next(fit, expert)
+        several = expert in self._alternatives or expert not in self._trace
+        return next(fit, None if several else expert)
 
     def _holds_mixer(self, path: str) -> bool:
         return any(holds(path, mixer.path) for mixer in self._mixers)

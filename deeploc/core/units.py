@@ -127,8 +127,7 @@ class Layout:
     def units(self) -> tuple[tuple[str, str, int], ...]:
         """Name, kind and number of units of every site: what gives a unit index its meaning.
 
-        Two layouts with equal ``units`` address the same units, also where one of them was read
-        from a file and no longer knows positions and axes.
+        Layouts with equal ``units`` address the same units, also if one was read from a file.
         """
         return tuple((site.name, site.kind, site.n_units) for site in self.sites)
 
@@ -170,7 +169,7 @@ class Layout:
         Raises
         ------
         AdapterError
-            If a site has no fixed number of positions.
+            If one of them has no fixed number.
         """
         return Layout(tuple(site.per_position() for site in self.sites))
 

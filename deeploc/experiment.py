@@ -233,6 +233,8 @@ def _opened(
         adapter = plugins.load_model(setup.address, setup.model)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
         header = header_of(contrast, setup, adapter, stimuli, _layout(run))
+        for notice in header.get("notices", ()):
+            reporter.note(notice)
         if place.exists() and not changed_inputs(run, LocalizeStage()):
             former = place.read_plain_manifest()  # the same run: it keeps its date and command
             header |= {key: former[key] for key in ("created", "command")}

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
+from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
@@ -98,8 +99,23 @@ class ImageAdapter:
 
     @cached_property
     def sites(self) -> Layout:
-        """Blocks, MLP neurons, attention and convolutions, as far as the network has them."""
+        """Embedding, blocks, their parts and convolutions, as far as the network has them."""
         return find_sites(self.module, self._wanted, *self._probe())
+
+    def named(self, wanted: Sequence[str]) -> Layout:
+        """Return sites by kind or name, or any module by its path.
+
+        Parameters
+        ----------
+        wanted
+            See `deeploc.core.naming.NamesSites`.
+
+        Raises
+        ------
+        AdapterError
+            If one of them names nothing in the network.
+        """
+        return self._names.named(wanted)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -173,7 +189,8 @@ class ImageAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        with ablated(ablation, self.module, self.sites, self.module):
+        sites = self._names.with_those_of(ablation.mask.layout)
+        with ablated(ablation, self.module, sites, self.module):
             outside, self._predictions = self._predictions, PredictionCache(self.module)
             try:
                 yield
@@ -211,6 +228,13 @@ class ImageAdapter:
     def _features(self) -> Site:
         with eval_mode(self.module):
             return feature_site(self.module, *self._probe(), has_classes=self._has_classes)
+
+    @cached_property
+    def _names(self) -> SiteNames:
+        def find(sites: Sequence[Site], lenient: bool) -> Layout:
+            return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+
+        return SiteNames(self.module, self.sites, find)
 
     def _probe(self) -> tuple[Callable[[], Any], int]:
         """Return a forward pass of two different images, and their number."""

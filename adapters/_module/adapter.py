@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
+from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
@@ -94,9 +95,22 @@ class ModuleAdapter:
     @cached_property
     def sites(self) -> Layout:
         """The sites that were given, else those that are discovered."""
-        inputs = self._inputs(self._example)
-        n_stimuli = len(self._example) if _are_maps(inputs) else None
-        return find_sites(self.module, self._wanted, lambda: self._forward(inputs), n_stimuli)
+        return find_sites(self.module, self._wanted, *self._probe())
+
+    def named(self, wanted: Sequence[str]) -> Layout:
+        """Return sites by kind or name, or any module by its path.
+
+        Parameters
+        ----------
+        wanted
+            See `deeploc.core.naming.NamesSites`.
+
+        Raises
+        ------
+        AdapterError
+            If one of them names nothing in the network.
+        """
+        return self._names.named(wanted)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -183,7 +197,21 @@ class ModuleAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return ablated(ablation, self.module, self.sites, self.module)
+        sites = self._names.with_those_of(ablation.mask.layout)
+        return ablated(ablation, self.module, sites, self.module)
+
+    @cached_property
+    def _names(self) -> SiteNames:
+        def find(sites: Sequence[Site], lenient: bool) -> Layout:
+            return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+
+        return SiteNames(self.module, self.sites, find)
+
+    def _probe(self) -> tuple[Callable[[], Any], int | None]:
+        """Return a forward pass of the example, and the number of its images."""
+        inputs = self._inputs(self._example)
+        n_stimuli = len(self._example) if _are_maps(inputs) else None
+        return (lambda: self._forward(inputs)), n_stimuli
 
     def _preparation_hash(self) -> str:
         """Return a hash of the results of ``preprocess`` for fixed stimuli."""

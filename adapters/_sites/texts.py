@@ -18,7 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 def find_text_sites(
-    model: nn.Module, wanted: Sequence[str | Site] | None, probes: Sequence[TextProbe]
+    model: nn.Module,
+    wanted: Sequence[str | Site] | None,
+    probes: Sequence[TextProbe],
+    *,
+    lenient: bool = False,
 ) -> Layout:
     """Return the sites of a model of texts, each call of a module that is called several times.
 
@@ -31,6 +35,8 @@ def find_text_sites(
         hold units of every text are left out, and a line is logged.
     probes
         Two passes of texts of other numbers and lengths.
+    lenient
+        Leave out those of ``wanted`` that cannot be read.
 
     Raises
     ------
@@ -39,15 +45,18 @@ def find_text_sites(
     """
     run = probes[0].run
     with eval_mode(model):
-        found = discover(model, run) if wanted is None else named_sites(model, wanted, run)
+        if wanted is None:
+            found = discover(model, run)
+        else:
+            found = named_sites(model, wanted, run, lenient=lenient)
         seen = [shown(model, found.sites, probe.run) for probe in probes]
     each_call = in_calls(found.sites, seen[0], in_order=wanted is None)
     read = [_with_axes(site, seen, probes) for site in each_call]
     refused = [each for each in read if isinstance(each, AdapterError)]
     sites = [each for each in read if isinstance(each, Site)]
-    if refused and (wanted is not None or not sites):
+    if refused and not lenient and (wanted is not None or not sites):
         raise refused[0]
-    if refused:
+    if refused and not lenient:
         _log.warning("%d of %d sites are left out: %s", *(len(refused), len(each_call)), refused[0])
     return Layout(tuple(sites))
 

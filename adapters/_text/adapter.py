@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._sites.texts import find_text_sites
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
@@ -89,8 +90,23 @@ class HFAdapter:
 
     @cached_property
     def sites(self) -> Layout:
-        """Output of every block and its MLP neurons, unless other sites were given."""
+        """Embedding, blocks and their parts, unless other sites were given."""
         return find_text_sites(self.model, self._wanted, self._lm.probes)
+
+    def named(self, wanted: Sequence[str]) -> Layout:
+        """Return sites by kind or name, or any module by its path.
+
+        Parameters
+        ----------
+        wanted
+            See `deeploc.core.naming.NamesSites`.
+
+        Raises
+        ------
+        AdapterError
+            If one of them names nothing in the model.
+        """
+        return self._names.named(wanted)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -187,7 +203,8 @@ class HFAdapter:
         AdapterError
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
-        return ablated(ablation, self.model, self.sites, self.model.base_model)
+        sites = self._names.with_those_of(ablation.mask.layout)
+        return ablated(ablation, self.model, sites, self.model.base_model)
 
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.
@@ -218,6 +235,13 @@ class HFAdapter:
             If the prompt is empty or too long.
         """
         return continuation(self._lm, self.tokenizer, prompt, sampling)
+
+    @cached_property
+    def _names(self) -> SiteNames:
+        def find(sites: Sequence[Site], lenient: bool) -> Layout:
+            return find_text_sites(self.model, sites, self._lm.probes, lenient=lenient)
+
+        return SiteNames(self.model, self.sites, find)
 
     def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
         spans = [texts.span(i) for i in indices.tolist()]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.core.ablation import Ablation, Edit, Units
+from deeploc.core.scalar_edits import edit_of_scalars
 from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
@@ -76,6 +77,7 @@ def edit_hooks(edit: Edit, model: nn.Module, sites: Layout, passes: Passes) -> l
     MaskError
         If the mask was made for sites that ``sites`` does not have.
     """
+    edit, sites = edit_of_scalars(edit), sites.scalars()
     mask = edit.mask
     check_fits(mask.layout, sites)
     by_name = {site.name: site for site in sites.sites}

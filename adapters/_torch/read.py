@@ -122,7 +122,8 @@ def _pass(
     def function(site: Site, x: Tensor) -> None:
         called[site.name] += 1
         if site.call in (0, called[site.name]):
-            keep(site, _own_positions(site, as_sequences(site, x, n_stimuli), n_positions))
+            sequences = as_sequences(site, x, n_stimuli)
+            keep(site, _own_positions(site, _per_unit(site, sequences), n_positions))
 
     hooks = [SiteHook.at(site, model, partial(function, site)) for site in layout.sites]
     with hook_sites(hooks), eval_mode(model), torch.inference_mode():
@@ -130,6 +131,15 @@ def _pass(
     for site in layout.sites:
         if called[site.name] and site.calls not in (0, called[site.name]):
             raise called_otherwise(site.name, called[site.name], site.calls)
+
+
+def _per_unit(site: Site, x: Float[Tensor, "batch position scalar"]) -> Activations:
+    """Return one value per unit: of several scalars, such as those of a head, their norm."""
+    if site.width == 1:
+        return x
+    wide = x if x.dtype == torch.float64 else x.float()
+    norm: Activations = wide.reshape(*x.shape[:-1], -1, site.width).norm(dim=-1)
+    return norm
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from deeploc.analysis.reading import (
 from deeploc.analysis.responses import of_activations
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
+from deeploc.core.naming import choose_sites
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import ContrastError
@@ -134,7 +135,7 @@ def layout_of(adapter: Adapter, contrast: Contrast) -> Layout:
     AdapterError
         If the model lacks the sites, or positions are units and their number is not fixed.
     """
-    layout = adapter.sites.choose(contrast.read.sites)
+    layout = choose_sites(adapter, contrast.read.sites)
     return layout.per_position() if contrast.read.pool == "none" else layout
 
 

@@ -9,6 +9,7 @@ from deeploc.core.magnitudes import Magnitudes
 from deeploc.core.massive import MassiveActivations
 from deeploc.core.positions import PositionAccumulator, ReadsPositions
 from deeploc.core.readout import Readout
+from deeploc.core.scalars import values_of_units
 from deeploc.core.units import Layout
 from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
@@ -41,7 +42,7 @@ def massive_activations(
     readout
         Where texts are truncated.
     also
-        What else takes the activations, so that they are read once.
+        What else takes the activations of every scalar, so that they are read once.
     on_progress
         Called with the number of stimuli as they are read.
 
@@ -53,8 +54,9 @@ def massive_activations(
     if not isinstance(adapter, ReadsPositions):
         return MassiveActivations(missing="the adapter of this model cannot show single positions")
     magnitudes = Magnitudes(layout)
-    for _, positions in adapter.positions(evenly_spaced(stimuli), layout, readout):
-        for accumulator in (magnitudes, *also):
+    for _, positions in adapter.positions(evenly_spaced(stimuli), layout.scalars(), readout):
+        magnitudes.add(values_of_units(layout, positions))
+        for accumulator in also:
             accumulator.add(positions)
         on_progress(1)
     return magnitudes.massive()

@@ -14,6 +14,7 @@ from deeploc.core.position_classes import PositionMoments
 from deeploc.core.positions import Positions, ReadsPositions
 from deeploc.core.readout import Pool, Readout
 from deeploc.core.replacing import Donors
+from deeploc.core.scalars import vector_of_scalars
 from deeploc.core.stats import Moments, Vector
 from deeploc.core.units import Layout, Site, StatMap
 from deeploc.stimuli import Stimulus
@@ -42,11 +43,12 @@ class ClassMoments:
     """
 
     def __init__(self, layout: Layout, pool: Pool) -> None:
-        self.layout = layout
+        self._units = layout
+        self.layout = layout.scalars()
         self.n_stimuli = 0
         self._pool = pool
-        self._first = {site.name: Moments(site.n_units) for site in layout.sites}
-        self._later = {site.name: Moments(site.n_units) for site in layout.sites}
+        self._first = {site.name: Moments(site.n_units) for site in self.layout.sites}
+        self._later = {site.name: Moments(site.n_units) for site in self.layout.sites}
 
     def add(self, positions: Positions) -> None:
         """Take the activations of one stimulus.
@@ -54,7 +56,7 @@ class ClassMoments:
         Parameters
         ----------
         positions
-            Name of a site -> ``(position, unit)``.
+            Name of a site -> ``(position, scalar)``.
         """
         self.n_stimuli += 1
         with np.errstate(invalid="ignore", over="ignore"):  # non-finite activations
@@ -76,18 +78,22 @@ class ClassMoments:
         stat_map
             The statistics of the same units.
         """
+        baseline = vector_of_scalars(self._units, stat_map.baseline)
         exact = np.repeat(
-            [self._pool in ("mean", "none") and not self._has_first(s) for s in self.layout.sites],
+            [self._is_exact(site) for site in self._units.sites],
             [site.n_units for site in self.layout.sites],
         )
         # one class, or no stimulus has a second position
         later = {k: m if m.count else self._first[k] for k, m in self._later.items()}
         mean, mean_first = (
-            np.where(exact, stat_map.baseline, self._joined(kept, "mean"))
-            for kept in (later, self._first)
+            np.where(exact, baseline, self._joined(kept, "mean")) for kept in (later, self._first)
         )
         sd, sd_first = (self._joined(kept, "sd") for kept in (later, self._first))
         return PositionMoments(self.layout, mean, sd, mean_first, sd_first)
+
+    def _is_exact(self, site: Site) -> bool:
+        """Return whether the read-out is the mean of a unit over all of its positions."""
+        return site.width == 1 and self._pool in ("mean", "none") and not self._has_first(site)
 
     def _has_first(self, site: Site) -> bool:
         """Return whether position 0 is a class of its own: among tokens, or a class token."""
@@ -122,7 +128,7 @@ def read_moments(
     layout = layout_of(adapter, contrast)
     kept = ClassMoments(layout, contrast.read.pool)
     sample = evenly_spaced(ByCondition.of(list(contrast.conditions), stimuli).stimuli)
-    for _, positions in adapter.positions(sample, layout, Readout.of(contrast.read)):
+    for _, positions in adapter.positions(sample, kept.layout, Readout.of(contrast.read)):
         kept.add(positions)
     return kept.moments(stat_map)
 
@@ -146,7 +152,7 @@ def read_donors(adapter: Adapter, contrast: Contrast, stimuli: StimuliByConditio
     digest = f"{content_hash(sample)} {contrast.read.max_tokens}"
     donors = dict(_read(adapter, contrast, sample))
     in_order = [donors[number] for number in range(len(sample))]
-    return Donors(layout_of(adapter, contrast), in_order, digest)
+    return Donors(layout_of(adapter, contrast).scalars(), in_order, digest)
 
 
 def check_modes(contrast: Contrast, adapter: Adapter) -> None:
@@ -184,9 +190,9 @@ def _sample(groups: Sequence[Sequence[Stimulus]], total: int) -> list[Stimulus]:
 def _read(
     adapter: Adapter, contrast: Contrast, sample: Sequence[Stimulus]
 ) -> Iterator[tuple[int, Positions]]:
-    """Yield the number of every stimulus and its activations, ``(position, unit)``, float32."""
+    """Yield the number of every stimulus and its activations, ``(position, scalar)``, float32."""
     assert isinstance(adapter, ReadsPositions)
-    layout = layout_of(adapter, contrast)
+    layout = layout_of(adapter, contrast).scalars()
     for number, shown in adapter.positions(sample, layout, Readout.of(contrast.read)):
         yield (
             number,

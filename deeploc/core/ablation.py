@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int
 
 from deeploc.contrast.fields import MODES
 from deeploc.core.position_classes import PositionMoments
+from deeploc.core.scalars import mask_of_scalars
 from deeploc.core.units import Layout, StatMap, UnitMask, Vector
 from deeploc.errors import MaskError
 
@@ -136,8 +137,9 @@ class Ablation:
         stat_map
             The statistics of the same units.
         moments
-            Their moments at the first and at all other positions, whose means ``mean`` holds units
-            at; None: at every position at the ``baseline``, the mean over what the localizer read.
+            Moments of their scalars at the first and at all other positions, whose means ``mean``
+            holds them at; None: at every position at the ``baseline``, the mean over what the
+            localizer read.
 
         Raises
         ------
@@ -153,6 +155,7 @@ class Ablation:
         if mode == "mean" and moments is None:
             return cls(mask, offset=stat_map.baseline)
         if mode == "mean" and moments is not None:
+            mask = mask_of_scalars(mask)
             check_same_units(mask, moments)
             return cls(mask, offset=moments.mean, first=moments.mean_first)
         return cls(mask, gain=parse_scale(mode))

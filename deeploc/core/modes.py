@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from deeploc.core.ablation import Ablation, Edit
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.replacing import Donors, Noise, Resampling
+from deeploc.core.scalars import mask_of_scalars
 from deeploc.core.units import StatMap, UnitMask
 
 
@@ -50,9 +51,9 @@ class Modes:
         """
         self.check([mode])
         if mode == "resample" and self.donors is not None:
-            return Resampling(mask, self.donors(), self.seed)
+            return Resampling(mask_of_scalars(mask), self.donors(), self.seed)
         if mode == "noise" and self.moments is not None:
-            return Noise(mask, self.moments(), self.seed)
+            return Noise(mask_of_scalars(mask), self.moments(), self.seed)
         moments = self.moments() if mode == "mean" and self.moments is not None else None
         return Ablation.of(mode, mask, self.stat_map, moments)
 

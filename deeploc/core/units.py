@@ -6,7 +6,7 @@ a statistic or a selection over the whole model is a plain vector.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,6 +20,12 @@ from deeploc.errors import AdapterError, MaskError
 Vector = Float64[np.ndarray, " unit"]
 Selection = Bool[np.ndarray, " unit"]
 Tap = Literal["output", "input"]
+
+KINDS = (
+    *("block", "attention", "heads", "mlp", "mlp-neurons", "shared-expert-neurons", "experts"),
+    *("router", "state", "embedding", "conv"),
+)
+"""The kinds of site that are discovered, as far as a model has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,7 @@ class Layout:
     def units(self) -> tuple[tuple[str, str, int], ...]:
         """Name, kind and number of units of every site: what gives a unit index its meaning.
 
-        Two layouts with equal ``units`` address the same units, also where one of them was read
-        from a file and no longer knows positions and axes.
+        Layouts with equal ``units`` address the same units, also if one was read from a file.
         """
         return tuple((site.name, site.kind, site.n_units) for site in self.sites)
 
@@ -135,8 +140,10 @@ class Layout:
         sizes = [site.n_units for site in self.sites]
         return np.repeat([site.kind == kind for site in self.sites], sizes)
 
-    def choose(self, wanted: Iterable[str]) -> "Layout":
+    def choose(self, wanted: Sequence[str]) -> "Layout":
         """Return the sites named by kinds or by globs over site names, in the order asked for.
+
+        A known kind that the model lacks is passed over where others of ``wanted`` are there.
 
         Raises
         ------
@@ -146,13 +153,19 @@ class Layout:
         chosen: dict[Site, None] = {}
         for pattern in wanted:
             hits = [s for s in self.sites if s.kind == pattern or fnmatchcase(s.name, pattern)]
-            if not hits:
-                raise AdapterError(
-                    f"this model has no site of kind or name {pattern!r}; it has the kinds "
-                    f"{', '.join(self.kinds) or 'none'}; `deeploc sites MODEL` lists every site"
-                )
             chosen.update(dict.fromkeys(hits))
+            if not hits and pattern not in KINDS:
+                raise self.without(pattern)
+        if not chosen and wanted:
+            raise self.without(wanted[0])
         return Layout(tuple(chosen))
+
+    def without(self, wanted: str) -> AdapterError:
+        """Return the error for a kind or name of which the model has no site."""
+        return AdapterError(
+            f"this model has no site of kind or name {wanted!r}; it has the kinds "
+            f"{', '.join(self.kinds) or 'none'}; `deeploc sites MODEL` lists every site"
+        )
 
     def per_position(self) -> "Layout":
         """Return the layout in which every position of every unit counts (pool ``none``).
@@ -160,7 +173,7 @@ class Layout:
         Raises
         ------
         AdapterError
-            If a site has no fixed number of positions.
+            If one of them has no fixed number.
         """
         return Layout(tuple(site.per_position() for site in self.sites))
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
+from deeploc.core.naming import missing_kinds
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
 from deeploc.runs.records import (
@@ -56,6 +57,7 @@ class Manifest(Part):
     unreadable: list[UnreadableRecord]
     sites: list[SiteRecord]
     versions: dict[str, str]
+    notices: list[str] = []
     audit: AuditRecord | None = None
     localize: LocalizeRecord | None = None
     select: SelectRecord | None = None
@@ -137,6 +139,7 @@ def header_of(
     layout
         The sites that are read.
     """
+    notices = missing_kinds(adapter.sites, contrast.read.sites)
     return {
         "schema": SCHEMA,
         "deeploc": version("deeploc"),
@@ -150,6 +153,7 @@ def header_of(
         "unreadable": [asdict(image) for image in stimuli.unreadable],
         "sites": layout.table(),
         "versions": versions(),
+        **({"notices": notices} if notices else {}),
     }
 
 

@@ -160,6 +160,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "reformer": {
+        "vocab_size": VOCABULARY,
         "is_decoder": True,
         "attn_layers": ["local", "lsh", "local", "lsh"],
         "axial_pos_shape": [8, 16],
@@ -172,7 +173,7 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "longcat_flash": {"head_dim": 8},
     "xlm": {"causal": True},
-    "xlstm": {"mlstm_round_up_to_multiple_of": 8},
+    "xlstm": {"hidden_size": 128},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
     "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32},

@@ -147,7 +147,11 @@ _MORE: dict[str, dict[str, Any]] = {
     "dots3_note": {"text_config": _LATENT},
     "dots3_note_text": _LATENT,
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16},
-    "gemma3n": {"text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE}},
+    "gemma3n": {
+        "text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE},
+        "vision_config": {"architecture": "resnet10t", "model_args": None},
+        "audio_config": {"conf_num_hidden_layers": 1, "hidden_size": 64},
+    },
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": _TWICE},
     "gemma4_assistant": {
         "default": {"text_config": {"model_type": "gemma4_text", **_SHARED}},

@@ -147,7 +147,11 @@ _MORE: dict[str, dict[str, Any]] = {
     "dots3_note": {"text_config": _LATENT},
     "dots3_note_text": _LATENT,
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16},
-    "gemma3n": {"text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE}},
+    "gemma3n": {
+        "text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE},
+        "vision_config": {"architecture": "resnet10t", "model_args": None},
+        "audio_config": {"conf_num_hidden_layers": 1, "hidden_size": 64},
+    },
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": _TWICE},
     "gemma4_assistant": {
         "default": {"text_config": {"model_type": "gemma4_text", **_SHARED}},
@@ -160,6 +164,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "reformer": {
+        "vocab_size": VOCABULARY,
         "is_decoder": True,
         "attn_layers": ["local", "lsh", "local", "lsh"],
         "axial_pos_shape": [8, 16],
@@ -172,7 +177,7 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "longcat_flash": {"head_dim": 8},
     "xlm": {"causal": True},
-    "xlstm": {"mlstm_round_up_to_multiple_of": 8},
+    "xlstm": {"hidden_size": 128},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
     "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32},

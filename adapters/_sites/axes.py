@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deeploc.adapters._torch.shape import PADDED, Axes, Shape, as_sequences
+from deeploc.adapters._torch.shape import PADDED, POSITIONS, Axes, Shape, as_sequences
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
@@ -58,6 +58,8 @@ def possible_axes(shapes: Sequence[Shape], probes: Sequence[TextProbe]) -> list[
     if len({len(shape) for shape in shapes}) > 1:
         return []
     each = [_possible(sizes, probes) for sizes in zip(*shapes, strict=True)]
+    if len(each) < 3:
+        each = [[axis for axis in axes if axis != PADDED] for axes in each]
     return [axes for axes in product(*each) if _has_one_batch(axes)]
 
 
@@ -89,6 +91,8 @@ def settled(
         return possible[0]
     passes = list(zip(seen, probes, strict=True))
     fit = [a for a in possible if all(_fits(replace(site, axes=a), x, p) for x, p in passes)]
+    if len(fit) > 1:  # what has no positions fits any values
+        fit = [axes for axes in fit if set(" ".join(axes).split()) & set(POSITIONS)]
     return fit[0] if len(fit) == 1 else None
 
 
@@ -101,18 +105,20 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 def _possible(sizes: tuple[int, ...], probes: Sequence[TextProbe]) -> list[str]:
     """Return what an axis of these sizes may be."""
-    if len(set(sizes)) == 1:
-        return [str(sizes[0])]
-    texts = [probe.n_stimuli for probe in probes]
     tokens = [probe.n_positions for probe in probes]
+    # what is padded to a multiple has another surplus for every length
+    surplus = {size - p for size, p in zip(sizes, tokens, strict=True)}
+    padded = [PADDED] if len(surplus) > 1 and min(surplus) >= 0 else []
+    if len(set(sizes)) == 1:
+        return [*padded, str(sizes[0])]
+    texts = [probe.n_stimuli for probe in probes]
     both = [n * p for n, p in zip(texts, tokens, strict=True)]
     for names, unit in ((["batch"], texts), (["position"], tokens), (["batch", "position"], both)):
         times = {size / one for size, one in zip(sizes, unit, strict=True)}
         if len(times) == 1 and (k := times.pop()).is_integer():
             factors = names if k == 1 else [*names, str(int(k))]
             return [" ".join(order) for order in permutations(factors)]
-    longer = all(size >= p for size, p in zip(sizes, tokens, strict=True))
-    return [PADDED] if longer else []
+    return padded
 
 
 def _has_one_batch(axes: Axes) -> bool:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-N_TEXTS, N_TOKENS = (5, 3), (7, 11)
+N_TEXTS, N_TOKENS = (5, 3), (7, 18)
 """Of the two inputs: no axis that goes with the one goes with the other."""
 
 SAME = ((2, 4), None)
@@ -28,7 +28,7 @@ class ProbeInput:
 
 
 def probe_inputs(vocabulary: int, special: frozenset[int]) -> tuple[ProbeInput, ProbeInput]:
-    """Return five texts of 7 tokens, and three of 11 of which the first is that of 7, padded.
+    """Return five texts of 7 tokens, and three of 18 of which the first is that of 7, padded.
 
     Parameters
     ----------

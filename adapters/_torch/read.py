@@ -166,7 +166,9 @@ def _in_training(model: nn.Module) -> Iterator[nn.Module]:
                 yield module
 
 
-def _own_positions(site: Site, x: Activations, n_positions: int | None) -> Activations:
+def _own_positions(
+    site: Site, x: Activations, n_positions: int | None
+) -> Float[Tensor, "batch own unit"]:
     """Return the activations at the positions of the input; none that the model added itself."""
     if n_positions is None or x.shape[1] in (1, n_positions):
         return x

@@ -18,6 +18,8 @@ Sequences = Float[Tensor, "batch position unit"]
 PADDED = "padded"
 """An axis of positions that the module itself lengthens at its end."""
 
+POSITIONS = ("position", PADDED)
+
 
 @dataclass(frozen=True)
 class Widths:
@@ -141,11 +143,8 @@ def _as_sequences(site: Site, x: Tensor, n: int) -> Sequences:
     sizes = _sizes(site, x, n)
     order = _order(site.axes)
     factors = _factors(site.axes)
-    n_positions = next((sizes[i] for i in order if factors[i] in _POSITIONS), 1)
+    n_positions = next((sizes[i] for i in order if factors[i] in POSITIONS), 1)
     return x.reshape(sizes).permute(order).reshape(n, n_positions, -1)
-
-
-_POSITIONS = ("position", PADDED)
 
 
 @cache
@@ -158,7 +157,7 @@ def _factors(axes: Axes) -> tuple[str, ...]:
 def _order(axes: Axes) -> tuple[int, ...]:
     """Return the places of stimuli, positions and units among the factors, in that order."""
     factors = _factors(axes)
-    ranks = {"batch": 0, **dict.fromkeys(_POSITIONS, 1)}
+    ranks = {"batch": 0, **dict.fromkeys(POSITIONS, 1)}
     return tuple(sorted(range(len(factors)), key=lambda i: ranks.get(factors[i], 2)))
 
 
@@ -169,11 +168,11 @@ def _sizes(site: Site, x: Tensor, n: int) -> list[int]:
     sizes = []
     for axis, size in zip(site.axes, x.shape, strict=True):
         factors = axis.split()
-        known = [n if f == "batch" else 1 if f in _POSITIONS else int(f) for f in factors]
+        known = [n if f == "batch" else 1 if f in POSITIONS else int(f) for f in factors]
         rest = size // prod(known)
-        if rest * prod(known) != size or (rest != 1 and not set(factors) & set(_POSITIONS)):
+        if rest * prod(known) != size or (rest != 1 and not set(factors) & set(POSITIONS)):
             raise _unreadable(site, x, n)
-        sizes += [rest if f in _POSITIONS else k for f, k in zip(factors, known, strict=True)]
+        sizes += [rest if f in POSITIONS else k for f, k in zip(factors, known, strict=True)]
     return sizes
 
 

@@ -23,11 +23,12 @@ class Mlp:
     ----------
     path
         Of the module that returns what it computes.
-    down
-        Of the linear layer back from its neurons.
+    up, down
+        Of the linear layers to its neurons and back.
     """
 
     path: str
+    up: str
     down: str
 
 
@@ -157,7 +158,7 @@ def _up(down: Call, before: list[Call]) -> Call | None:
 
 def _mlp(block: str, up: Call, down: str) -> Mlp:
     module = common_module(up.path, down)
-    return Mlp(module if len(module) > len(block) else down, down)
+    return Mlp(module if len(module) > len(block) else down, up.path, down)
 
 
 def _apart(block: Within, path: str) -> bool:

@@ -117,7 +117,15 @@ class Parts:
         yield from self._mixtures
         for mlp in self._mlps:
             if not any(holds(path, mlp.path) for path in self._mixtures):
-                yield mlp.path
+                yield mlp.path if self._does_no_more(mlp) else mlp.down
+
+    def _does_no_more(self, mlp: Mlp) -> bool:
+        """Return whether the module around an MLP takes and returns what its layers do."""
+        if mlp.path not in self._trace:
+            return False
+        around, linear = self._trace[mlp.path], self._within.linear
+        taken = around.input_shape == linear[mlp.up].input_shape
+        return taken and around.output_shape == linear[mlp.down].output_shape
 
     def _mixture(self, expert: str) -> str | None:
         """Return the module inside the block that holds the experts and what weights them.

@@ -124,8 +124,10 @@ class Parts:
         if mlp.path not in self._trace:
             return False
         around, linear = self._trace[mlp.path], self._within.linear
-        taken = around.input_shape == linear[mlp.up].input_shape
-        return taken and around.output_shape == linear[mlp.down].output_shape
+        up, down = linear[mlp.up], linear[mlp.down]
+        if self._is_image and around.input_id != up.input_id:  # ConvNeXt's has its convolution, too
+            return False
+        return (around.input_shape, around.output_shape) == (up.input_shape, down.output_shape)
 
     def _mixture(self, expert: str) -> str | None:
         """Return the module inside the block that holds the experts and what weights them.

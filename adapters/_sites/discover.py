@@ -176,11 +176,12 @@ class SiteFinder:
         inside = {*trunk, *beside}
         observed = observe_positions(self._model, self._run, inside, linear, maps=bool(self._n))
         sites = [self.sized(Site(block, "block", 0)) for block in trunk]
-        for block in [*sites, *(Site(path, "block", 0) for path in beside)]:
+        for block in [*sites, *(self.sized(Site(path, "", 0)) for path in beside)]:
             parts = Parts(
                 *(self._model, self._trace, block, observed, linear), is_image=bool(self._n)
             )
-            sites += map(self.sized, parts.sites())
+            own = parts.sites() if block.kind else parts.attention()
+            sites += map(self.sized, own)
         if self._n:
             patches = patch_embedding(self._model, self._trace, list(trunk))
             return [self.sized(site, widths_of=trunk[0]) for site in patches] + sites

@@ -85,7 +85,7 @@ def mlps_of(block: Within, experts: Collection[str]) -> list[Mlp]:
     pairs: list[tuple[tuple[bool, int], Mlp]] = []
     for place, entered in enumerate(layers):
         down = block.linear[entered.path]
-        if _returns(block, down):
+        if _returns(block, down) and not _feeds_attention(block, down):
             ups = [block.linear[e.path] for e in layers[:place]]
             if up := _up(down, [call for call in ups if _rows(call.input_shape) in block.rows]):
                 key = (not entered.mixed, down.input_shape[-1])
@@ -143,6 +143,12 @@ def fused_experts(block: Within, model: nn.Module, trace: Trace) -> list[str]:
 
 def _returns(block: Within, down: Call) -> bool:
     return down.output_shape[-1] in block.widths and _rows(down.output_shape) in block.rows
+
+
+def _feeds_attention(block: Within, call: Call) -> bool:
+    """Return whether a layer comes before the output projection of attention by the block."""
+    projections = [block.linear[path] for path in block.mixers if path in block.linear]
+    return any(call.ended < projection.started for projection in projections)
 
 
 def _up(down: Call, before: list[Call]) -> Call | None:

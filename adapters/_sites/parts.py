@@ -74,16 +74,20 @@ class Parts:
         for mlp in self._mlps:
             kind = "shared-expert-neurons" if self._is_shared(mlp) else "mlp-neurons"
             yield Site(mlp.down, kind, 0, "input")
+        yield from self.attention()
+        yield from (Site(path, "mlp", 0) for path in self._mlp_modules() if self._whole(path))
+        for mixer in self._mixers:
+            if not mixer.attends and not self._is_image and self._whole(mixer.path):
+                yield Site(mixer.path, "state", 0)
+
+    def attention(self) -> Iterator[Site]:
+        """Yield the sites of attention and its heads, without their units."""
         for path in self._attention:
             if self._whole(path) and (self._trace.called_once(path) or not self._is_image):
                 yield Site(path, "attention", 0)
-        yield from (Site(path, "mlp", 0) for path in self._mlp_modules() if self._whole(path))
         for mixer in self._mixers:
-            if width := self._head_width(mixer):
-                assert mixer.projection is not None
+            if mixer.projection is not None and (width := self._head_width(mixer)):
                 yield Site(mixer.projection, "heads", 0, "input", width=width)
-            elif not mixer.attends and not self._is_image and self._whole(mixer.path):
-                yield Site(mixer.path, "state", 0)
 
     @cached_property
     def _experts(self) -> list[str]:

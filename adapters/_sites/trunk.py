@@ -84,16 +84,13 @@ def stacks_beside(model: nn.Module, trace: Trace, trunk: Sequence[str]) -> list[
         Paths of the blocks.
     """
     homes = {path.rpartition(".")[0] for path in trunk}
-    around = {home.rpartition(".")[0] for home in homes}
-    if (
-        len(homes) > 1
-        or len(around) > 1
-        or not isinstance(model.get_submodule(*homes), nn.ModuleList)
-    ):
+    home = min(homes, default="")
+    if len(homes) != 1 or not isinstance(model.get_submodule(home), nn.ModuleList):
         return []
+    around = home.rpartition(".")[0]
     lists = [
-        (_join(*around, name), child)
-        for name, child in model.get_submodule(*around).named_children()
+        (_join(around, name), child)
+        for name, child in model.get_submodule(around).named_children()
         if isinstance(child, nn.ModuleList) and len(child) == len(trunk)
     ]
     members = [f"{path}.{name}" for path, child in lists for name, _ in child.named_children()]

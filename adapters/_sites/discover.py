@@ -24,7 +24,7 @@ from .linear import linear_layers
 from .mixing import observe_positions
 from .parts import Parts
 from .trace import trace_calls
-from .trunk import blocks, largest_stack
+from .trunk import blocks, largest_stack, stacks_beside
 
 Run = Callable[[], Any]
 """Makes one small forward pass."""
@@ -186,13 +186,16 @@ class SiteFinder:
     def _within(self, trunk: Sequence[str]) -> list[Site]:
         """Return the blocks, their parts and the embedding before them."""
         linear = linear_layers(self._model, self._trace)
-        observed = observe_positions(self._model, self._run, trunk, linear, maps=bool(self._n))
+        beside = stacks_beside(self._model, self._trace, trunk)
+        inside = {*trunk, *beside}
+        observed = observe_positions(self._model, self._run, inside, linear, maps=bool(self._n))
         sites = [self.sized(Site(block, "block", 0)) for block in trunk]
-        for block in sites[:]:
+        for block in [*sites, *(self.sized(Site(path, "", 0)) for path in beside)]:
             parts = Parts(
                 *(self._model, self._trace, block, observed, linear), is_image=bool(self._n)
             )
-            sites += map(self.sized, parts.sites())
+            own = parts.sites() if block.kind else parts.attention()
+            sites += map(self.sized, own)
         if self._n:
             patches = patch_embedding(self._model, self._trace, list(trunk))
             return [self.sized(site, widths_of=trunk[0]) for site in patches] + sites

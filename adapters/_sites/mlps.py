@@ -23,11 +23,12 @@ class Mlp:
     ----------
     path
         Of the module that returns what it computes.
-    down
-        Of the linear layer back from its neurons.
+    up, down
+        Of the linear layers to its neurons and back.
     """
 
     path: str
+    up: str
     down: str
 
 
@@ -84,7 +85,7 @@ def mlps_of(block: Within, experts: Collection[str]) -> list[Mlp]:
     pairs: list[tuple[tuple[bool, int], Mlp]] = []
     for place, entered in enumerate(layers):
         down = block.linear[entered.path]
-        if _returns(block, down):
+        if _returns(block, down) and not _feeds_attention(block, down):
             ups = [block.linear[e.path] for e in layers[:place]]
             if up := _up(down, [call for call in ups if _rows(call.input_shape) in block.rows]):
                 key = (not entered.mixed, down.input_shape[-1])
@@ -144,6 +145,12 @@ def _returns(block: Within, down: Call) -> bool:
     return down.output_shape[-1] in block.widths and _rows(down.output_shape) in block.rows
 
 
+def _feeds_attention(block: Within, call: Call) -> bool:
+    """Return whether a layer comes before the output projection of attention by the block."""
+    projections = [block.linear[path] for path in block.mixers if path in block.linear]
+    return any(call.ended < projection.started for projection in projections)
+
+
 def _up(down: Call, before: list[Call]) -> Call | None:
     """Return the nearest earlier layer from the width of ``down`` to its inner width."""
     inner, width = down.input_shape[-1], down.output_shape[-1]
@@ -157,7 +164,7 @@ def _up(down: Call, before: list[Call]) -> Call | None:
 
 def _mlp(block: str, up: Call, down: str) -> Mlp:
     module = common_module(up.path, down)
-    return Mlp(module if len(module) > len(block) else down, down)
+    return Mlp(module if len(module) > len(block) else down, up.path, down)
 
 
 def _apart(block: Within, path: str) -> bool:

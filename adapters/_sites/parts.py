@@ -74,16 +74,20 @@ class Parts:
         for mlp in self._mlps:
             kind = "shared-expert-neurons" if self._is_shared(mlp) else "mlp-neurons"
             yield Site(mlp.down, kind, 0, "input")
+        yield from self.attention()
+        yield from (Site(path, "mlp", 0) for path in self._mlp_modules() if self._whole(path))
+        for mixer in self._mixers:
+            if not mixer.attends and not self._is_image and self._whole(mixer.path):
+                yield Site(mixer.path, "state", 0)
+
+    def attention(self) -> Iterator[Site]:
+        """Yield the sites of attention and its heads, without their units."""
         for path in self._attention:
             if self._whole(path) and (self._trace.called_once(path) or not self._is_image):
                 yield Site(path, "attention", 0)
-        yield from (Site(path, "mlp", 0) for path in self._mlp_modules() if self._whole(path))
         for mixer in self._mixers:
-            if width := self._head_width(mixer):
-                assert mixer.projection is not None
+            if mixer.projection is not None and (width := self._head_width(mixer)):
                 yield Site(mixer.projection, "heads", 0, "input", width=width)
-            elif not mixer.attends and not self._is_image and self._whole(mixer.path):
-                yield Site(mixer.path, "state", 0)
 
     @cached_property
     def _experts(self) -> list[str]:
@@ -117,7 +121,17 @@ class Parts:
         yield from self._mixtures
         for mlp in self._mlps:
             if not any(holds(path, mlp.path) for path in self._mixtures):
-                yield mlp.path
+                yield mlp.path if self._does_no_more(mlp) else mlp.down
+
+    def _does_no_more(self, mlp: Mlp) -> bool:
+        """Return whether the module around an MLP takes and returns what its layers do."""
+        if mlp.path not in self._trace:
+            return False
+        around, linear = self._trace[mlp.path], self._within.linear
+        up, down = linear[mlp.up], linear[mlp.down]
+        if self._is_image and around.input_id != up.input_id:  # ConvNeXt's has its convolution, too
+            return False
+        return (around.input_shape, around.output_shape) == (up.input_shape, down.output_shape)
 
     def _mixture(self, expert: str) -> str | None:
         """Return the module inside the block that holds the experts and what weights them.

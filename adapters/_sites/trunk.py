@@ -7,7 +7,7 @@ No table of model names. A *block* is a repeated module with at least two layers
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
@@ -67,6 +67,34 @@ def largest_stack(model: nn.Module, trace: Trace) -> list[str]:
         if called := [child for child in children if child in trace]:
             return sorted(called, key=lambda child: trace[child].ended)
     return []
+
+
+def stacks_beside(model: nn.Module, trace: Trace, trunk: Sequence[str]) -> list[str]:
+    """Return the members of other lists as long as that of the blocks, if these are in one list.
+
+    In XLM each block is spread over several lists: one of attention modules, one of MLPs.
+
+    Parameters
+    ----------
+    model
+        The network.
+    trace
+        One forward pass of it.
+    trunk
+        Paths of the blocks.
+    """
+    homes = {path.rpartition(".")[0] for path in trunk}
+    home = min(homes, default="")
+    if len(homes) != 1 or not isinstance(model.get_submodule(home), nn.ModuleList):
+        return []
+    around = home.rpartition(".")[0]
+    lists = [
+        (_join(around, name), child)
+        for name, child in model.get_submodule(around).named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == len(trunk)
+    ]
+    members = [f"{path}.{name}" for path, child in lists for name, _ in child.named_children()]
+    return [path for path in members if path in trace and path not in trunk]
 
 
 def _blocks(

@@ -46,7 +46,7 @@ def check_adapter(
     _check_reading(adapter, stimuli, readout, intact)
     if isinstance(adapter, ReadsPositions):
         _check_positions(adapter, stimuli)
-    _check_ablation(adapter, stimuli, readout, intact)
+    _check_ablation(adapter, stimuli, readout)
     _check_every_site(adapter, stimuli, readout)
     _check_foreign_mask(adapter)
 
@@ -93,32 +93,32 @@ def _check_positions(adapter: Adapter, stimuli: Sequence[Stimulus]) -> None:
     _expect(_same(pooled, means), "the mean over positions differs from pool 'mean'")
 
 
-def _check_ablation(
-    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout, intact: Matrix
-) -> None:
-    first = adapter.sites.sites[0]
-    chosen = np.zeros(adapter.sites.n_units, dtype=bool)
-    no_unit = Ablation(UnitMask(adapter.sites, chosen.copy()))
+def _check_ablation(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
+    layout = adapter.sites.scalars()  # an offset of a head has no direction
+    first = layout.sites[0]
+    intact = _values(adapter, stimuli, layout, readout)
+    chosen = np.zeros(layout.n_units, dtype=bool)
+    no_unit = Ablation(UnitMask(layout, chosen.copy()))
     with adapter.ablated(no_unit):
-        same = _values(adapter, stimuli, adapter.sites, readout)
+        same = _values(adapter, stimuli, layout, readout)
     _expect(bool((same == intact).all()), "an ablation of no unit changes activations")
-    chosen[adapter.sites.slices[first.name].start] = True
-    held = Ablation(UnitMask(adapter.sites, chosen), offset=np.full(len(chosen), _OFFSET))
+    chosen[layout.slices[first.name].start] = True
+    held = Ablation(UnitMask(layout, chosen), offset=np.full(len(chosen), _OFFSET))
     with suppress(_Interrupted), adapter.ablated(held):
-        edited = _values(adapter, stimuli, adapter.sites, readout)
+        edited = _values(adapter, stimuli, layout, readout)
         raise _Interrupted
     _expect(_same(edited[:, chosen], _OFFSET), "an ablated unit does not read as its offset")
-    columns = adapter.sites.slices[first.name]
+    columns = layout.slices[first.name]
     untouched = ~chosen[columns]
     unchanged = edited[:, columns][:, untouched] == intact[:, columns][:, untouched]
     _expect(bool(unchanged.all()), "an ablation changes other units of the first site")
-    after = _values(adapter, stimuli, adapter.sites, readout)
+    after = _values(adapter, stimuli, layout, readout)
     _expect(bool((after == intact).all()), "an ablation outlives an exception in its context")
 
 
 def _check_every_site(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
     """Check that an ablation takes effect at every site, not only at the first."""
-    layout = adapter.sites
+    layout = adapter.sites.scalars()
     first_units = np.zeros(layout.n_units, dtype=bool)
     first_units[[layout.slices[site.name].start for site in layout.sites]] = True
     offset = np.full(layout.n_units, _OFFSET)

@@ -16,7 +16,9 @@ from deeploc.errors import AdapterError
 from .conftest import hooks_of
 
 
-class Attention(nn.Module):
+class Cumulative(nn.Module):
+    """Carries the sum of what came before: a recurrent module."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.q, self.o = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -26,11 +28,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP of a given width; ``None`` leaves it out."""
+    """A recurrent module, then an MLP of a given width; ``None`` leaves it out."""
 
     def __init__(self, width: int, inner: int | None, experts: int = 0) -> None:
         super().__init__()
-        self.mixing = Attention(width)
+        self.mixing = Cumulative(width)
         self.up = nn.Linear(width, inner) if inner else None
         self.down = nn.Linear(inner, width) if inner else None
         self.experts = nn.ModuleList(
@@ -60,39 +62,48 @@ class Stack(nn.Module):
 
 
 def discovered(model: nn.Module, width: int = 8) -> list[tuple[str, str, int]]:
-    layout = discover(model, lambda: model(torch.ones(1, 3, width)))
+    inputs = torch.linspace(-1, 1, 3 * width).reshape(1, 3, width)
+    layout = discover(model, lambda: model(inputs))
     return [(site.name, site.kind, site.n_units) for site in layout.sites]
+
+
+def parts_of(block: str, inner: int) -> list[tuple[str, str, int]]:
+    return [
+        (f"{block}.mixing", "state", 8),
+        (f"{block}.down:input", "mlp-neurons", inner),
+        (f"{block}.down", "mlp", 8),
+        (block, "block", 8),
+    ]
 
 
 def test_one_block_is_a_trunk() -> None:
     """A model of a single block has the sites of that block."""
-    assert discovered(Stack(Block(8, 12))) == [
-        ("blocks.0.down:input", "mlp-neurons", 12),
-        ("blocks.0", "block", 8),
-    ]
+    assert discovered(Stack(Block(8, 12))) == parts_of("blocks.0", 12)
 
 
 def test_blocks_may_differ_in_width() -> None:
     """Units are counted block by block, from what runs through them."""
     assert discovered(Stack(Block(8, 12), Block(8, 20), Block(8, None))) == [
-        ("blocks.0.down:input", "mlp-neurons", 12),
-        ("blocks.0", "block", 8),
-        ("blocks.1.down:input", "mlp-neurons", 20),
-        ("blocks.1", "block", 8),
+        *parts_of("blocks.0", 12),
+        *parts_of("blocks.1", 20),
+        ("blocks.2.mixing", "state", 8),
         ("blocks.2", "block", 8),
     ]
 
 
 def test_experts_are_neither_trunk_nor_mlp() -> None:
     """A single block with many large experts: the block is discovered, and no neurons."""
-    assert discovered(Stack(Block(8, None, experts=5))) == [("blocks.0", "block", 8)]
+    assert discovered(Stack(Block(8, None, experts=5))) == [
+        ("blocks.0.mixing", "state", 8),
+        ("blocks.0", "block", 8),
+    ]
 
 
-def test_attention_narrower_or_wider_than_the_mlp_is_no_mlp() -> None:
-    """The attention's projections, 32 wide, do not pass for an MLP 12 wide."""
-    names = [name for name, _, _ in discovered(Stack(Block(8, 12)))]
+def test_what_mixes_positions_is_no_mlp() -> None:
+    """The projections of the recurrent module, 32 wide, do not pass for an MLP 12 wide."""
+    neurons = [name for name, kind, _ in discovered(Stack(Block(8, 12))) if kind == "mlp-neurons"]
 
-    assert not any("mixing" in name for name in names)
+    assert neurons == ["blocks.0.down:input"]
 
 
 def test_trunk_is_the_largest_stack_that_runs() -> None:
@@ -100,7 +111,7 @@ def test_trunk_is_the_largest_stack_that_runs() -> None:
     model = Stack(Block(8, 12), head=nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)))
     model.unused = nn.ModuleList([nn.Linear(500, 500)])
 
-    assert [name for name, _, _ in discovered(model)] == ["blocks.0.down:input", "blocks.0"]
+    assert discovered(model) == parts_of("blocks.0", 12)
 
 
 def test_sequential_stack() -> None:

@@ -31,7 +31,9 @@ from deeploc.testing import check_adapter
 from .conftest import Shrunk, hooks_of, inputs_of, shaken, values_of
 
 FIRST = {"block": 1, "conv": 1}
-LAST = {"block": -1, "mlp-neurons": -1, "attention": -1}
+MLP = {"mlp-neurons": -1, "mlp": -1}
+ATTENTION = {"attention": -1, "heads": -1}
+LAST = {"block": -1, **MLP, **ATTENTION, "embedding": -1}
 
 SHIPPED: Mapping[str, Mapping[str, int]] = {
     "test_resnet": FIRST,
@@ -39,11 +41,11 @@ SHIPPED: Mapping[str, Mapping[str, int]] = {
     "test_efficientnet_gn": FIRST,
     "test_nfnet": {**FIRST, "attention": 1},
     "test_byobnet": {**FIRST, "attention": 1},
-    "test_convnext": {"block": 1, "mlp-neurons": -1},
-    "test_mambaout": {"block": -1, "mlp-neurons": -1, "conv": 1},
+    "test_convnext": {"block": 1, **MLP, "embedding": 1},
+    "test_mambaout": {"block": -1, **MLP, "conv": 1},
     "test_vit": LAST,
     "test_vit_relpos": LAST,
-    "test_maxvit": {**FIRST, "attention": -1},
+    "test_maxvit": {**FIRST, **ATTENTION, **MLP},
     "test_coatnet": {**FIRST, "attention": 1},
 }
 """timm's own test networks: kind of site -> where the units are in its maps (four axes)."""
@@ -71,9 +73,9 @@ CONVNEXT = [CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 1)]
 BUILT: Mapping[str, Family] = {
     "swin": Family(partial(SwinTransformer, **SWIN, depths=(2, 2), num_heads=(2, 2)), LAST, 32),
     "cait": of_timm("cait_xxs24_224", LAST, 32, **CAIT),
-    "levit": of_timm("levit_128s", {**LAST, "conv": 1}, **LEVIT),
-    "pvt": of_timm("pvt_v2_b0", LAST, depths=(2, 1, 1, 1)),
-    "mobilevit": of_timm("mobilevit_xxs", {**FIRST, "mlp-neurons": -1, "attention": -1}),
+    "levit": of_timm("levit_128s", {"block": -1, **MLP, **ATTENTION, "conv": 1}, **LEVIT),
+    "pvt": of_timm("pvt_v2_b0", {"block": -1, **MLP, **ATTENTION}, depths=(2, 1, 1, 1)),
+    "mobilevit": of_timm("mobilevit_xxs", {**FIRST, **MLP, **ATTENTION}),
     "mobilenet": of_timm("mobilenetv3_small_050", FIRST),
     "repghostnet": of_timm("repghostnet_050", FIRST),
     "starnet": of_timm("starnet_s050", FIRST),
@@ -81,11 +83,17 @@ BUILT: Mapping[str, Family] = {
         partial(models.ResNet, models.resnet.BasicBlock, [1, 1, 1, 1]), FIRST
     ),
     "torchvision-convnext": Family(
-        partial(models.ConvNeXt, CONVNEXT), {"block": 1, "mlp-neurons": -1}
+        partial(models.ConvNeXt, CONVNEXT), {"block": 1, **MLP, "embedding": 1}
     ),
-    "torchvision-vit": Family(partial(models.VisionTransformer, num_heads=2, **VIT), LAST, 32),
+    "torchvision-vit": Family(
+        partial(models.VisionTransformer, num_heads=2, **VIT),
+        {"block": -1, "attention": -1, **MLP, "embedding": 1},
+        32,
+    ),
     "torchvision-swin": Family(
-        partial(models.SwinTransformer, [2, 2], 16, [2, 2], [2, 2], [4, 4]), LAST, 32
+        partial(models.SwinTransformer, [2, 2], 16, [2, 2], [2, 2], [4, 4]),
+        {"block": -1, "attention": -1, **MLP, "embedding": -1},
+        32,
     ),
     "squeezenet": Family(partial(models.SqueezeNet, "1_1"), FIRST),
     "shufflenet": Family(partial(models.ShuffleNetV2, [2, 2, 2], [8, 16, 24, 32, 48]), FIRST),
@@ -108,7 +116,7 @@ class Network:
     @torch.inference_mode()
     def seen(self, number: int) -> list[Tensor]:
         """Return what plain hooks see at every site as one image runs, as (position, unit)."""
-        sites, module = self.adapter.sites.sites, self.adapter.module.eval()
+        sites, module = self.adapter.sites.scalars().sites, self.adapter.module.eval()
         tensors: dict[str, Tensor] = {}
         handles = []
         for site in sites:
@@ -164,12 +172,13 @@ def test_reads_what_plain_hooks_see(
 ) -> None:
     """Over all positions of every site, a batch against each of its images alone."""
     seen = [network.seen(number) for number in range(len(image_files))]
-    values = values_of(network.adapter, image_files, network.adapter.sites, pool=pool)
-    for site, tensors in zip(network.adapter.sites.sites, zip(*seen, strict=True), strict=True):
+    layout = network.adapter.sites.scalars()
+    values = values_of(network.adapter, image_files, layout, pool=pool)
+    for site, tensors in zip(layout.sites, zip(*seen, strict=True), strict=True):
         pooled = [x.mean(0) if pool == "mean" else x.amax(0) for x in tensors]
         expected = torch.stack(pooled).numpy()
         scale = np.abs(expected).max() or 1.0
-        columns = network.adapter.sites.slices[site.name]
+        columns = layout.slices[site.name]
 
         assert (site.n_positions, site.n_units) == tensors[0].shape
         np.testing.assert_allclose(
@@ -179,7 +188,7 @@ def test_reads_what_plain_hooks_see(
 
 def test_silences_the_selected_units_only(network: Network) -> None:
     """Zero at every position of every site; the others of the first site stay to the last bit."""
-    layout = network.adapter.sites
+    layout = network.adapter.sites.scalars()
     chosen = np.concatenate([np.arange(site.n_units) % 3 == 0 for site in layout.sites])
     intact = network.seen(1)
     with network.adapter.ablated(Ablation(UnitMask(layout, chosen))):

@@ -19,6 +19,7 @@ from deeploc.core.units import Layout, Site, Tap
 from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
+from .experts import expert_sites
 from .trace import Call, Trace, trace_calls
 from .trunk import blocks, largest_stack
 
@@ -51,7 +52,7 @@ def discover(model: nn.Module, run: Callable[[], Any], n_stimuli: int | None = N
     AdapterError
         If the model has no repeated blocks, or none of them runs.
     """
-    sites = _SiteFinder(model, trace_calls(model, run), n_stimuli).sites()
+    sites = _SiteFinder(model, trace_calls(model, run), n_stimuli).sites(run)
     if not sites:
         raise AdapterError(
             f"{type(model).__name__} has no stack of repeated blocks that are called as "
@@ -129,7 +130,7 @@ class _SiteFinder:
         leading = (call for call in trace.calls if call.has_leading_token)
         self._class_token_lengths = {call.input_shape[1] for call in leading}
 
-    def sites(self) -> list[Site]:
+    def sites(self, run: Callable[[], Any]) -> list[Site]:
         """Return all sites, in the order of the forward pass."""
         trunk = blocks(self._model, self._trace)
         convs = post_activations(self._model, self._trace) if self._n else []
@@ -139,6 +140,7 @@ class _SiteFinder:
         sites = [site for block in trunk for site in self._within(block)]
         outputs = {self._trace[block].output_id for block in trunk}
         sites += [self._at(c) for c in convs if self._trace[c.path].output_id not in outputs]
+        sites += expert_sites(self._model, self._trace, trunk, run)
         return self._ordered(sites)
 
     def named(self, wanted: str | Site) -> Site:
@@ -165,7 +167,7 @@ class _SiteFinder:
 
     def _ordered(self, sites: list[Site]) -> list[Site]:
         def time(site: Site) -> int:
-            call = self._trace[site.path]
+            call = self._trace[site.within or site.path]
             return call.started if site.tap == "input" else call.ended
 
         readable = [site for site in dict.fromkeys(sites) if site.n_units]

@@ -14,7 +14,8 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
 from .hooks import SiteHook, hook_sites, not_run
-from .pool import Activations, Pool, Pooled, Valid
+from .pool import Activations, Pool, Pooled, Valid, pool_routed
+from .routed import Routed, routed_hook
 from .shape import as_sequences
 
 
@@ -54,8 +55,12 @@ def read_batch(
     """
     pooled: dict[str, Pooled] = {}
 
-    def keep(site: Site, x: Activations) -> None:
-        pooled[site.name] = pool(x, _positions(site, x, valid))
+    def keep(site: Site, x: Activations | Routed) -> None:
+        positions = _positions(site, x, valid)
+        if isinstance(x, Routed):
+            pooled[site.name] = pool_routed(pool, x, positions)
+        else:
+            pooled[site.name] = pool(x, positions)
 
     _pass(model, layout, run, keep, n_stimuli)
     _check(layout, pooled)
@@ -88,8 +93,9 @@ def read_positions(
     """
     rows: list[dict[str, np.ndarray]] = [{} for _ in range(n_stimuli)]
 
-    def keep(site: Site, x: Activations) -> None:
+    def keep(site: Site, x: Activations | Routed) -> None:
         positions = _positions(site, x, valid)
+        x = x.dense() if isinstance(x, Routed) else x
         wide = x if x.dtype == torch.float64 else x.float()
         for number, row in enumerate(rows):
             own = wide[number] if positions is None else wide[number][positions[number]]
@@ -106,7 +112,7 @@ def _pass(
     model: nn.Module,
     layout: Layout,
     run: Callable[[], Any],
-    keep: Callable[[Site, Activations], None],
+    keep: Callable[[Site, Activations | Routed], None],
     n_stimuli: int,
 ) -> None:
     """Make one forward pass, and give the activations at every site to ``keep``."""
@@ -115,7 +121,9 @@ def _pass(
         keep(site, as_sequences(site, x, n_stimuli))
 
     hooks = [
-        SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(function, site))
+        routed_hook(model, site, n_stimuli, partial(keep, site))
+        if site.within
+        else SiteHook(site.path, model.get_submodule(site.path), site.tap, partial(function, site))
         for site in layout.sites
     ]
     with hook_sites(hooks), eval_mode(model), torch.inference_mode():
@@ -146,7 +154,7 @@ def _in_training(model: nn.Module) -> Iterator[nn.Module]:
                 yield module
 
 
-def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
+def _positions(site: Site, x: Activations | Routed, valid: Valid) -> Valid:
     """Return which positions of a site are pooled; a site after the model's own pooling has one."""
     if valid is None or x.shape[1] == 1 != valid.shape[1]:
         return None
@@ -155,7 +163,7 @@ def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
             f"site {site.name} has {x.shape[1]} positions but the attention mask has "
             f"{valid.shape[1]}; choose sites that keep the positions of the input"
         )
-    return valid.to(x.device)
+    return valid.to(x.like.device if isinstance(x, Routed) else x.device)
 
 
 def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:

@@ -33,7 +33,8 @@ class Site:
     columns. ``class_token`` says that position 0 is a token that stands for the whole stimulus.
     ``call`` is the number of the call that is meant, from 1, where a module is called several times
     in a forward pass (looped models); 0: it is called once. ``width`` is how many scalars of the
-    tensor make one unit: 1, except an attention head.
+    tensor make one unit: 1, except an attention head. ``within`` is the module around a place that
+    is at no border between modules, ``path`` then a parameter (`experts`, `router`); empty elsewhere.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Site:
     class_token: bool = False
     call: int = 0
     width: int = 1
+    within: str = ""
 
     @property
     def name(self) -> str:

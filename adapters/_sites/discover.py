@@ -20,6 +20,7 @@ from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
 from .experts import expert_sites
+from .routers import router_sites
 from .trace import Call, Trace, trace_calls
 from .trunk import blocks, largest_stack
 
@@ -140,7 +141,8 @@ class _SiteFinder:
         sites = [site for block in trunk for site in self._within(block)]
         outputs = {self._trace[block].output_id for block in trunk}
         sites += [self._at(c) for c in convs if self._trace[c.path].output_id not in outputs]
-        sites += expert_sites(self._model, self._trace, trunk, run)
+        experts = expert_sites(self._model, self._trace, trunk, run)
+        sites += [*experts, *router_sites(self._model, self._trace, experts, run)]
         return self._ordered(sites)
 
     def named(self, wanted: str | Site) -> Site:

@@ -133,7 +133,7 @@ class _Trial:
 
     def is_hidden(self, trials: Sequence["_Trial"]) -> bool:
         """Return whether this is a hidden layer: something leads here, and this to no other one."""
-        if self.failed or not self.width or self.n_experts < 2:
+        if self.failed or not self.width or not self.n_experts:
             return False
         beside = [trial for trial in trials if trial.owner == self.owner]
         leads_on = any(self.site.name in trial.fed_by for trial in beside)
@@ -147,7 +147,10 @@ class _Trial:
         parameter = self.place.parameter()
         if parameter is None:
             return 0
-        return len(parameter) // (self.width if parameter.ndim == 2 else 1)
+        if parameter.ndim == 3:
+            return len(parameter)
+        n_experts, left = divmod(len(parameter), self.width)
+        return n_experts if n_experts > 1 and not left else 0
 
     def found(self) -> Site:
         """Return the site with its units."""

@@ -24,6 +24,7 @@ _VIEWS = frozenset(
     | {"reshape", "select", "split", "split_with_sizes", "squeeze", "swapaxes", "t"}
     | {"tensor_split", "transpose", "unbind", "unflatten", "unsqueeze", "view"}
 )
+_JOINS = frozenset({"cat", "concat", "concatenate"})
 _MIXING = frozenset(
     ("matmul", "__matmul__", "bmm", "mm", "einsum", "scaled_dot_product_attention")
 )  # of two tensors with rows: every row of the result is made from several
@@ -90,11 +91,22 @@ class Origins:
         numbers, results = self[source], list(tensors([result]))
         if source is called.args[0] and moves_rows(called.name):
             rows = _moved(called, source, numbers)
+        elif called.name in _JOINS and numbers.ndim:
+            rows = [self._joined(called)]
         else:
             rows = [_kept(numbers, source, x) for x in results]
         for x, row in zip(results, rows, strict=False):
             if row is not None and x.is_floating_point() and x not in self:
                 self[x] = row
+
+    def _joined(self, called: Called) -> Numbers | None:
+        """Return the numbers of the rows of several tensors, one after the other."""
+        parts = called.args[0] if called.args else called.kwargs["tensors"]
+        if any(part not in self for part in parts):
+            return None
+        dim = called.kwargs.get("dim", called.args[1] if len(called.args) > 1 else 0)
+        numbers = [self[part] for part in parts]
+        return torch.cat(numbers) if dim == 0 else numbers[0]
 
 
 def moves_rows(function: str) -> bool:
@@ -119,7 +131,8 @@ def _moved(called: Called, source: Tensor, numbers: Numbers) -> list[Numbers | N
         return [called.of(narrow)[(..., *[0] * behind)]]
     if called.name in _ALONG or any(isinstance(a, torch.dtype) for a in called.args):
         return []
-    wide = called.of(narrow.expand(source.shape))  # a view with strides of 0: no copy
+    wide = narrow.expand(source.shape)  # a view with strides of 0: no copy
+    wide = wide.reshape(*called.args[1:]) if called.name == "view" else called.of(wide)
     return [_leading(x) for x in tensors([wide])]
 
 
@@ -154,6 +167,8 @@ def _leading(wide: Numbers) -> Numbers | None:
             break
         if wide.shape[axis] > 1:
             n_axes = axis
+    if 0 in wide.shape[n_axes:]:  # an empty part
+        return wide.new_zeros(wide.shape[:n_axes])
     return wide[(..., *[0] * (wide.ndim - n_axes))]
 
 

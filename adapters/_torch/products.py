@@ -46,12 +46,15 @@ class Product:
         given = [*enumerate(called.args), *called.kwargs.items()]
         operands = [(key, x) for key, x in given if isinstance(x, Tensor)]
         pair = operands[1:3] if called.name in _SUMS else operands[:2]
-        ((place, x),) = [item for item in pair if item[1] is not part] or [pair[0]]
+        if len(pair) < 2 or all(x is not part for _, x in pair):  # it is added, not multiplied
+            raise unfollowed(called.name)
+        part_first = pair[0][1] is part
+        place, x = pair[1] if part_first else pair[0]
         grouped = called.name in _GROUPED
         offsets = operands[2][1] if grouped and len(operands) > 2 else None
         if x.ndim < 2 or (grouped and (offsets is None or x.ndim != 2)):
             raise unfollowed(called.name)
-        return cls(called, place, x, part, pair[0][1] is part, offsets)
+        return cls(called, place, x, part, part_first, offsets)
 
     @property
     def is_batch(self) -> bool:

@@ -53,7 +53,7 @@ def expert_sites(
     if not trials:
         return []
     _try(model, trials, run)
-    found = {}
+    found: dict[str, Site] = {}
     for block in trunk:
         own = [trial for trial in trials if places[trial.site] == block and trial.is_hidden(trials)]
         for trial in sorted(own, key=lambda trial: (trial.n_tokens, -len(trial.owner))):
@@ -86,7 +86,7 @@ def _layers_of_list(experts: nn.Module, path: str, trace: Trace) -> Iterator[Sit
                 and any(up.input_shape[-1] == width and up.output_shape[-1] in wide for up in ups)
                 and _in_all(experts, layer)
             ):
-                yield Site(f"{path}.{layer}", "experts", 0, "input")
+                yield Site(f"{path}.*.{layer}", "experts", 0, "input")
                 return
 
 
@@ -96,9 +96,11 @@ def _in_all(experts: nn.Module, layer: str) -> bool:
 
 def _around(path: str, block: str) -> Iterator[str]:
     """Yield the paths of the modules around a parameter, from the inside to the block."""
+    path = path.partition(".*.")[0] if ".*." in path else path.rpartition(".")[0]
     while path != block:
-        path = path.rpartition(".")[0]
         yield path
+        path = path.rpartition(".")[0]
+    yield block
 
 
 @dataclass(eq=False)

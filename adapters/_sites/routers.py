@@ -112,5 +112,7 @@ class _ScoreMode(TorchFunctionMode):
         if isinstance(x, nn.Parameter) and x.ndim == 2 and x not in self._weights:
             named = self._model.named_parameters()
             self._weights[x] = next((path for path, p in named if p is x), None)
-        path: str | None = self._weights.get(x)
+        if x not in self._weights:
+            return None
+        path: str | None = self._weights[x]
         return path

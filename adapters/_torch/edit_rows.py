@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deeploc.core.ablation import Ablation, Edit
 from deeploc.core.units import Site
 
-from .parameter_hook import ParameterHook, Visits, parameter_hook
+from .parameter_hook import ParameterHook, parameter_hook
 from .passes import Passes
 from .row_mode import RowFunction, Rows
 
@@ -33,9 +33,9 @@ def edit_rows_hook(
     passes
         The forward passes of ``model``.
     """
-    affine = isinstance(edit, Ablation)
-    visits: Visits = _Affine(edit, masked, passes) if affine else _Arrays(edit, masked, passes)
-    return parameter_hook(model, site, visits)
+    if isinstance(edit, Ablation):
+        return parameter_hook(model, site, _Affine(edit, masked, passes))
+    return parameter_hook(model, site, _Arrays(edit, masked, passes))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ HookFunction = Callable[[Tensor], Tensor | None]
 """Called with the tensor at a site; a tensor that it returns takes its place."""
 
 
+@runtime_checkable
 class Removable(Protocol):
     """Something in place that can be removed."""
 

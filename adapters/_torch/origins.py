@@ -109,6 +109,18 @@ class Origins:
         return torch.cat(numbers) if dim == 0 else numbers[0]
 
 
+def behind_ones(numbers: Numbers, n_axes: int) -> Numbers:
+    """Return the numbers with ``n_axes`` axes of length 1 behind them."""
+    return numbers.reshape(numbers.shape + (1,) * n_axes)
+
+
+def first_of(numbers: Numbers, n_axes: int) -> Numbers:
+    """Return the first numbers along the last ``n_axes`` axes."""
+    for _ in range(n_axes):
+        numbers = numbers[..., 0]
+    return numbers
+
+
 def moves_rows(function: str) -> bool:
     """Return whether a function of this name returns what it is given in other places."""
     return function in _VIEWS or function in _ALONG or function in _REPEAT or function == _INDEX
@@ -126,9 +138,9 @@ def tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 def _moved(called: Called, source: Tensor, numbers: Numbers) -> list[Numbers | None]:
     """Return the numbers of the rows of everything that a function returns that moves rows."""
     behind = source.ndim - numbers.ndim
-    narrow = numbers[(..., *[None] * behind)]
+    narrow = behind_ones(numbers, behind)
     if _moves_leading_axes(called, numbers.ndim):
-        return [called.of(narrow)[(..., *[0] * behind)]]
+        return [first_of(called.of(narrow), behind)]
     if called.name in _ALONG or any(isinstance(a, torch.dtype) for a in called.args):
         return []
     wide = narrow.expand(source.shape)  # a view with strides of 0: no copy
@@ -169,7 +181,7 @@ def _leading(wide: Numbers) -> Numbers | None:
             n_axes = axis
     if 0 in wide.shape[n_axes:]:  # an empty part
         return wide.new_zeros(wide.shape[:n_axes])
-    return wide[(..., *[0] * (wide.ndim - n_axes))]
+    return first_of(wide, wide.ndim - n_axes)
 
 
 def _kept(numbers: Numbers, source: Tensor, x: Tensor) -> Numbers | None:

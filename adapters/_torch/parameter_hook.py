@@ -81,14 +81,21 @@ def parameter_hook(model: nn.Module, site: Site, visits: Visits) -> ParameterHoo
 
 
 def place_at(model: nn.Module, site: Site) -> Place:
-    """Return where the activations of a site are: at a parameter, or at a layer of each expert."""
-    module, names = model, site.path.split(".")
-    while names and names[0] in module._modules:
-        module = module.get_submodule(names.pop(0))
-    if len(names) == 1 and names[0] in module._parameters:
-        return Parameter(module, names[0], site.tap)
-    layer = ".".join(names)
-    return Layers([expert.get_submodule(layer) for expert in module.children()])
+    """Return where the activations of a site are: at a parameter, or at a layer of each expert.
+
+    Parameters
+    ----------
+    model
+        The module in which the path of the site starts.
+    site
+        The site; ``*`` in its path stands for every module of a list.
+    """
+    experts, star, layer = site.path.partition(".*.")
+    if star:
+        modules = model.get_submodule(experts).children()
+        return Layers([expert.get_submodule(layer) for expert in modules])
+    holder, _, name = site.path.rpartition(".")
+    return Parameter(model.get_submodule(holder), name, site.tap)
 
 
 def _nothing(_: Tensor) -> None:
@@ -134,7 +141,7 @@ class _Runner:
         """What was set on the module itself; ``None`` where ``forward`` is that of its class."""
         self.hooks: tuple[ParameterHook, ...] = ()
         self._forward = module.forward
-        update_wrapper(self, module.forward)
+        update_wrapper(self, module.forward, updated=())  # not the attributes of another wrapper
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         forward: Callable[..., Any] = self._forward

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from deeploc.errors import AdapterError
@@ -43,7 +44,7 @@ class Product:
     @classmethod
     def of(cls, called: Called, part: Tensor) -> "Product":
         """Return what a function multiplies, or raise an error."""
-        given = [*enumerate(called.args), *called.kwargs.items()]
+        given: list[tuple[int | str, Any]] = [*enumerate(called.args), *called.kwargs.items()]
         operands = [(key, x) for key, x in given if isinstance(x, Tensor)]
         pair = operands[1:3] if called.name in _SUMS else operands[:2]
         if len(pair) < 2 or all(x is not part for _, x in pair):  # it is added, not multiplied
@@ -64,6 +65,10 @@ class Product:
     def upright(self, x: Tensor) -> Tensor:
         """Return an operand or result with the units last, or such a one as it was."""
         return x.mT if self.part_first else x
+
+    def laid_out(self, new: Tensor) -> Tensor:
+        """Return upright activations as the operand is in memory: this decides how it is summed."""
+        return torch.empty_like(self.x).copy_(new.mT) if self.part_first else new
 
     def call(self, new: Tensor | None) -> Any:
         """Call the function, with other activations if there are some."""

@@ -10,7 +10,7 @@ the activations to a function, which may replace them. The operations are the mo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from deeploc.core.units import Tap
 from deeploc.errors import AdapterError
 
-from .origins import Called, Numbers, Origins, moves_rows, tensors
+from .origins import Called, Numbers, Origins, behind_ones, first_of, moves_rows, tensors
 from .products import PRODUCTS, Product, unfollowed
 
 
@@ -47,8 +47,14 @@ RowFunction = Callable[[Rows], Tensor | None]
 """Called with the rows of one product; values that it returns take their place."""
 
 
+@runtime_checkable
 class Place(Protocol):
     """Where in a module the activations are."""
+
+    @property
+    def tap(self) -> Tap:
+        """Whether what enters a product is meant, or the product."""
+        ...
 
     def shown(self, mode: "RowMode") -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
         """Yield modules, and what is to be called before each of them."""
@@ -178,7 +184,7 @@ class RowMode(TorchFunctionMode):
         whole = product.is_batch and _shares_memory(self._parts[part], self._whole)
         if self._place.tap == "input":
             new = self._show(product.upright(product.x), numbers, experts, whole=whole)
-            return product.call(None if new is None else product.upright(new))
+            return product.call(None if new is None else product.laid_out(new))
         result = product.call(None)
         new = self._show(product.upright(result), numbers, experts)
         return result if new is None else product.upright(new)
@@ -186,7 +192,7 @@ class RowMode(TorchFunctionMode):
     def _experts(self, product: Product, tokens: Numbers) -> Numbers:
         """Return the expert of every row: that of the part of the parameter it is multiplied by."""
         parts, n_batch = self._parts[product.part], product.part.ndim - 2
-        parts = parts[(..., *[0] * (parts.ndim - n_batch))]
+        parts = first_of(parts, parts.ndim - n_batch)
         parameter = self._place.parameter()
         if parameter is not None and parameter.ndim == 2:  # the experts one below the other
             parts = parts // product.upright(product.x).shape[-1]
@@ -218,7 +224,7 @@ class RowMode(TorchFunctionMode):
 
 
 def _wide(numbers: Numbers, x: Tensor) -> Numbers:
-    return numbers[(..., *[None] * (x.ndim - numbers.ndim))].expand(x.shape)
+    return behind_ones(numbers, x.ndim - numbers.ndim).expand(x.shape)
 
 
 def _shares_memory(a: Tensor, b: Tensor | None) -> bool:

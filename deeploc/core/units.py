@@ -34,7 +34,7 @@ class Site:
     ``call`` is the number of the call that is meant, from 1, where a module is called several times
     in a forward pass (looped models); 0: it is called once. ``width`` is how many scalars of the
     tensor make one unit: 1, except an attention head. ``within`` is the module around a place that
-    is at no border between modules, ``path`` then a parameter (`experts`, `router`); empty elsewhere.
+    is at no border between modules (`experts`, `router`), whose ``path`` is that of a parameter.
     """
 
     path: str

@@ -8,6 +8,7 @@ that are modules of a list is what enters the layer which leads back from it in 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -41,24 +42,21 @@ def expert_sites(
     trunk
         The paths of its blocks.
     run
-        Makes a forward pass; one more is made if a block may hold experts.
+        Makes a forward pass; some more are made if a block may hold experts.
     """
-    places = {site: block for block in trunk for site in _candidates(model, block, trace)}
-    trials = [
-        _Trial(site, owner, place_at(model, site))
-        for site, block in places.items()
-        for owner in _around(site.path, block)
-        if owner in trace
-    ]
-    if not trials:
-        return []
-    _try(model, trials, run)
-    found: dict[str, Site] = {}
+    left: dict[Site, list[tuple[str, int]]] = {}
     for block in trunk:
-        own = [trial for trial in trials if places[trial.site] == block and trial.is_hidden(trials)]
-        for trial in sorted(own, key=lambda trial: (trial.n_tokens, -len(trial.owner))):
-            found.setdefault(trial.site.name, trial.found())
-    return list(found.values())
+        n_rows = prod(trace[block].input_shape[:-1])
+        for site in _candidates(model, block, trace):
+            left[site] = [(path, n_rows) for path in _around(site.path, block) if path in trace]
+    found: list[Site] = []
+    while left := {site: around for site, around in left.items() if around}:
+        trials = [_Trial(s, place_at(model, s), *around.pop(0)) for s, around in left.items()]
+        _try(model, trials, run)
+        found += [trial.found() for trial in trials if trial.is_hidden(trials)]
+        done = tuple(f"{site.within}." for site in found)
+        left = {site: around for site, around in left.items() if not site.path.startswith(done)}
+    return found
 
 
 def _candidates(model: nn.Module, block: str, trace: Trace) -> Iterator[Site]:
@@ -66,7 +64,8 @@ def _candidates(model: nn.Module, block: str, trace: Trace) -> Iterator[Site]:
     for path, module in model.get_submodule(block).named_modules(prefix=block):
         own = [(name, p) for name, p in module.named_parameters(recurse=False) if p.ndim > 1]
         for name, parameter in own:
-            shared = parameter.ndim == 3 or (parameter.ndim == 2 and len(own) > 1)
+            alike = sum(other.shape == parameter.shape for _, other in own)
+            shared = parameter.ndim == 3 or (parameter.ndim == 2 and alike > 1)
             if shared and not isinstance(module, nn.modules.conv._ConvNd):
                 yield Site(f"{path}.{name}", "experts", 0, "input")
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:
@@ -111,16 +110,20 @@ class _Trial:
     ----------
     site
         The site.
-    owner
-        The path of the module.
     place
         Where in it the activations are.
+    owner
+        The path of the module.
+    n_block
+        How many rows the block around it is given.
     """
 
     site: Site
-    owner: str
     place: Place
+    owner: str
+    n_block: int
     n_tokens: int = 0
+    n_rows: int = 0
     width: int = 0
     failed: bool = False
     made: Origins = field(default_factory=Origins)
@@ -130,16 +133,18 @@ class _Trial:
 
     def begin(self, given: Tensor) -> Iterator[RowFunction]:
         """Note what the module is given, and then the rows."""
-        self.n_tokens, self.made = given.shape[:-1].numel(), Origins()
+        self.n_tokens, self.n_rows, self.made = given.shape[:-1].numel(), 0, Origins()
         yield self._note
 
     def is_hidden(self, trials: Sequence["_Trial"]) -> bool:
         """Return whether this is a hidden layer: something leads here, and this to no other one."""
-        if self.failed or not self.width or not self.n_experts:
+        if self.failed or not self.n_rows or not self.n_experts or self.n_tokens > self.n_block:
             return False
+        if isinstance(self.place, Layers):  # else each of them is an MLP of its own
+            return self.n_rows < self.n_experts * self.n_tokens
         beside = [trial for trial in trials if trial.owner == self.owner]
         leads_on = any(self.site.name in trial.fed_by for trial in beside)
-        return isinstance(self.place, Layers) or (bool(self.fed_by) and not leads_on)
+        return bool(self.fed_by) and not leads_on
 
     @property
     def n_experts(self) -> int:
@@ -159,6 +164,7 @@ class _Trial:
         return replace(self.site, n_units=self.n_experts * self.width, within=self.owner)
 
     def _note(self, rows: Rows) -> None:
+        self.n_rows += len(rows.values)
         self.width = rows.values.shape[1]
 
 

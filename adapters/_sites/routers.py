@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from deeploc.adapters._torch.hooks import SiteHook, hook_sites
-from deeploc.adapters._torch.origins import Called, tensors
+from deeploc.adapters._torch.origins import Called, moves_rows, tensors
 from deeploc.adapters._torch.products import PRODUCTS
 from deeploc.core.units import Site
 
@@ -51,8 +51,9 @@ def router_sites(
         stack.enter_context(mode)
         run()
     found = (_site(path, n_units, trace) for path, n_units in mode.picked.items())
-    beside = {site.within.rpartition(".")[0] for site in experts}
-    return [site for site in found if any(site.path.startswith(f"{block}.") for block in beside)]
+    around = {site.within.rpartition(".")[0] for site in experts}
+    beside = tuple(f"{path}." if path else "" for path in around)
+    return [site for site in found if site.path.startswith(beside)]
 
 
 def _site(path: str, n_units: int, trace: Trace) -> Site:
@@ -98,13 +99,14 @@ class _ScoreMode(TorchFunctionMode):
 
     def _follow(self, function: str, given: Sequence[Tensor], result: Any) -> None:
         source = next((x for x in given if x in self._scores), None)
-        if source is None:
+        if source is None or function in PRODUCTS:
             return
         path, n_scores = self._scores[source]
-        if function in _PICKS and source.shape[-1] == n_scores:
+        if function in _PICKS:
             self.picked[path] = n_scores
         for x in tensors([result]):
-            if x.ndim and x.shape[-1] == n_scores and x not in self._scores:
+            same = x.shape[-1:] == source.shape[-1:] or moves_rows(function)
+            if same and x not in self._scores:
                 self._scores[x] = path, n_scores
 
     def _weight(self, x: Tensor) -> str | None:

@@ -1,6 +1,8 @@
 """Neurons of experts and scores of routers, against mixtures computed by hand."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,24 +59,27 @@ IDS = torch.randint(1, 50, (3, 7), generator=torch.Generator().manual_seed(0))
 VALID = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 6 + [0]]).bool()
 
 
-def model_of(family: str, implementation: str = "eager", dtype: torch.dtype = torch.float32) -> Any:
-    """Return a tiny mixture of experts whose weights are nowhere all 0."""
+@cache
+def mixture_of(family: str, dtype: torch.dtype) -> tuple[Any, Layout]:
+    """Return a tiny mixture of experts whose weights are nowhere all 0, and its sites."""
     config = AutoConfig.for_model(family, **(GATED | OTHERS)[family])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.3 * torch.randn(parameter.shape, dtype=dtype)
+    return model, find_sites(model, None, lambda: model(input_ids=IDS[:2, :3], use_cache=False))
+
+
+def mixture(
+    family: str, *kinds: str, by: str = "eager", dtype: torch.dtype = torch.float32
+) -> tuple[Any, Layout]:
+    """Return a mixture that computes in one of the implementations, and its sites of some kinds."""
+    model, layout = mixture_of(family, dtype)
     if family in GATED:
-        model.set_experts_implementation(implementation)
-    return model.eval()
-
-
-def sites_of(model: nn.Module, *kinds: str) -> Layout:
-    """Return the sites of these kinds."""
-    layout = find_sites(model, None, lambda: model(input_ids=IDS[:2, :3], use_cache=False))
-    return Layout(tuple(site for site in layout.sites if site.kind in kinds))
+        model.set_experts_implementation(by)
+    return model, Layout(tuple(site for site in layout.sites if site.kind in kinds))
 
 
 @torch.no_grad()
@@ -108,19 +113,26 @@ def by_hand(family: str, experts: Any, x: Tensor, chosen: Tensor) -> Tensor:
     return hidden
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("family", GATED)
+CASES = [
+    *((family, "grouped_mm") for family in GATED),
+    *((family, by) for family in ("mixtral", "gpt_oss") for by in ("eager", "batched_mm")),
+]
+
+
+@pytest.mark.parametrize(("family", "implementation"), CASES)
 @torch.no_grad()
 def test_neurons_of_experts_are_those_computed_by_hand(family: str, implementation: str) -> None:
     """What is read is act(gate) * up of the experts that a token is routed to, else 0."""
-    model = model_of(family, implementation)
-    layout = sites_of(model, "experts")
+    model, layout = mixture(family, "experts", by=implementation)
     given: dict[str, tuple[Tensor, ...]] = {}
-    for site in layout.sites:
-        module = model.get_submodule(site.within)
-        module.register_forward_pre_hook(lambda _, args, at=site.name: given.update({at: args}))
-
-    rows = read(model, layout)
+    with ExitStack() as stack:
+        for site in layout.sites:
+            module = model.get_submodule(site.within)
+            hook = module.register_forward_pre_hook(
+                lambda _, args, at=site.name: given.update({at: args})
+            )
+            stack.callback(hook.remove)
+        rows = read(model, layout)
 
     assert {site.n_units for site in layout.sites} == {4 * 12}
     for site in layout.sites:
@@ -143,45 +155,47 @@ def remove(model: Any, mask: UnitMask) -> None:
         parameter[selected] = 0
 
 
-CASES = [*((family, kind) for family in GATED for kind in IMPLEMENTATIONS)] + [
-    (family, "eager") for family in OTHERS
-]
-
-
-@pytest.mark.parametrize(("family", "implementation"), CASES)
+@pytest.mark.parametrize(
+    ("family", "implementation"), [*CASES, *((family, "eager") for family in OTHERS)]
+)
 def test_zeroed_neuron_is_a_zeroed_column_of_its_expert(family: str, implementation: str) -> None:
     """Zero ablation gives the logits, bit for bit, of a model without what leads on from it."""
-    model = model_of(family, implementation)
-    mask = mask_of(sites_of(model, "experts"))
+    model, layout = mixture(family, "experts", by=implementation)
+    mask = mask_of(layout)
     intact = logits(model)
-    with ablated(Ablation(mask), model, mask.layout, model.base_model):
+    with ablated(Ablation(mask), model, layout, model.base_model):
         zeroed = logits(model)
-        rows = read(model, mask.layout)
-
-    assert torch.equal(logits(model), intact)
-    assert not torch.allclose(zeroed, intact, atol=1e-3)
-    for site in mask.layout.sites:
-        assert not any(row[site.name][:, mask.at(site.name)].any() for row in rows)
+        rows = read(model, layout)
+    restored = logits(model)
+    kept = {site.path: model.get_parameter(site.path).clone() for site in layout.sites}
     remove(model, mask)
-    assert torch.equal(zeroed, logits(model))
+    removed = logits(model)
+    with torch.no_grad():
+        for path, parameter in kept.items():
+            model.get_parameter(path).copy_(parameter)
+
+    assert torch.equal(restored, intact)
+    assert torch.equal(zeroed, removed)
+    assert not torch.allclose(zeroed, intact, atol=1e-3)
+    for site in layout.sites:
+        assert not any(row[site.name][:, mask.at(site.name)].any() for row in rows)
 
 
-@pytest.mark.parametrize(("family", "implementation"), CASES)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("family", ["gpt_oss", "jetmoe"])
 def test_reading_experts_changes_nothing(family: str, implementation: str) -> None:
     """The logits of a pass that is read are those of one that is not, bit for bit."""
-    model = model_of(family, implementation)
-    layout = sites_of(model, "experts", "router")
+    model, layout = mixture(family, "experts", "router", by=implementation)
     during: list[Tensor] = []
     read_positions(model, layout, lambda: during.append(logits(model)), n_stimuli=3)
 
     assert torch.equal(during[0], logits(model))
 
 
-@pytest.mark.parametrize("family", [*GATED, *OTHERS])
+@pytest.mark.parametrize("family", ["deepseek_v3", "jetmoe", "llama4_text"])
 def test_experts_of_a_text_do_not_depend_on_its_batch(family: str) -> None:
     """A text that is read alone has the rows that it has beside longer ones, padded."""
-    model = model_of(family)
-    layout = sites_of(model, "experts", "router")
+    model, layout = mixture(family, "experts", "router")
     rows = read(model, layout)
     for number, (ids, valid) in enumerate(zip(IDS, VALID, strict=True)):
         own = ids[valid][None]
@@ -194,8 +208,7 @@ def test_experts_of_a_text_do_not_depend_on_its_batch(family: str) -> None:
 @pytest.mark.parametrize("valid", [None, VALID], ids=["all", "padded"])
 def test_pool_of_experts_is_that_of_the_dense_tensor(pool: str, valid: Tensor | None) -> None:
     """Pooling without the zeros is pooling with them."""
-    model = model_of("mixtral", "grouped_mm")
-    layout = sites_of(model, "experts")
+    model, layout = mixture("mixtral", "experts", by="grouped_mm")
     function = pooling(pool, layout)
     pooled = read_batch(
         model, layout, lambda: logits(model), pool=function, n_stimuli=3, valid=valid
@@ -206,15 +219,12 @@ def test_pool_of_experts_is_that_of_the_dense_tensor(pool: str, valid: Tensor | 
     np.testing.assert_allclose(pooled, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("with_first", [False, True])
 @pytest.mark.parametrize("kind", ["experts", "router"])
-def test_an_edit_of_experts_as_an_array_is_the_same(
-    kind: str, with_first: bool, implementation: str
-) -> None:
+def test_an_edit_of_experts_as_an_array_is_the_same(kind: str, with_first: bool) -> None:
     """An affine edit gives the same logits on the device and by way of an array."""
-    model = model_of("mixtral", implementation)
-    mask = mask_of(sites_of(model, kind))
+    model, layout = mixture("mixtral", kind, by="batched_mm")
+    mask = mask_of(layout)
     rng = np.random.default_rng(1)
     offset, first = rng.normal(size=(2, mask.layout.n_units))
     affine = Ablation(mask, 0.5, offset, first if with_first else None)
@@ -228,8 +238,7 @@ def test_an_edit_of_experts_as_an_array_is_the_same(
 
 def test_mean_of_a_neuron_is_set_only_where_a_token_is_routed() -> None:
     """With every neuron held at 1, a row is 1 in the experts of its token and 0 in the others."""
-    model = model_of("gpt_oss", "grouped_mm")
-    layout = sites_of(model, "experts")
+    model, layout = mixture("gpt_oss", "experts", by="grouped_mm")
     first = layout.sites[0]
     routed = read(model, layout)
     everything = UnitMask(layout, np.ones(layout.n_units, bool))
@@ -243,8 +252,7 @@ def test_mean_of_a_neuron_is_set_only_where_a_token_is_routed() -> None:
 
 def test_half_precision_is_edited_once() -> None:
     """In bfloat16 a scaled neuron is the rounded product, and the logits stay bfloat16."""
-    model = model_of("mixtral", "grouped_mm", torch.bfloat16)
-    layout = sites_of(model, "experts")
+    model, layout = mixture("mixtral", "experts", by="grouped_mm", dtype=torch.bfloat16)
     one = Layout(layout.sites[:1])
     (name,) = (site.name for site in one.sites)
     mask = UnitMask(one, np.ones(one.n_units, bool))
@@ -342,11 +350,10 @@ def test_list_of_experts_is_read_and_ablated(stack: tuple[Stack, Layout, Tensor]
     assert torch.equal(zeroed, net(x))
 
 
-@pytest.mark.parametrize("family", [*GATED, *OTHERS])
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v3", *OTHERS])
 def test_router_decides_which_experts_are_used(family: str) -> None:
     """With the score of one expert held far down, no token is routed to it."""
-    model = model_of(family)
-    layout = sites_of(model, "experts", "router")
+    model, layout = mixture(family, "experts", "router")
     beside = [s for s in layout.sites if s.kind == "router" and "attention" not in s.path]
     selected = np.zeros(layout.n_units, bool)
     for site in beside:
@@ -365,12 +372,12 @@ def test_router_decides_which_experts_are_used(family: str) -> None:
 
 def test_router_scores_are_the_logits() -> None:
     """What is read of a router is the product of its weight with what it is given."""
-    model = model_of("qwen3_moe", "grouped_mm")
-    layout = sites_of(model, "router")
+    model, layout = mixture("qwen3_moe", "router", by="grouped_mm")
     logged: list[Tensor] = []
     gate = model.get_submodule(layout.sites[0].within)
-    gate.register_forward_hook(lambda *call: logged.append(call[2][0]))
+    hook = gate.register_forward_hook(lambda *call: logged.append(call[2][0]))
     rows = read(model, layout)
+    hook.remove()
 
     actual = np.concatenate([row[layout.sites[0].name] for row in rows])
     np.testing.assert_array_equal(actual, logged[0])
@@ -381,8 +388,8 @@ def test_router_scores_are_the_logits() -> None:
 
 def test_hooks_of_experts_are_gone_after_an_exception() -> None:
     """Whatever happens inside, the forward of every module is its own afterwards."""
-    model = model_of("mixtral", "grouped_mm")
-    mask = mask_of(sites_of(model, "experts", "router"))
+    model, layout = mixture("mixtral", "experts", "router", by="grouped_mm")
+    mask = mask_of(layout)
     with (
         pytest.raises(RuntimeError, match="mine"),
         ablated(Ablation(mask), model, mask.layout, model),
@@ -401,8 +408,7 @@ def test_hooks_of_experts_are_gone_after_an_exception() -> None:
 
 def test_expert_without_tokens_is_no_error() -> None:
     """A neuron of an expert that no token of a pass is routed to is not edited, and that is all."""
-    model = model_of("mixtral")
-    layout = sites_of(model, "experts")
+    model, layout = mixture("mixtral", "experts")
     (row,) = read_positions(model, layout, lambda: model(IDS[:1, :1]), n_stimuli=1)
     unused = np.concatenate(
         [np.repeat(~row[s.name].reshape(4, 12).any(1), 12) for s in layout.sites]
@@ -418,15 +424,18 @@ def test_expert_without_tokens_is_no_error() -> None:
 
 def test_experts_that_are_bypassed_are_an_error() -> None:
     """A pass in which another forward stands in for that of the experts is refused."""
-    model = model_of("mixtral")
-    mask = mask_of(sites_of(model, "experts"))
+    model, layout = mixture("mixtral", "experts")
+    mask = mask_of(layout)
     experts = model.get_submodule(mask.layout.sites[0].within)
     with (
         pytest.raises(AdapterError, match=r"layers.0.mlp.experts.* was replaced"),
         ablated(Ablation(mask), model, mask.layout, model),
     ):
-        experts.forward = lambda x, *_: x
-        logits(model)
+        try:
+            experts.forward = lambda x, *_: x
+            logits(model)
+        finally:
+            del experts.forward
 
 
 class Unfollowed(nn.Module):

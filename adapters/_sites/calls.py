@@ -40,7 +40,7 @@ def shown(model: nn.Module, sites: Sequence[Site], run: Callable[[], Any]) -> Sh
     for site in sites:
         if (site.path, site.tap) not in calls:
             own = calls[site.path, site.tap] = []
-            hooks.append(SiteHook.at(replace(site, call=0, calls=0), model, partial(keep, own)))
+            hooks.append(SiteHook.at(_around(site), model, partial(keep, own)))
     with hook_sites(hooks):
         run()
     return calls
@@ -98,12 +98,19 @@ def with_calls(model: nn.Module, layout: Layout, run: Callable[[], Any], *, sort
     return Layout(tuple(_as_called(site, calls[site.path, site.tap]) for site in sites))
 
 
+def _around(site: Site) -> Site:
+    """Return the site in every call, or the module around it where it is at no module."""
+    if site.within:
+        return Site(site.within, site.kind, 0)
+    return replace(site, call=0, calls=0)
+
+
 def _in_calls(site: Site, times: int) -> Iterator[Site]:
     if site.call > times:
         raise AdapterError(
             f"there is no site {site.name}: its module is called {times} times in a forward pass"
         )
-    if times <= 1 and not site.call:
+    if site.within or (times <= 1 and not site.call):
         yield site
         return
     numbers = [site.call] if site.call else range(1, times + 1)

@@ -20,9 +20,11 @@ from deeploc.errors import AdapterError
 from .calls import with_calls
 from .convolutions import post_activations
 from .embedding import patch_embedding, token_embedding
+from .experts import expert_sites
 from .linear import linear_layers
 from .mixing import observe_positions
 from .parts import Parts
+from .routers import router_sites
 from .trace import trace_calls
 from .trunk import blocks, largest_stack, stacks_beside
 
@@ -143,7 +145,7 @@ class SiteFinder:
         leading = (call for call in trace.calls if call.has_leading_token)
         self._class_token_lengths = {call.input_shape[1] for call in leading}
 
-    def sites(self) -> list[Site]:
+    def sites(self, run: Callable[[], Any]) -> list[Site]:
         """Return all sites, in the order of the forward pass."""
         trunk = blocks(self._model, self._trace)
         convs = post_activations(self._model, self._trace) if self._n else []
@@ -153,6 +155,8 @@ class SiteFinder:
         sites = self._within(trunk)
         outputs = {self._trace[block].output_id for block in trunk}
         sites += [self.sized(c) for c in convs if self._trace[c.path].output_id not in outputs]
+        experts = expert_sites(self._model, self._trace, trunk, self._run)
+        sites += [*experts, *router_sites(self._model, self._trace, experts, self._run)]
         return self._ordered(sites)
 
     def can_read(self, wanted: str | Site) -> bool:
@@ -203,9 +207,10 @@ class SiteFinder:
 
     def _ordered(self, sites: list[Site]) -> list[Site]:
         def time(site: Site) -> int:
-            if site.path not in self._trace:  # it takes tokens
+            path = site.within or site.path
+            if path not in self._trace:  # it takes tokens
                 return -1
-            call = self._trace[site.path]
+            call = self._trace[path]
             return call.started if site.tap == "input" else call.ended
 
         readable = [site for site in dict.fromkeys(sites) if site.n_units]

@@ -67,7 +67,9 @@ def _with_axes(
     """Return the site with its axes and units, or why it cannot be read."""
     calls = [each[site.path, site.tap] for each in seen]
     times = [len(each) for each in calls]
-    if len(set(times)) > 1 or times[0] < max(site.call, 1):
+    if site.within and set(times) == {1}:  # its rows say themselves whose they are
+        return site
+    if len(set(times)) > 1 or times[0] < max(site.call, 1) or site.within:
         called = " or ".join(f"{n} times" for n in dict.fromkeys(times))
         return AdapterError(
             f"site {site.name}: its module is called {called} in a forward pass, depending on the "

@@ -14,6 +14,7 @@ from deeploc.core.scalar_edits import edit_of_scalars
 from deeploc.core.units import Layout, Site, Vector
 from deeploc.errors import MaskError
 
+from .edit_rows import edit_rows_hook
 from .every_pass import hook_every_pass
 from .hooks import SiteHook
 from .passes import Passes
@@ -81,11 +82,14 @@ def edit_hooks(edit: Edit, model: nn.Module, sites: Layout, passes: Passes) -> l
     mask = edit.mask
     check_fits(mask.layout, sites)
     by_name = {site.name: site for site in sites.sites}
-    hooks = []
+    hooks: list[SiteHook] = []
     for masked in mask.layout.sites:
         (units,) = np.nonzero(mask.at(masked.name))
         if units.size:
             site = by_name[masked.name]
+            if site.within:
+                hooks.append(edit_rows_hook(edit, masked, model, site, passes))
+                continue
             function = partial(
                 _edited, _site_edit(edit, masked, units), passes, site, masked.n_units
             )

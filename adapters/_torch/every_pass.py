@@ -177,7 +177,7 @@ class _Recorder:
         """What was set on the module itself; ``None`` where ``forward`` is that of its class."""
         self.call_counters: tuple[_CallCounter, ...] = ()
         self._forward = module.forward
-        update_wrapper(self, module.forward)
+        update_wrapper(self, module.forward, updated=())  # not the attributes of another wrapper
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call_counters = self.call_counters

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,15 @@ from deeploc.errors import AdapterError
 
 HookFunction = Callable[[Tensor], Tensor | None]
 """Called with the tensor at a site; a tensor that it returns takes its place."""
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """Something in place that can be removed."""
+
+    def remove(self) -> None:
+        """Remove it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,10 @@ class SiteHook:
         """The name of the site, for messages."""
         return Site(self.path, "", 0, self.tap, call=self.call).name
 
+    def register(self) -> "Removable":
+        """Add the hook to its module, and return what removes it."""
+        return _register(self)
+
 
 def eager() -> AbstractContextManager[None]:
     """Return a context in which compiled modules run their own Python code."""
@@ -74,7 +87,7 @@ def hook_sites(hooks: Iterable[SiteHook]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(eager())
         for hook in hooks:
-            stack.callback(_register(hook).remove)
+            stack.callback(hook.register().remove)
         yield
 
 

@@ -15,7 +15,8 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
 from .hooks import SiteHook, called_otherwise, hook_sites, not_run
-from .pool import Activations, Pool, Pooled, Valid
+from .pool import Activations, Pool, Pooled, Valid, pool_routed
+from .routed import Routed, routed_hook
 from .shape import PADDED, as_sequences
 
 
@@ -58,8 +59,12 @@ def read_batch(
     """
     pooled: dict[str, Pooled] = {}
 
-    def keep(site: Site, x: Activations) -> None:
-        pooled[site.name] = pool(x, _positions(site, x, valid))
+    def keep(site: Site, x: Activations | Routed) -> None:
+        positions = _positions(site, x, valid)
+        if isinstance(x, Routed):
+            pooled[site.name] = pool_routed(pool, x, positions)
+        else:
+            pooled[site.name] = pool(x, positions)
 
     _pass(model, layout, run, keep, n_stimuli=n_stimuli, n_positions=n_positions)
     _check(layout, pooled)
@@ -93,8 +98,9 @@ def read_positions(
     """
     rows: list[dict[str, np.ndarray]] = [{} for _ in range(n_stimuli)]
 
-    def keep(site: Site, x: Activations) -> None:
+    def keep(site: Site, x: Activations | Routed) -> None:
         positions = _positions(site, x, valid)
+        x = x.dense() if isinstance(x, Routed) else x
         wide = x if x.dtype == torch.float64 else x.float()
         for number, row in enumerate(rows):
             own = wide[number] if positions is None else wide[number][positions[number]]
@@ -111,7 +117,7 @@ def _pass(
     model: nn.Module,
     layout: Layout,
     run: Callable[[], Any],
-    keep: Callable[[Site, Activations], None],
+    keep: Callable[[Site, Activations | Routed], None],
     *,
     n_stimuli: int,
     n_positions: int | None,
@@ -125,7 +131,12 @@ def _pass(
             sequences = as_sequences(site, x, n_stimuli)
             keep(site, _own_positions(site, _per_unit(site, sequences), n_positions))
 
-    hooks = [SiteHook.at(site, model, partial(function, site)) for site in layout.sites]
+    hooks = [
+        routed_hook(model, site, n_stimuli, partial(keep, site))
+        if site.within
+        else SiteHook.at(site, model, partial(function, site))
+        for site in layout.sites
+    ]
     with hook_sites(hooks), eval_mode(model), torch.inference_mode():
         run()
     for site in layout.sites:
@@ -180,7 +191,7 @@ def _own_positions(
     )
 
 
-def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
+def _positions(site: Site, x: Activations | Routed, valid: Valid) -> Valid:
     """Return which positions of a site are pooled; a site after the model's own pooling has one."""
     if valid is None or x.shape[1] == 1 != valid.shape[1]:
         return None
@@ -189,7 +200,7 @@ def _positions(site: Site, x: Activations, valid: Valid) -> Valid:
             f"site {site.name} has {x.shape[1]} positions but the attention mask has "
             f"{valid.shape[1]}; choose sites that keep the positions of the input"
         )
-    return valid.to(x.device)
+    return valid.to(x.like.device if isinstance(x, Routed) else x.device)
 
 
 def _check(layout: Layout, pooled: Mapping[str, Pooled]) -> None:

@@ -42,6 +42,8 @@ class Site:
     many scalars of the tensor make one unit: 1, except an attention head. ``axes`` is what each
     axis of the tensor is, where that was found to be other than (batch, position, unit): ``batch``,
     ``position``, a number of scalars that count as units, or several of these flattened into one.
+    ``within`` is the module around a place that is at no border between modules (`experts`,
+    `router`), whose ``path`` is that of a parameter.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Site:
     width: int = 1
     calls: int = 0
     axes: tuple[str, ...] = ()
+    within: str = ""
 
     @property
     def name(self) -> str:

@@ -145,7 +145,7 @@ class SiteFinder:
         leading = (call for call in trace.calls if call.has_leading_token)
         self._class_token_lengths = {call.input_shape[1] for call in leading}
 
-    def sites(self, run: Callable[[], Any]) -> list[Site]:
+    def sites(self) -> list[Site]:
         """Return all sites, in the order of the forward pass."""
         trunk = blocks(self._model, self._trace)
         convs = post_activations(self._model, self._trace) if self._n else []

@@ -19,7 +19,7 @@ Visits = Callable[[Tensor], Iterator[RowFunction]]
 its forward is to be run. What the last of them returns counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ParameterHook(SiteHook):
     """A hook at rows inside a module; ``function`` is called at the start of its ``forward``.
 
@@ -77,7 +77,15 @@ def parameter_hook(model: nn.Module, site: Site, visits: Visits) -> ParameterHoo
     """
     module = model.get_submodule(site.within)
     place = place_at(model, site)
-    return ParameterHook(site.within, module, "input", _nothing, site.name, place, visits)
+    return ParameterHook(
+        path=site.within,
+        module=module,
+        tap="input",
+        function=_nothing,
+        name=site.name,
+        place=place,
+        visits=visits,
+    )
 
 
 def place_at(model: nn.Module, site: Site) -> Place:

@@ -36,7 +36,8 @@ def discover(model: nn.Module, run: Run, n_stimuli: int | None = None) -> Layout
     """Return the sites of ``model``, in forward order.
 
     Kind ``block`` is the output of each repeated block of the trunk, ``mlp-neurons`` the input of
-    the down projection of the MLP in it, ``attention`` the output of an attention module in it,
+    the down projection of the MLP in it, ``experts`` the same of all experts of a mixture in one
+    site, ``router`` what scores the experts, ``attention`` the output of an attention module in it,
     ``conv`` the output of each convolution after its activation. In a plain stack of convolutions
     these are the blocks.
 

@@ -25,9 +25,7 @@ _VIEWS = frozenset(
     | {"tensor_split", "transpose", "unbind", "unflatten", "unsqueeze", "view"}
 )
 _JOINS = frozenset({"cat", "concat", "concatenate"})
-_MIXING = frozenset(
-    ("matmul", "__matmul__", "bmm", "mm", "einsum", "scaled_dot_product_attention")
-)  # of two tensors with rows: every row of the result is made from several
+_MIXING = frozenset(("matmul", "__matmul__", "bmm", "mm", "einsum", "scaled_dot_product_attention"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Origins:
             A tensor, or several.
         """
         known = [x for x in called.tensors() if x in self]
-        if not known or (len(known) > 1 and called.name in _MIXING):
+        if not known or (called.name in _MIXING and self._mixes(called, known)):
             return
         source = known[0]
         numbers, results = self[source], list(tensors([result]))
@@ -98,6 +96,12 @@ class Origins:
         for x, row in zip(results, rows, strict=False):
             if row is not None and x.is_floating_point() and x not in self:
                 self[x] = row
+
+    def _mixes(self, called: Called, known: Sequence[Tensor]) -> bool:
+        """Return whether a product makes each row from several: it has rows on its right side."""
+        source = known[0]
+        on_the_left = source is called.args[0]
+        return len(known) > 1 or not (on_the_left or self[source].ndim <= source.ndim - 2)
 
     def _joined(self, called: Called) -> Numbers | None:
         """Return the numbers of the rows of several tensors, one after the other."""

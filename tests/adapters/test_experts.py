@@ -252,7 +252,7 @@ def test_mean_of_a_neuron_is_set_only_where_a_token_is_routed() -> None:
 
 def test_half_precision_is_edited_once() -> None:
     """In bfloat16 a scaled neuron is the rounded product, and the logits stay bfloat16."""
-    model, layout = mixture("mixtral", "experts", by="grouped_mm", dtype=torch.bfloat16)
+    model, layout = mixture("mixtral", "experts", dtype=torch.bfloat16)
     one = Layout(layout.sites[:1])
     (name,) = (site.name for site in one.sites)
     mask = UnitMask(one, np.ones(one.n_units, bool))
@@ -397,7 +397,7 @@ def test_hooks_of_experts_are_gone_after_an_exception() -> None:
         logits(model)
         raise RuntimeError("mine")
     with (
-        pytest.raises(RuntimeError, match="index"),
+        pytest.raises(IndexError),
         ablated(Ablation(mask), model, mask.layout, model),
     ):
         model(torch.full((1, 3), 10**6))

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
@@ -17,6 +16,7 @@ from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.identity import describe_module, structure_hash
+from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
 from deeploc.adapters._torch.read import read_batch, read_positions
@@ -198,7 +198,7 @@ class ModuleAdapter:
         return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        device = input_device(self.module)
         inputs = self._preprocess(contents)
         if isinstance(inputs, Tensor):
             return inputs.to(device)

@@ -57,6 +57,8 @@ class HFAdapter:
         How the model was loaded, and the batch size; default: a trained model.
     sites
         Which sites to read; default: those that are discovered.
+    origin
+        Where the weights come from, for the identity.
     """
 
     def __init__(
@@ -66,12 +68,15 @@ class HFAdapter:
         name: str,
         options: ModelOptions | None = None,
         sites: Sequence[str | Site] | None = None,
+        *,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._name = name
         self._options = options or ModelOptions()
         self._wanted = sites
+        self._origin = origin or {}
         self._lm = CausalLM(model)
         self._encoded: dict[TextRequest, Encoded] = {}
 
@@ -83,6 +88,7 @@ class HFAdapter:
             "model": self._name,
             **describe_causal_lm(self.model, self.tokenizer),
             **describe_origin(self._options),
+            **self._origin,
         }
 
     @cached_property

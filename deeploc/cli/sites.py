@@ -10,6 +10,7 @@ from deeploc.cli import _options
 @click.command("sites")
 @click.argument("model", metavar="ADAPTER:NAME")
 @_options.hardware
+@_options.checkpoint
 @_options.weights
 @_options.as_json
 def command(model: str, as_json: bool, **options: Any) -> None:

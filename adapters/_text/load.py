@@ -155,6 +155,7 @@ def _transformers() -> Any:
 @contextmanager
 def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn every exception of transformers into one line, and keep it from printing."""
+    what += f" (revision {source['revision']})" if "revision" in source else ""
     try:
         with quiet_loading():
             yield

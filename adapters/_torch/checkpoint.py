@@ -8,9 +8,9 @@ from typing import Any
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
-from .hub import cached_file, commit_of, files_on_hub
+from .hub import cached_file, commit_of, downloaded, files_on_hub
 from .packages import optional_package
-from .peft import ADAPTER_CONFIG, AdapterFolder, adapter_on_hub, read_adapter
+from .peft import ADAPTER_CONFIG, ADAPTER_FILES, AdapterFolder, read_adapter
 
 REMEDY = "give a checkpoint folder as hf:/path/to/folder"
 LOCAL_REMEDY = "give the folder that `save_pretrained` wrote"
@@ -45,23 +45,23 @@ class Checkpoint:
         """Whether its weights are made in memory, by decoding or merging."""
         return self.adapter is not None or self.gguf is not None
 
-    @property
-    def local(self) -> bool:
-        """Whether the weights are in a local folder."""
-        return Path(self.source["pretrained_model_name_or_path"]).is_dir()
-
     def origin(self) -> dict[str, Any]:
         """Return what the identity of a model says of it, once it is loaded.
 
-        Empty for a folder or a name on the hub: their configuration tells the commit.
+        These are the commit of a revision that was asked for, the name of a GGUF file, and the
+        base model of an adapter.
         """
-        if self.adapter is not None:
-            return {"peft": self.adapter.described()}
-        if self.gguf is None:
-            return {}
         place, revision = self.source["pretrained_model_name_or_path"], self.source.get("revision")
-        commit = None if self.local else commit_of(cached_file(place, self.gguf, revision))
-        return {"gguf": self.gguf, **({"revision": commit} if commit else {})}
+        origin: dict[str, Any] = {}
+        if revision is not None:
+            origin["revision"] = commit_of(cached_file(place, "config.json", revision)) or revision
+        if self.gguf is not None:
+            origin["gguf"] = self.gguf
+            commit = commit_of(Path(place) / self.gguf)
+            origin |= {"revision": commit} if commit else {}
+        if self.adapter is not None:
+            origin["peft"] = self.adapter.described()
+        return origin
 
 
 def locate(name: str, options: ModelOptions | None = None) -> Checkpoint:
@@ -92,8 +92,7 @@ def locate(name: str, options: ModelOptions | None = None) -> Checkpoint:
         return _same(_folder(name, path, options))
     source, hub_files = _on_hub(name, options)
     if is_adapter(name, hub_files):
-        offline = bool(source["local_files_only"])
-        return _adapted(adapter_on_hub(name, options.revision, offline=offline), options)
+        return _adapted(read_adapter(name, downloaded(name, ADAPTER_FILES, source)), options)
     return _same(source)
 
 
@@ -157,16 +156,17 @@ def _gguf_file(name: str, path: Path, options: ModelOptions) -> Checkpoint:
     repository, colon, inner = name.partition(":")
     if path.is_file():
         _check_no_revision(name, options.revision)
-        folder = str(path.parent)
-        source = {**_source(folder, options, local_files_only=True), "gguf_file": path.name}
     elif colon and not Path(repository).expanduser().exists():
-        source = {**_on_hub(repository, options)[0], "gguf_file": inner}
+        source, _ = _on_hub(repository, options)
+        # not left to transformers, which takes the tokenizer from the main branch always
+        path = downloaded(repository, inner, source)
     else:
         raise AdapterError(
             f"model {name!r} cannot be loaded: there is no such file; give a GGUF file as "
             "hf:/path/to/file.gguf, or as hf:NAME:FILE.gguf from the hub"
         )
-    return _same(source)
+    source = _source(str(path.parent), options, local_files_only=True)
+    return _same({**source, "gguf_file": path.name})
 
 
 def _adapted(adapter: AdapterFolder, options: ModelOptions) -> Checkpoint:

@@ -55,8 +55,7 @@ def remote_code(*objects: Any) -> list[str]:
         Modules, and all within them, or what else may have such a class, a tokenizer for example.
     """
     parts = (p for o in objects for p in (o.modules() if isinstance(o, nn.Module) else [o]))
-    found = {type(part) for part in parts if _package(type(part)) == _REMOTE}
-    return sorted({f"{cls.__module__.rpartition('.')[2]}.{cls.__qualname__}" for cls in found})
+    return sorted({_name(type(part)) for part in parts if _package(type(part)) == _REMOTE})
 
 
 def module_settings(model: nn.Module) -> dict[str, Any]:
@@ -210,6 +209,8 @@ def _const_text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     module = getattr(value, "__module__", None)
+    if _package(value) == _REMOTE:  # the rest is the place of the checkpoint
+        module = str(module).rpartition(".")[2]
     return f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 

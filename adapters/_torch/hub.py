@@ -1,6 +1,6 @@
 """The hub of models: what it has, and its cache when it is unreachable."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -94,6 +94,41 @@ def cached_file(name: str, file: str, revision: str | None = None) -> Path | Non
     folder = constants.HF_HUB_CACHE
     found = try_to_load_from_cache(name, file, cache_dir=folder, revision=revision)
     return Path(found) if isinstance(found, str) else None
+
+
+def downloaded(name: str, files: str | Sequence[str], source: Mapping[str, Any]) -> Path:
+    """Return one file of a model, or the folder of some, in the hub's cache.
+
+    Parameters
+    ----------
+    name
+        The model on the hub.
+    files
+        The name of a file, or patterns of several.
+    source
+        Arguments of ``from_pretrained``: the revision, and whether only the cache is used.
+
+    Raises
+    ------
+    AdapterError
+        If they cannot be downloaded and are not in the cache.
+    """
+    from huggingface_hub import constants, hf_hub_download, snapshot_download
+
+    where: dict[str, Any] = {
+        "revision": source.get("revision"),
+        "local_files_only": source["local_files_only"],
+        "cache_dir": constants.HF_HUB_CACHE,
+    }
+    try:
+        if isinstance(files, str):
+            return Path(hf_hub_download(name, files, **where))
+        return Path(snapshot_download(name, allow_patterns=list(files), **where))
+    except Exception as error:  # the list of what a hub can raise has no end
+        reason = " ".join(str(error).split())[:200]
+        raise AdapterError(
+            f"model {name!r} cannot be downloaded: {reason}; download it, and give its path"
+        ) from error
 
 
 def commit_of(cached: Path | None) -> str | None:

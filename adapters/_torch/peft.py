@@ -12,6 +12,9 @@ from .hub import commit_of
 from .packages import optional_package
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = ("adapter_*", "*token*", "vocab*", "merges.txt", "*.model", "*.jinja")
+"""The files of an adapter and of its tokenizer; others are not needed."""
+
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
@@ -91,40 +94,6 @@ def read_adapter(name: str, folder: Path) -> AdapterFolder:
     return AdapterFolder(name, folder, base, config.get("revision"), kind)
 
 
-def adapter_on_hub(name: str, revision: str | None, *, offline: bool) -> AdapterFolder:
-    """Return an adapter of the hub, downloaded into its cache.
-
-    Parameters
-    ----------
-    name, revision
-        As for `files_on_hub`.
-    offline
-        Whether only the cache is used.
-
-    Raises
-    ------
-    AdapterError
-        If it cannot be downloaded, or is refused by `read_adapter`.
-    """
-    from huggingface_hub import constants, snapshot_download
-
-    patterns = ["adapter_*", "*token*", "vocab*", "merges.txt", "*.model", "*.jinja"]
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            local_files_only=offline,
-            allow_patterns=patterns,
-            cache_dir=constants.HF_HUB_CACHE,
-        )
-    except Exception as error:  # the list of what a hub can raise has no end
-        reason = " ".join(str(error).split())[:200]
-        raise AdapterError(
-            f"adapter {name!r} cannot be downloaded: {reason}; download it and give its folder"
-        ) from error
-    return read_adapter(name, Path(folder))
-
-
 def resize_for(model: Any, adapter: AdapterFolder) -> None:
     """Give a base model as many token embeddings as the adapter was trained with.
 
@@ -173,7 +142,7 @@ def _check_complete(adapter: AdapterFolder, adapted: Any, peft: Any) -> None:
     """Refuse weights that do not fit: peft leaves those that are missing random."""
     saved = set(_tensors(adapter))
     needed = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    own = set(adapted.state_dict())
+    own = {name.replace(".default.", ".") for name in adapted.state_dict()}
     for difference, fault in ((needed - saved, "lacks"), (saved - needed - own, "has")):
         if difference:
             raise AdapterError(

@@ -52,10 +52,7 @@ def quiet_loading() -> Iterator[None]:
     library.set_verbosity(library.CRITICAL)
     library.disable_progress_bar()
     try:
-        with (
-            quiet(),
-            redirect_stderr(StringIO()),
-        ):  # accelerate, gguf and others print by themselves
+        with quiet(), redirect_stderr(StringIO()):  # not all that is printed is logged
             yield
     finally:
         library.set_verbosity(level)

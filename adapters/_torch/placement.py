@@ -69,9 +69,13 @@ class Placement:
         folder = mkdtemp(prefix=_OFFLOADED)
         _owned_by(model, folder)
         spread: Any = self.device_map
+        devices = _inferred(model, spread) if isinstance(spread, str) else dict(spread)
+        if "" in devices:  # the whole model, which accelerate does not write to the disk
+            devices = {path: devices[""] for path, _ in model.named_children()} | devices
+            del devices[""]
         return accelerate.dispatch_model(
             model,
-            device_map=_inferred(model, spread) if isinstance(spread, str) else dict(spread),
+            device_map=devices,
             offload_dir=folder,
             skip_keys=getattr(model, "_skip_keys_device_placement", None),
         )

@@ -204,8 +204,8 @@ class LoudForCausalLM(LlamaForCausalLM):
 CLASSES = ["configuration_loud.LoudConfig", "modeling_loud.LoudForCausalLM"]
 
 
-@pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let transformers keep the code of checkpoints in a folder of its own."""
     folder = tmp_path_factory.mktemp("modules")
     with pytest.MonkeyPatch.context() as patch:
@@ -215,7 +215,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def loud(tmp_path: Path, modules: None) -> Path:
+def loud(tmp_path: Path) -> Path:
     """Return a checkpoint whose architecture is defined by files in it."""
     folder = tmp_path / "loud"
     save(folder, 0)

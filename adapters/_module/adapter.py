@@ -19,6 +19,7 @@ from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
+from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
@@ -75,7 +76,7 @@ class ModuleAdapter:
         self._name = name
         self._wanted = sites
         self._example = example
-        self._batch_size = batch_size or _BATCH
+        self._asked = batch_size or _BATCH
         # before any forward pass, because some modules store their last input as an attribute
         self._settings = structure_hash(module_settings(module))
         self._preparation = self._preparation_hash()
@@ -97,6 +98,12 @@ class ModuleAdapter:
         inputs = self._inputs(self._example)
         n_stimuli = len(self._example) if _are_maps(inputs) else None
         return find_sites(self.module, self._wanted, lambda: self._forward(inputs), n_stimuli)
+
+    @cached_property
+    def _batch_size(self) -> int:
+        inputs = self._inputs(self._example)
+        size = separable_batch_size(self.module, lambda: self._forward(inputs), self._asked)
+        return size or self._asked
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout

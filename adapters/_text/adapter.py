@@ -20,6 +20,7 @@ from deeploc.adapters._torch.batching import (
 )
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
+from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Sampling, TextRequest, TextScore, Tokenization
@@ -101,6 +102,12 @@ class HFAdapter:
 
         return find_sites(self.model, self._wanted, run)
 
+    @cached_property
+    def _batch_size(self) -> int | None:
+        probe = self._lm.probe().to(self._lm.device)
+        asked = self._options.batch_size
+        return separable_batch_size(self.model, lambda: self._lm.trunk(probe), asked)
+
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
@@ -129,7 +136,7 @@ class HFAdapter:
         def run(indices: Indices) -> np.ndarray:
             return self._read(texts, indices, layout, pool)
 
-        batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
+        batches = bucketed(texts.lengths, budget(self._lm.device), self._batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
@@ -164,7 +171,7 @@ class HFAdapter:
             )
 
         largest = min(max(SHOWN // max(layout.n_units, 1), 1), budget(self._lm.device))
-        batches = bucketed(texts.lengths, largest, self._options.batch_size)
+        batches = bucketed(texts.lengths, largest, self._batch_size)
         for indices, rows in each_batch(batches, run):
             yield from zip(indices.tolist(), rows, strict=True)
 
@@ -208,7 +215,7 @@ class HFAdapter:
         # only of new ones: tasks score the same requests under every ablation
         self._warn_of_cut([request for request in requests if request not in self._encoded])
         encoded = [self._encode(request) for request in requests]
-        return score_encoded(self._lm, encoded, self._options.batch_size)
+        return score_encoded(self._lm, encoded, self._batch_size)
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.

@@ -167,7 +167,7 @@ def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
         ) from error
     except ImportError as error:  # of the library that reads quantized weights, for example
         raise AdapterError(
-            f"{what} cannot be loaded: a package is missing: {_one_line(error)}"
+            f"{what} cannot be loaded: what it needs is missing: {_one_line(error)}"
         ) from error
     except Exception as error:  # a broken file can raise anything
         raise AdapterError(f"{what} cannot be loaded: {_fault(error, source)}") from error

@@ -3,14 +3,12 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-import transformers.dynamic_module_utils
 
 from deeploc.adapters import timm as timm_adapter
 from deeploc.adapters import torchvision as torchvision_adapter
@@ -24,6 +22,8 @@ from tests import fake_hub
 
 from .conftest import model_of, tokenizer_of
 from .gguf_files import write_gguf
+
+pytestmark = pytest.mark.usefixtures("checkpoint_code")
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 DEFAULT = ModelOptions()
@@ -202,16 +202,6 @@ class LoudForCausalLM(LlamaForCausalLM):
         self.model.norm.register_forward_hook(lambda module, args, output: 2 * output)
 """
 CLASSES = ["configuration_loud.LoudConfig", "modeling_loud.LoudForCausalLM"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let transformers keep the code of checkpoints in a folder of its own."""
-    folder = tmp_path_factory.mktemp("modules")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
-        patch.syspath_prepend(folder)
-        yield
 
 
 @pytest.fixture

@@ -155,6 +155,9 @@ def _transformers() -> Any:
 @contextmanager
 def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn every exception of transformers into one line, and keep it from printing."""
+    place = source["pretrained_model_name_or_path"]
+    if repr(place) not in what and not Path(place).is_dir():
+        what += f" (its base model {place!r})"
     what += f" (revision {source['revision']})" if "revision" in source else ""
     try:
         with quiet_loading():

@@ -118,6 +118,21 @@ def test_adapter_and_its_base_have_revisions_of_their_own(cache: Path) -> None:
     assert adapter["weights"] == base["weights"]  # a LoRA begins as no change
 
 
+@pytest.mark.usefixtures("cache")
+def test_base_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    """An adapter whose base model is on a hub that cannot be reached."""
+    peft = pytest.importorskip("peft")
+    save_lora(tmp_path / "lora", peft.LoraConfig(target_modules=["q_proj"]), "owner/gone")
+    with pytest.raises(AdapterError) as error:
+        load(str(tmp_path / "lora"), DEFAULT)
+
+    assert str(error.value) == (
+        f"model '{tmp_path / 'lora'}' (its base model 'owner/gone') cannot be loaded: it is not in "
+        "the local cache and the hub cannot be reached; give a checkpoint folder as "
+        "hf:/path/to/folder"
+    )
+
+
 def test_gguf_file_of_the_hub(cache: Path) -> None:
     """NAME:FILE.gguf is one file of a model on the hub, at a revision."""
     pytest.importorskip("gguf")

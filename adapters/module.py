@@ -21,7 +21,7 @@ from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import import_object, is_adapter
 from ._text.adapter import HFAdapter
 from ._torch.code import module_settings
-from ._torch.device import check_no_weights, resolved_device, resolved_dtype
+from ._torch.device import check_unused, resolved_device, resolved_dtype
 from ._torch.identity import structure_hash
 from ._torch.probes import images, preparation_hash
 from ._torch.unwrap import unwrapped
@@ -184,7 +184,8 @@ def load(name: str, options: ModelOptions) -> Adapter:
     AdapterError
         If it cannot be imported or used.
     """
-    check_no_weights(f"torch:{name}", options)
+    unusable = ("weights", "revision", "trust_remote_code", "device_map")
+    check_unused(f"torch:{name}", options, *unusable)
     if options.untrained:  # before any code of the user's is run
         raise AdapterError(
             f"{name} cannot be loaded untrained: only its author knows how its weights are "

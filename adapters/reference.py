@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.errors import AdapterError
 
-from ._torch.device import check_no_weights
+from ._torch.device import check_unused
 
 LIBRARIES: Mapping[str, str] = {"lm": "hf", "cnn": "timm", "vit": "timm"}
 """Bundled model -> the adapter that loads its folder."""
@@ -29,7 +29,8 @@ def load(name: str, options: ModelOptions) -> Adapter:
     AdapterError
         If no bundled model has this name, or its files are not installed.
     """
-    check_no_weights(f"reference:{name}", options)
+    unusable = ("weights", "revision", "trust_remote_code", "device_map")
+    check_unused(f"reference:{name}", options, *unusable)
     if name not in LIBRARIES:
         near = difflib.get_close_matches(name, LIBRARIES, n=1)
         hint = f"did you mean reference:{near[0]}? " if near else ""

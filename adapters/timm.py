@@ -19,8 +19,8 @@ from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
-from ._torch.device import prepare_network, seeded
-from ._torch.hub import cache_if_unreachable
+from ._torch.device import check_unused, prepare_network, seeded
+from ._torch.hub import cache_if_unreachable, cached_file, commit_of
 from ._torch.quiet import load_errors
 
 _REMEDY = "without the hub give a folder in timm's layout, or --weights FILE, or --untrained"
@@ -40,7 +40,8 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
         With ``weights`` the tensors of that file are loaded into the architecture ``name``; a
         ``config.json`` in timm's layout in the same folder is used, else the default
         configuration. Weights without a classifier make a network without classes. With
-        ``untrained`` as well, it is the same architecture with random weights.
+        ``untrained`` as well, it is the same architecture with random weights. ``revision`` is for
+        names on the hub.
     called
         What the network is called in run folders; default: ``name``.
 
@@ -49,6 +50,9 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     AdapterError
         If it cannot be loaded, with the reason.
     """
+    check_unused(f"timm:{name}", options, "trust_remote_code", "device_map")
+    if options.weights is not None:
+        check_unused(f"timm:{name} with --weights", options, "revision")
     library = _timm()  # before its loggers are silenced: its import sets their levels
     with load_errors(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
         path = options.weights
@@ -58,7 +62,7 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
     size = tuple(config["input_size"])
     if size[0] != 3:
         raise AdapterError(f"timm:{name} takes {size[0]} colours; deeploc has images of three")
-    identity = {"adapter": "timm", "model": called or name}
+    identity = {"adapter": "timm", "model": called or name, **_commit(name, options)}
     n = int(module.num_classes)
     classes = class_names(n, module.pretrained_cfg.get("label_names") or ()) if n else ()
     prepared = Preparation(_crop(config), config["mean"], config["std"], _as_json(config))
@@ -74,7 +78,7 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> Imag
 
 
 def _by_name(name: str, options: ModelOptions) -> Any:
-    source = _source(name)
+    source = _at_revision(_source(name), options)
     with seeded(options.seed), _hub(source, options):
         return _timm().create_model(source, pretrained=not options.untrained)
 
@@ -82,12 +86,35 @@ def _by_name(name: str, options: ModelOptions) -> Any:
 def _hub(source: str, options: ModelOptions) -> AbstractContextManager[None]:
     """Return a context in which weights are downloaded, or taken from the cache without delay."""
     if source.startswith("hf-hub:"):  # its configuration is there too
-        return cache_if_unreachable(source.removeprefix("hf-hub:"), _REMEDY)
+        hub_name = source.removeprefix("hf-hub:").partition("@")[0]
+        return cache_if_unreachable(hub_name, _REMEDY, options.revision)
     if options.untrained or source.startswith("local-dir:"):
         return nullcontext()
     config = _timm().get_pretrained_cfg(source)
     hub_id = config.hf_hub_id if config else None
     return cache_if_unreachable(hub_id, _REMEDY) if hub_id else nullcontext()
+
+
+def _at_revision(source: str, options: ModelOptions) -> str:
+    """Return the name that timm has for a revision of a network on the hub."""
+    if options.revision is None:
+        return source
+    if not source.startswith("hf-hub:"):
+        config = None if source.startswith("local-dir:") else _timm().get_pretrained_cfg(source)
+        on_hub = f"timm:{config.hf_hub_id}" if config and config.hf_hub_id else "timm:OWNER/NAME"
+        raise AdapterError(
+            f"--revision {options.revision} is for networks by their name on the hub, which "
+            f"{source!r} is not; give {on_hub}"
+        )
+    return f"{source}@{options.revision}"
+
+
+def _commit(name: str, options: ModelOptions) -> dict[str, str]:
+    """Return the commit of a revision that was asked for, as an entry of the identity."""
+    if options.revision is None:
+        return {}
+    commit = commit_of(cached_file(name.removeprefix("hf-hub:"), "config.json", options.revision))
+    return {"revision": commit or options.revision}
 
 
 def _source(name: str) -> str:

@@ -18,7 +18,7 @@ from ._image.adapter import ImageAdapter
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
-from ._torch.device import prepare_network, seeded
+from ._torch.device import check_unused, prepare_network, seeded
 from ._torch.quiet import load_errors
 
 _REMEDY = "without a network give --weights FILE or --untrained"
@@ -43,6 +43,7 @@ def load(name: str, options: ModelOptions) -> ImageAdapter:
     AdapterError
         If it cannot be loaded, with the reason.
     """
+    check_unused(f"torchvision:{name}", options, "revision", "trust_remote_code", "device_map")
     models = _models()
     known = models.list_models(module=models)
     if name not in known:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,18 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ids = {"vocab_size": len(vocabulary), "bos_token_id": None, "eos_token_id": 1}
         GPT2LMHeadModel(GPT2Config(**size, **ids)).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let transformers keep the code of checkpoints in a folder that is removed."""
+    import transformers.dynamic_module_utils as library
+
+    folder = tmp_path_factory.mktemp("modules")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "HF_MODULES_CACHE", str(folder))
+        patch.syspath_prepend(folder)
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A hub with one data set, as far as `datasets` asks for it: its API over HTTP on this machine."""
+"""A hub with one data set and one model, as far as it is asked: its API over HTTP here."""
 
 import hashlib
 import json
@@ -15,21 +15,22 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Serves ``files`` (path -> content) as the data set `NAME` at revision `SHA`."""
+    """Serves ``files`` (path -> content) as the data set and the model `NAME` at revision `SHA`."""
 
     files: Mapping[str, bytes]
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        api = f"/api/datasets/{NAME}"
+        api = f"/api/{'models' if path.startswith('/api/models/') else 'datasets'}/{NAME}"
         if path in (api, f"{api}/revision/{SHA}", f"{api}/revision/main"):
-            self.say({"id": NAME, "sha": SHA, "siblings": [], "private": False, "tags": []})
+            files = [{"rfilename": file} for file in self.files if "/models/" in api]
+            self.say({"id": NAME, "sha": SHA, "siblings": files, "private": False, "tags": []})
         elif path.startswith(f"{api}/tree/{SHA}"):
             self.say(self.tree(path.removeprefix(f"{api}/tree/{SHA}").strip("/")))
         elif path.startswith(f"{api}/paths-info/"):
             self.say([self.entry(p) for p in self.asked() if self.entry(p)])
-        elif path.startswith(f"/datasets/{NAME}/resolve/{SHA}/"):
-            self.send_file(path.removeprefix(f"/datasets/{NAME}/resolve/{SHA}/"))
+        elif f"/{NAME}/resolve/{SHA}/" in path:
+            self.send_file(path.partition(f"/{NAME}/resolve/{SHA}/")[2])
         else:
             missing = "RevisionNotFound" if path.startswith(f"{api}/revision/") else "RepoNotFound"
             self.say({}, 404, {"X-Error-Code": missing})

@@ -15,7 +15,9 @@ from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
+from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import pooling
+from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Predictions
@@ -81,10 +83,9 @@ class ImageAdapter:
         self._wanted = sites
         self._cache = ImageCache()
         self._predictions = PredictionCache(module)
-        first = next(module.parameters(), torch.zeros(()))
-        self._device, self._dtype = first.device, first.dtype
+        self._device = input_device(module)
+        self._dtype = next(module.parameters(), torch.zeros(())).dtype
         self._options = options or ModelOptions()
-        self._batch = self._options.batch_size or _BATCH.get(self._device.type, _BATCH_ELSEWHERE)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -116,6 +117,12 @@ class ImageAdapter:
             If one of them names nothing in the network.
         """
         return self._names.named(wanted)
+
+    @cached_property
+    def _batch(self) -> int:
+        usual = _BATCH.get(self._device.type, _BATCH_ELSEWHERE)
+        asked = self._options.batch_size or usual
+        return separable_batch_size(self.module, self._probe()[0], asked) or asked
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout

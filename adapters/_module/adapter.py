@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
@@ -18,8 +17,10 @@ from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.identity import describe_module, structure_hash
+from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
+from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
@@ -76,7 +77,7 @@ class ModuleAdapter:
         self._name = name
         self._wanted = sites
         self._example = example
-        self._batch_size = batch_size or _BATCH
+        self._asked = batch_size or _BATCH
         # before any forward pass, because some modules store their last input as an attribute
         self._settings = structure_hash(module_settings(module))
         self._preparation = self._preparation_hash()
@@ -111,6 +112,12 @@ class ModuleAdapter:
             If one of them names nothing in the network.
         """
         return self._names.named(wanted)
+
+    @cached_property
+    def _batch_size(self) -> int:
+        inputs = self._inputs(self._example)
+        size = separable_batch_size(self.module, lambda: self._forward(inputs), self._asked)
+        return size or self._asked
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -226,7 +233,7 @@ class ModuleAdapter:
         return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
-        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        device = input_device(self.module)
         inputs = self._preprocess(contents)
         if isinstance(inputs, Tensor):
             return inputs.to(device)

@@ -22,6 +22,7 @@ from deeploc.adapters._torch.batching import (
 )
 from deeploc.adapters._torch.identity import describe_origin
 from deeploc.adapters._torch.pool import Pool, pooling
+from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.adapters._torch.shape import PADDED
 from deeploc.core.ablation import Edit
@@ -60,6 +61,8 @@ class HFAdapter:
         How the model was loaded, and the batch size; default: a trained model.
     sites
         Which sites to read; default: those that are discovered.
+    origin
+        Where the weights come from, for the identity.
     """
 
     def __init__(
@@ -69,12 +72,15 @@ class HFAdapter:
         name: str,
         options: ModelOptions | None = None,
         sites: Sequence[str | Site] | None = None,
+        *,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._name = name
         self._options = options or ModelOptions()
         self._wanted = sites
+        self._origin = origin or {}
         self._lm = CausalLM(model)
         self._encoded: dict[TextRequest, Encoded] = {}
 
@@ -86,6 +92,7 @@ class HFAdapter:
             "model": self._name,
             **describe_causal_lm(self.model, self.tokenizer),
             **describe_origin(self._options),
+            **self._origin,
         }
 
     @cached_property
@@ -107,6 +114,11 @@ class HFAdapter:
             If one of them names nothing in the model.
         """
         return self._names.named(wanted)
+
+    @cached_property
+    def _batch_size(self) -> int | None:
+        run, asked = self._lm.probes[0].run, self._options.batch_size
+        return separable_batch_size(self.model, run, asked)
 
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
@@ -217,7 +229,7 @@ class HFAdapter:
         # only of new ones: tasks score the same requests under every ablation
         self._warn_of_cut([request for request in requests if request not in self._encoded])
         encoded = [self._encode(request) for request in requests]
-        return score_encoded(self._lm, encoded, self._options.batch_size, can_pad=self._can_pad)
+        return score_encoded(self._lm, encoded, self._batch_size, can_pad=self._can_pad)
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.
@@ -261,7 +273,7 @@ class HFAdapter:
 
     def _batches(self, texts: Texts, positions: int) -> list[Indices]:
         padding = PADDING if self._can_pad else 0.0
-        return bucketed(texts.lengths, positions, self._options.batch_size, padding)
+        return bucketed(texts.lengths, positions, self._batch_size, padding)
 
     @property
     def _can_pad(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeploc.adapters._sites.axes import TextProbe, close
 from deeploc.adapters._torch.hooks import eager, first_tensor
+from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.errors import AdapterError, DeeplocError
@@ -42,12 +43,14 @@ class CausalLM:
     @property
     def device(self) -> torch.device:
         """The device of the token embedding, and so of token ids."""
-        return torch.device(self.model.get_input_embeddings().weight.device)
+        return input_device(self.model.get_input_embeddings())
 
     @property
     def vocabulary(self) -> int:
         """Number of tokens with an embedding."""
-        return int(self.model.get_input_embeddings().weight.shape[0])
+        embedding = self.model.get_input_embeddings()
+        n = getattr(embedding, "num_embeddings", None)  # a quantized one has no tensor `weight`
+        return int(n or embedding.weight.shape[0])
 
     @cached_property
     def context(self) -> int | None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from deeploc.adapters._torch.code import remote_code
 from deeploc.adapters._torch.identity import describe_module, json_hash
 
 from .tokenize import Tokenizer, describe_special_tokens, tokens_hash
@@ -31,6 +32,8 @@ def describe_causal_lm(model: Any, tokenizer: Tokenizer) -> dict[str, Any]:
         "tokenizer_probes": tokens_hash(tokenizer),
         "bos": describe_special_tokens(tokenizer),
     }
+    if code := remote_code(model, model.config, tokenizer):
+        described["remote_code"] = code
     revision = getattr(model.config, "_commit_hash", None)
     return described | ({"revision": revision} if revision else {})
 

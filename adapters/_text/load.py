@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
-from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
+from deeploc.adapters._torch.checkpoint import LOCAL_REMEDY, REMEDY, Checkpoint
+from deeploc.adapters._torch.device import seeded
+from deeploc.adapters._torch.peft import merged, resize_for
+from deeploc.adapters._torch.placement import Placement, placement
 from deeploc.adapters._torch.quiet import quiet_loading
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
@@ -21,7 +24,6 @@ _REASONS = {
     "not a valid json": "its config.json is not valid JSON",
     "model_type": "its config.json does not say which kind of model it is",
     "does not recognize this architecture": "this transformers does not know its architecture",
-    "custom code": "it needs code of its own to run, which deeploc does not execute",
     "error no file named": "it has no weights (model.safetensors)",
     "mismatch": "its weights do not have the shapes that its config.json says",
     "deserializing": "its weights file is broken",
@@ -29,6 +31,11 @@ _REASONS = {
     "gated": "its authors give access on request only; log in with `hf auth login`",
 }
 """Part of a message of transformers -> what it means."""
+
+_HAS_CODE = (
+    "it needs Python code of its own, which is never run unasked; read that code, and if you trust "
+    "it add --trust-remote-code"
+)
 
 
 def check_loadable(name: str, source: Mapping[str, Any]) -> None:
@@ -39,7 +46,7 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
     name
         Of the model, for messages.
     source
-        Arguments of ``from_pretrained``, from `locate`.
+        Arguments of ``from_pretrained``, of a `Checkpoint`.
 
     Raises
     ------
@@ -48,7 +55,9 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
     """
     with _load_errors(f"model {name!r}", source):
         config = _transformers().AutoConfig.from_pretrained(**source)
-        if type(config) not in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING:
+        own = getattr(config, "auto_map", None) or {}
+        known = type(config) in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING
+        if not known and not (source["trust_remote_code"] and "AutoModelForCausalLM" in own):
             raise AdapterError(
                 f"model {name!r} cannot be loaded: {config.model_type or 'it'} is not a causal "
                 "language model; hf: takes what AutoModelForCausalLM takes"
@@ -63,7 +72,7 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     name
         Of the model, for messages.
     source
-        Arguments of ``from_pretrained``, from `locate`.
+        Arguments of ``from_pretrained``, of a `Checkpoint`.
 
     Raises
     ------
@@ -81,50 +90,61 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> Any:
+def load_model(name: str, checkpoint: Checkpoint, options: ModelOptions) -> Any:
     """Return the causal LM of a checkpoint, on its device and in evaluation mode.
 
     Parameters
     ----------
     name
         Of the model, for messages.
-    source
-        Arguments of ``from_pretrained``, from `locate`.
+    checkpoint
+        Where it comes from; an adapter of peft is merged into the weights.
     options
         With ``untrained`` the weights are initialized in float32 on the CPU, so that a seed gives
-        the same model on every device and, up to rounding, in every dtype.
+        the same model on every device and, up to rounding, in every dtype. They are not quantized,
+        and an adapter, which changes trained weights, is left out.
 
     Raises
     ------
     AdapterError
         With the model, why it cannot be loaded, and what to do.
     """
-    device = resolved_device(options.device)
-    dtype = resolved_dtype(options.dtype, device)
-    with _load_errors(f"model {name!r}", source):
+    place = placement(options)
+    with _load_errors(f"model {name!r}", checkpoint.source):
         if options.untrained:
-            return _random(source, options.seed, dtype).to(device).eval()
-        model, missing = _pretrained(source, dtype)
-    if missing:
+            return place.put(_random(checkpoint, options.seed, place.dtype)).eval()
+        if checkpoint.is_made:
+            return place.put(_trained(name, checkpoint, replace(place, device_map=None))).eval()
+        model = _trained(name, checkpoint, place)
+        return (model if place.device_map else place.put(model)).eval()
+
+
+def _trained(name: str, checkpoint: Checkpoint, place: Placement) -> Any:
+    def load(**more: Any) -> Any:
+        source, dtype = checkpoint.source, place.dtype or "auto"
+        return _transformers().AutoModelForCausalLM.from_pretrained(
+            **source, **more, dtype=dtype, output_loading_info=True
+        )
+
+    model, info = place.loaded(load)
+    if missing := sorted(info["missing_keys"]):
         raise AdapterError(
             f"model {name!r} cannot be loaded: its checkpoint lacks {len(missing)} weights of a "
             f"causal language model (first: {missing[0]}); give a checkpoint that has them all"
         )
-    return model.to(device).eval()
+    return merged(model, checkpoint.adapter) if checkpoint.adapter else model
 
 
-def _pretrained(source: Mapping[str, Any], dtype: torch.dtype | None) -> tuple[Any, list[str]]:
-    model, info = _transformers().AutoModelForCausalLM.from_pretrained(
-        **source, dtype=dtype or "auto", output_loading_info=True
-    )
-    return model, sorted(info["missing_keys"])
-
-
-def _random(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None) -> Any:
+def _random(checkpoint: Checkpoint, seed: int, dtype: torch.dtype | None) -> Any:
+    source = checkpoint.source
     config = _transformers().AutoConfig.from_pretrained(**source)
     checkpoint_dtype = config.dtype or torch.float32
     with seeded(seed):
-        model = _transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model = _transformers().AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=source["trust_remote_code"]
+        )
+        if checkpoint.adapter is not None:
+            resize_for(model, checkpoint.adapter)
     return model.to(dtype or checkpoint_dtype)
 
 
@@ -135,6 +155,10 @@ def _transformers() -> Any:
 @contextmanager
 def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn every exception of transformers into one line, and keep it from printing."""
+    place = source["pretrained_model_name_or_path"]
+    if repr(place) not in what and not Path(place).is_dir():
+        what += f" (its base model {place!r})"
+    what += f" (revision {source['revision']})" if "revision" in source else ""
     try:
         with quiet_loading():
             yield
@@ -144,15 +168,24 @@ def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
         raise AdapterError(
             f"{what} does not fit into the device's memory; use --dtype bfloat16 or --device cpu"
         ) from error
+    except ImportError as error:  # of the library that reads quantized weights, for example
+        raise AdapterError(
+            f"{what} cannot be loaded: what it needs is missing: {_one_line(error)}"
+        ) from error
     except Exception as error:  # a broken file can raise anything
-        local = Path(source["pretrained_model_name_or_path"]).is_dir()
-        remedy = LOCAL_REMEDY if local else REMEDY
-        raise AdapterError(f"{what} cannot be loaded: {_reason(error)}; {remedy}") from error
+        raise AdapterError(f"{what} cannot be loaded: {_fault(error, source)}") from error
 
 
-def _reason(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    for part, meaning in _REASONS.items():
-        if part in message.lower():
-            return meaning
-    return f"{type(error).__name__}: {message[:200]}"
+def _fault(error: Exception, source: Mapping[str, Any]) -> str:
+    """Return what is wrong, and what to do."""
+    message = _one_line(error)
+    if "custom code" in message.lower():
+        return _HAS_CODE
+    known = (meaning for part, meaning in _REASONS.items() if part in message.lower())
+    reason = next(known, f"{type(error).__name__}: {message}")
+    local = Path(source["pretrained_model_name_or_path"]).is_dir()
+    return f"{reason}; {LOCAL_REMEDY if local else REMEDY}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

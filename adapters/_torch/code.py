@@ -10,8 +10,15 @@ from typing import Any
 
 from torch import nn
 
-_LIBRARIES = {"torch", "torchvision", "timm", "transformers", "deeploc", *sys.stdlib_module_names}
+_LIBRARIES = {
+    *("torch", "torchvision", "timm", "transformers", "deeploc"),
+    "accelerate",  # it wraps the forward of modules to move their weights, and changes no number
+    *sys.stdlib_module_names,
+}
 """Top-level packages whose code is known by their name."""
+
+_REMOTE = "transformers_modules"
+"""The package in which transformers keeps the code of checkpoints."""
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 _NO_SETTINGS = {
@@ -37,6 +44,18 @@ def module_code(model: nn.Module) -> list[str]:
         for value in (*type(module).__mro__, *_functions_on(module)):
             code.add(value)
     return sorted(code.texts)
+
+
+def remote_code(*objects: Any) -> list[str]:
+    """Return the classes that a checkpoint brought with it: their code was run.
+
+    Parameters
+    ----------
+    objects
+        Modules, and all within them, or what else may have such a class, a tokenizer for example.
+    """
+    parts = (p for o in objects for p in (o.modules() if isinstance(o, nn.Module) else [o]))
+    return sorted({_name(type(part)) for part in parts if _package(type(part)) == _REMOTE})
 
 
 def module_settings(model: nn.Module) -> dict[str, Any]:
@@ -190,6 +209,8 @@ def _const_text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     module = getattr(value, "__module__", None)
+    if _package(value) == _REMOTE:  # the rest is the place of the checkpoint
+        module = str(module).rpartition(".")[2]
     return f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 

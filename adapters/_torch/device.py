@@ -9,6 +9,8 @@ from torch import nn
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
+_DEFAULT = ModelOptions()
+
 
 def resolved_device(name: str) -> torch.device:
     """Return the device called ``name``; ``auto`` is CUDA, then MPS, then the CPU.
@@ -99,8 +101,17 @@ def _numbered(device: torch.device) -> bool:
     return device.type != "cuda" or (device.index or 0) < torch.cuda.device_count()
 
 
-def check_no_weights(address: str, options: ModelOptions) -> None:
-    """Refuse a file of weights for a model that includes its weights.
+_REFUSED = {
+    "weights": "includes its weights; --weights FILE is for timm:ARCHITECTURE and torchvision:NAME",
+    "revision": "is not on the hub; --revision is for hf:NAME and timm:NAME of the hub",
+    "trust_remote_code": "brings no code that would be run; --trust-remote-code is for hf:NAME",
+    "device_map": "goes to one device as a whole; --device-map is for hf:NAME, --device for this",
+}
+"""Option of a model -> what is said of a model that cannot use it."""
+
+
+def check_unused(address: str, options: ModelOptions, *names: str) -> None:
+    """Refuse options that a model cannot use: none is ignored.
 
     Parameters
     ----------
@@ -108,14 +119,14 @@ def check_no_weights(address: str, options: ModelOptions) -> None:
         The model, as the user gave it.
     options
         How it is to be loaded.
+    names
+        Those that it cannot use.
 
     Raises
     ------
     AdapterError
-        Naming the models that take a file of weights.
+        Naming the models that can.
     """
-    if options.weights is not None:
-        raise AdapterError(
-            f"{address} includes its weights; --weights FILE is for timm:ARCHITECTURE and "
-            "torchvision:NAME"
-        )
+    for name in names:
+        if getattr(options, name) != getattr(_DEFAULT, name):
+            raise AdapterError(f"{address} {_REFUSED[name]}")

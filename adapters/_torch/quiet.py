@@ -3,13 +3,16 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 from deeploc.errors import AdapterError
 
 _NOTHING = logging.CRITICAL + 1
+_EACH_PASS = ("bitsandbytes.autograd._functions", "torch.utils._pytree")
+"""Loggers that repeat a message in every forward pass, or whenever a package is imported."""
 
 
 @contextmanager
@@ -19,16 +22,22 @@ def quiet() -> Iterator[None]:
     The handlers are silenced, not the logger: setting the level of a logger clears the caches of
     all loggers, which takes longer than a forward pass of a small model.
     """
+    loud = [logging.getLogger(name) for name in _EACH_PASS]
+    disabled = [logger.disabled for logger in loud]
     logger = logging.getLogger("transformers")
     levels = [(handler, handler.level) for handler in logger.handlers]
     propagate, logger.propagate = logger.propagate, False
     for handler, _ in levels:
         handler.setLevel(_NOTHING)
+    for other in loud:
+        other.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        for other, was in zip(loud, disabled, strict=True):
+            other.disabled = was
         logger.propagate = propagate
         for handler, level in levels:
             handler.setLevel(level)
@@ -36,13 +45,14 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silence transformers while it loads a checkpoint, its progress bars included."""
-    library: Any = import_module("transformers.utils.logging")  # half of it is untyped
+    """Silence transformers and what it calls while it loads a checkpoint; no progress bars."""
+    with quiet():
+        library: Any = import_module("transformers.utils.logging")  # half of it is untyped
     level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
     library.set_verbosity(library.CRITICAL)
     library.disable_progress_bar()
     try:
-        with quiet():
+        with quiet(), redirect_stderr(StringIO()):  # not all that is printed is logged
             yield
     finally:
         library.set_verbosity(level)

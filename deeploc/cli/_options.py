@@ -70,6 +70,18 @@ hardware = _stack(
         default="auto",
         help="Maximum number of stimuli per forward pass.",
     ),
+    click.option(
+        "--device-map",
+        metavar="auto|FILE",
+        help="Spread the model over devices and the disk by accelerate: auto, or a JSON file.",
+    ),
+)
+
+checkpoint = _stack(
+    click.option("--revision", metavar="REV", help="Branch, tag or commit of a model on the hub."),
+    click.option(
+        "--trust-remote-code", is_flag=True, help="Run the Python code that a checkpoint contains."
+    ),
 )
 
 weights = click.option(
@@ -81,6 +93,7 @@ weights = click.option(
 
 experiment = _stack(
     hardware,
+    checkpoint,
     weights,
     click.option(
         "--untrained", is_flag=True, help="Random weights, sampled with --seed, as a control."

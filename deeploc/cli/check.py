@@ -32,6 +32,7 @@ _MAX_NAME = 24
     metavar="DIR",
     help="Read the stimuli from this folder.",
 )
+@_options.checkpoint
 @_options.strict
 @_options.as_json
 def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> None:
@@ -49,7 +50,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     from deeploc.runs.setup import Setup
 
     loaded = load(contrast)
-    hardware = _options.hardware_of({}, seed=options["seed"])
+    hardware = _options.hardware_of(options)
     setup = Setup("", hardware, options["limit"], options["stimuli"], strict=options["strict"])
     reporter = Console()
     stimuli = sampled_stimuli(loaded, setup, reporter)

@@ -15,6 +15,7 @@ _COLUMNS = 80
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only these; repeatable.")
 @click.option("-v", "--verbose", is_flag=True, help="Repeated modules one by one.")
 @_options.hardware
+@_options.checkpoint
 @_options.weights
 @_options.as_json
 def command(model: str, kinds: Sequence[str], verbose: bool, as_json: bool, **options: Any) -> None:

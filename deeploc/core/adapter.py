@@ -3,48 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from deeploc.core.ablation import Edit
+from deeploc.core.model_options import ModelOptions as ModelOptions  # part of the protocol
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
-
-Device = str
-DType = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a model is loaded; the shared options of every command.
-
-    Parameters
-    ----------
-    device
-        ``auto`` (CUDA, then MPS, then the CPU) or a name of torch.
-    dtype
-        ``auto`` (float32 on the CPU, that of the checkpoint elsewhere) or a name.
-    batch_size
-        Largest number of stimuli per forward pass; ``None``: chosen by the adapter.
-    untrained
-        Load the same architecture with random weights.
-    seed
-        Of the random weights.
-    weights
-        A local file of weights for a named architecture, if the adapter takes one.
-    """
-
-    device: Device = "auto"
-    dtype: DType = "auto"
-    batch_size: int | None = None
-    untrained: bool = False
-    seed: int = 0
-    weights: Path | None = None
 
 
 @dataclass(frozen=True)

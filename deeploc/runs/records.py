@@ -263,3 +263,6 @@ class Options(Part):
     stimuli: str | None
     strict: bool
     base: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    device_map: str | None = None

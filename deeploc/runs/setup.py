@@ -14,6 +14,9 @@ _ADDS_SCORES = ("ablate", "evaluate", "verdict")
 
 _LONGEST_VALUE = 24
 
+_RECORDED = ("dtype", "untrained", "seed", "revision", "trust_remote_code")
+"""Options of the model that decide the numbers, beside its file of weights."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -61,6 +64,9 @@ class Setup:
             "stimuli": _absolute(self.folder),
             "strict": self.strict,
             "base": str(base),
+            "revision": model.revision,
+            "trust_remote_code": model.trust_remote_code,
+            "device_map": model.device_map,
         }
 
     @classmethod
@@ -78,9 +84,10 @@ class Setup:
         command
             The recorded command line.
         hardware
-            Device and batch size of this process; everything else comes from the record.
+            Device, device map and batch size of this process; everything else comes from the
+            record.
         """
-        recorded = {name: options[name] for name in ("dtype", "untrained", "seed")}
+        recorded = {name: options[name] for name in _RECORDED}
         model = replace(hardware, **recorded, weights=_path(options["weights"]))
         stimuli = _path(options["stimuli"])
         return cls(address, model, options["limit"], stimuli, command, options["strict"])
@@ -107,6 +114,8 @@ def default_folder(contrast: str, setup: Setup, changes: Sequence[str] = ()) -> 
     """
     model = setup.model
     parts = [contrast, re.split("[:/]", setup.address.rstrip("/"))[-1]]
+    parts += [re.sub(r"[^\w.-]", "-", model.revision)] if model.revision else []
+    parts += ["remote-code"] * model.trust_remote_code
     parts += [model.weights.stem] if model.weights else []
     parts += ["untrained"] * model.untrained
     parts += [f"seed{model.seed}"] if model.seed else []

@@ -1,23 +1,39 @@
-"""Any causal language model of transformers, by hooks: ``hf:NAME`` or ``hf:/path/to/folder``."""
+"""Models of transformers, by hooks: ``hf:NAME`` or ``hf:/path/to/folder``.
 
-from deeploc.core.adapter import ModelOptions
+Causal and masked language models, encoders, encoder-decoders, the text model of vision-language
+models, image classifiers and networks of images without classes. A model that has a tower for
+text and one for images (CLIP, SigLIP) is read in the tower that the contrast shows something to;
+``hf:NAME#text`` or ``hf:NAME#image`` names it where there is no contrast.
+"""
 
-from ._text.adapter import HFAdapter
-from ._text.causal import CausalLM
-from ._text.load import check_loadable, load_model, load_tokenizer
-from ._torch.device import check_no_weights
+from pathlib import Path
+from typing import Any, get_args
+
+from deeploc.core.adapter import Modality, ModelOptions
+from deeploc.errors import AdapterError
+
+from ._image.adapter import ImageAdapter
+from ._image.transformers import image_adapter, load_processor
+from ._text.adapter import TextAdapter
+from ._text.choose import text_adapter
+from ._text.load import load_config, load_errors, load_model, load_tokenizer
+from ._torch.auto_classes import auto_classes, is_two_towers, modalities, tower
+from ._torch.device import check_no_weights, prepare_network
 from ._torch.hub import locate
 
 
-def load(name: str, options: ModelOptions, *, called: str | None = None) -> HFAdapter:
-    """Load a causal LM.
+def load(
+    name: str, options: ModelOptions, *, called: str | None = None
+) -> TextAdapter | ImageAdapter:
+    """Load a model.
 
     Parameters
     ----------
     name
-        A name on the hub, or a local checkpoint folder.
+        A name on the hub, or a local checkpoint folder; ``#text`` or ``#image`` at its end
+        chooses one of two towers.
     options
-        Device, dtype, batch size, untrained.
+        Device, dtype, batch size, untrained, and what the model will be shown.
     called
         What the model is called in run folders; default: ``name``.
 
@@ -27,10 +43,48 @@ def load(name: str, options: ModelOptions, *, called: str | None = None) -> HFAd
         If it cannot be loaded, with the reason.
     """
     check_no_weights(f"hf:{name}", options)
-    source = locate(name)
-    check_loadable(name, source)
-    tokenizer = load_tokenizer(name, source)
-    model = load_model(name, source, options)
-    adapter = HFAdapter(model, tokenizer, called or name, options)
-    CausalLM(adapter.model).require_causal(name)
-    return adapter
+    place, wanted = _split(name)
+    source = locate(place)
+    config = load_config(place, source)
+    modality = _modality(place, config, wanted, options.modality)
+    prepared: Any = (load_processor if modality == "image" else load_tokenizer)(place, source)
+    model = load_model(place, source, options, auto_classes(config, modality))
+    model = tower(model, modality)
+    if modality == "text":
+        return text_adapter(model, prepared, called or name, options)
+    with load_errors(f"model {place!r}", source):
+        return image_adapter(prepare_network(model, options), prepared, called or name, options)
+
+
+def _split(name: str) -> tuple[str, Modality | None]:
+    """Return the name without what chooses a tower, and the choice."""
+    before, _, after = name.rpartition("#")
+    if before and not Path(name).expanduser().exists():
+        for modality in get_args(Modality):
+            if after == modality:
+                return before, modality
+        raise AdapterError(
+            f"model {name!r} cannot be loaded: after # comes text or image, the tower to read"
+        )
+    return name, None
+
+
+def _modality(
+    name: str, config: Any, wanted: Modality | None, shown: Modality | None
+) -> Modality:
+    """Return what the model is to be shown: what was asked for, else what it takes."""
+    possible = modalities(config)
+    kind = config.model_type or "it"
+    if not possible or (wanted and wanted not in possible):
+        raise AdapterError(
+            f"model {name!r} cannot be loaded: {kind} takes no {wanted or 'text and no image'} "
+            "alone; hf: takes language models, encoders, encoder-decoders and networks of images"
+        )
+    if wanted or len(possible) == 1:
+        return wanted or possible[0]
+    if shown is None and is_two_towers(config):
+        raise AdapterError(
+            f"model {name!r}: {kind} has a tower for text and one for images; write "
+            f"hf:{name}#text or hf:{name}#image"
+        )
+    return shown or possible[0]

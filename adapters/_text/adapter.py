@@ -1,6 +1,5 @@
 """An adapter around a causal language model of transformers and its tokenizer."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -11,6 +10,8 @@ import numpy as np
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
+    PADDING,
+    SCORED_PADDING,
     SHOWN,
     Indices,
     bucketed,
@@ -30,25 +31,27 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 from .causal import CausalLM
+from .encoder_decoder import EncoderDecoder
 from .generate import continuation
 from .identity import describe_causal_lm
+from .masked import EncodedMasked, encode_masked, score_masked
+from .requests import EncodedRequests
 from .score import Encoded, encode_request, score_encoded
+from .seq2seq import EncodedPair, answer, encode_pair, score_completions
 from .tokenize import Tokenizer
 from .tokens import Texts, encode, tokenization
 
-_log = logging.getLogger(__name__)
-
-_CACHED = 100_000
-"""How many encoded requests are kept; tasks score the same ones under every ablation."""
 
 
-class HFAdapter:
-    """A causal LM and its tokenizer; reads, ablates, scores and generates.
+class TextAdapter:
+    """A model of texts and its tokenizer; reads and ablates.
+
+    What else a model can do is the method of a class below: abilities are told by methods.
 
     Parameters
     ----------
-    model
-        A causal LM of transformers.
+    lm
+        The forward passes of a model of transformers that takes token ids.
     tokenizer
         Its tokenizer.
     name
@@ -57,23 +60,30 @@ class HFAdapter:
         How the model was loaded, and the batch size; default: a trained model.
     sites
         Which sites to read; default: those that are discovered.
+    pads
+        Whether texts of unlike length can share a forward pass.
     """
+
+    _scoring: Mapping[str, str] = {}
+    """What a score is, as part of the identity, unless it is a log-likelihood left to right."""
 
     def __init__(
         self,
-        model: Any,
+        lm: CausalLM | EncoderDecoder,
         tokenizer: Tokenizer,
         name: str,
         options: ModelOptions | None = None,
         sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
     ) -> None:
-        self.model = model
+        self.model: Any = lm.model
         self.tokenizer = tokenizer
         self._name = name
         self._options = options or ModelOptions()
         self._wanted = sites
-        self._lm = CausalLM(model)
-        self._encoded: dict[TextRequest, Encoded] = {}
+        self._lm = lm
+        self._padding, self._scored_padding = (PADDING, SCORED_PADDING) if pads else (0.0, 0.0)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -83,6 +93,7 @@ class HFAdapter:
             "model": self._name,
             **describe_causal_lm(self.model, self.tokenizer),
             **describe_origin(self._options),
+            **self._scoring,
         }
 
     @cached_property
@@ -123,7 +134,8 @@ class HFAdapter:
         def run(indices: Indices) -> np.ndarray:
             return self._read(texts, indices, layout, pool)
 
-        batches = bucketed(texts.lengths, budget(self._lm.device), self._options.batch_size)
+        bound = self._options.batch_size
+        batches = bucketed(texts.lengths, budget(self._lm.device), bound, self._padding)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
@@ -158,7 +170,7 @@ class HFAdapter:
             )
 
         largest = min(max(SHOWN // max(layout.n_units, 1), 1), budget(self._lm.device))
-        batches = bucketed(texts.lengths, largest, self._options.batch_size)
+        batches = bucketed(texts.lengths, largest, self._options.batch_size, self._padding)
         for indices, rows in each_batch(batches, run):
             yield from zip(indices.tolist(), rows, strict=True)
 
@@ -191,6 +203,54 @@ class HFAdapter:
         """
         return ablated(ablation, self.model, self.sites, self.model.base_model)
 
+    def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
+        spans = [texts.span(i) for i in indices.tolist()]
+        ids, attended = padded([texts.ids[span] for span in spans])
+        on_device = ids.to(self._lm.device)
+        read, _ = padded([texts.read[span] for span in spans])
+        valid = None if bool(read.all()) else read.bool().to(on_device.device)
+        return read_batch(
+            self.model,
+            layout,
+            lambda: self._lm.trunk(on_device, attended),
+            pool=pool,
+            n_stimuli=len(indices),
+            valid=valid,
+        )
+
+    def _check_vocabulary(self, ids: np.ndarray) -> None:
+        if ids.size and int(ids.max()) >= self._lm.vocabulary:
+            raise AdapterError(
+                f"the tokenizer gives token {int(ids.max())} but model {self._name!r} has only "
+                f"{self._lm.vocabulary}; use the tokenizer that the model was trained with"
+            )
+
+
+class HFAdapter(TextAdapter):
+    """A causal LM and its tokenizer; reads, ablates, scores and generates.
+
+    Parameters
+    ----------
+    model
+        A causal LM of transformers.
+    tokenizer, name, options, sites, pads
+        As of `TextAdapter`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
+    ) -> None:
+        super().__init__(CausalLM(model), tokenizer, name, options, sites, pads=pads)
+        self._causal = CausalLM(model)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
     def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
         """Return the score of every request, in order.
 
@@ -199,10 +259,9 @@ class HFAdapter:
         AdapterError
             If a completion does not fit into the model's context.
         """
-        # only of new ones: tasks score the same requests under every ablation
-        self._warn_of_cut([request for request in requests if request not in self._encoded])
-        encoded = [self._encode(request) for request in requests]
-        return score_encoded(self._lm, encoded, self._options.batch_size)
+        encoded = self._encoded.of(requests)
+        bound = self._options.batch_size
+        return score_encoded(self._causal, encoded, bound, self._scored_padding)
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.
@@ -219,45 +278,120 @@ class HFAdapter:
         AdapterError
             If the prompt is empty or too long.
         """
-        return continuation(self._lm, self.tokenizer, prompt, sampling)
-
-    def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
-        spans = [texts.span(i) for i in indices.tolist()]
-        ids, attended = padded([texts.ids[span] for span in spans])
-        on_device = ids.to(self._lm.device)
-        read, _ = padded([texts.read[span] for span in spans])
-        valid = None if bool(read.all()) else read.bool().to(on_device.device)
-        return read_batch(
-            self.model,
-            layout,
-            lambda: self._lm.trunk(on_device, attended),
-            pool=pool,
-            n_stimuli=len(indices),
-            valid=valid,
-        )
+        return continuation(self._causal, self.tokenizer, prompt, sampling)
 
     def _encode(self, request: TextRequest) -> Encoded:
-        if request not in self._encoded:
-            if len(self._encoded) >= _CACHED:
-                self._encoded.clear()
-            encoded = encode_request(self.tokenizer, request, self._lm.context)
-            self._check_vocabulary(encoded.ids)
-            self._encoded[request] = encoded
-        return self._encoded[request]
+        encoded = encode_request(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.ids)
+        return encoded
 
-    def _warn_of_cut(self, requests: Sequence[TextRequest]) -> None:
-        """Log how many prompts lose their beginning to fit into the context."""
-        cut = {request.prompt for request in requests if self._encode(request).n_cut}
-        if cut:
-            _log.warning(
-                "%d of %d prompts do not fit into the model's context of %d tokens and lost their "
-                "beginning",
-                *(len(cut), len({request.prompt for request in requests}), self._lm.context),
-            )
 
-    def _check_vocabulary(self, ids: np.ndarray) -> None:
-        if ids.size and int(ids.max()) >= self._lm.vocabulary:
-            raise AdapterError(
-                f"the tokenizer gives token {int(ids.max())} but model {self._name!r} has only "
-                f"{self._lm.vocabulary}; use the tokenizer that the model was trained with"
-            )
+class MaskedAdapter(TextAdapter):
+    """A masked LM and its tokenizer; reads, ablates, and scores by pseudo-log-likelihood.
+
+    Parameters
+    ----------
+    model
+        A model of transformers that predicts masked tokens.
+    tokenizer, name, options, sites, pads
+        As of `TextAdapter`; the tokenizer has a mask token.
+    """
+
+    _scoring = {"scoring": "pseudo-log-likelihood: each token of a completion masked in turn"}
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
+    ) -> None:
+        super().__init__(CausalLM(model), tokenizer, name, options, sites, pads=pads)
+        self._masked = CausalLM(model)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the pseudo-log-likelihood of every completion, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        mask, bound = int(self.tokenizer.mask_token_id), self._options.batch_size
+        return score_masked(self._masked, mask, encoded, bound, self._scored_padding)
+
+    def _encode(self, request: TextRequest) -> EncodedMasked:
+        encoded = encode_masked(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.ids)
+        return encoded
+
+
+class EncoderDecoderAdapter(TextAdapter):
+    """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
+
+    Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
+    scored or generated its prompt goes to the encoder.
+
+    Parameters
+    ----------
+    model
+        An encoder-decoder of transformers with a head.
+    tokenizer, name, options, sites, pads
+        As of `TextAdapter`.
+    """
+
+    _scoring = {"scoring": "log-likelihood under the decoder, the prompt in the encoder"}
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
+    ) -> None:
+        super().__init__(EncoderDecoder(model), tokenizer, name, options, sites, pads=pads)
+        self._halves = EncoderDecoder(model)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the score of every completion given its prompt, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        bound = self._options.batch_size
+        return score_completions(self._halves, encoded, bound, self._scored_padding)
+
+    def generate(self, prompt: str, sampling: Sampling) -> str:
+        """Return what the decoder says to ``prompt``.
+
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+
+        Raises
+        ------
+        AdapterError
+            If the prompt is too long.
+        """
+        return answer(self._halves, self.tokenizer, prompt, sampling)
+
+    def _encode(self, request: TextRequest) -> EncodedPair:
+        encoded = encode_pair(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.prompt)
+        self._check_vocabulary(encoded.completion)
+        return encoded

@@ -1,6 +1,6 @@
-"""Load a causal language model and its tokenizer, with one-line errors."""
+"""Load a model of transformers and its tokenizer, with one-line errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from deeploc.adapters._torch.auto_classes import without_pooler
 from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
 from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
 from deeploc.adapters._torch.quiet import quiet_loading
@@ -15,6 +16,8 @@ from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError
 
 from .tokenize import Tokenizer
+
+_CAUSAL = "AutoModelForCausalLM"
 
 _REASONS = {
     "couldn't connect": "it is not in the local cache and the hub cannot be reached",
@@ -31,8 +34,8 @@ _REASONS = {
 """Part of a message of transformers -> what it means."""
 
 
-def check_loadable(name: str, source: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another kind before anything large is read.
+def load_config(name: str, source: Mapping[str, Any]) -> Any:
+    """Return the config of a checkpoint, before anything large is read.
 
     Parameters
     ----------
@@ -44,15 +47,10 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
     Raises
     ------
     AdapterError
-        If there is no checkpoint, or it is not of a causal language model.
+        If there is no checkpoint, or transformers does not know its type.
     """
-    with _load_errors(f"model {name!r}", source):
-        config = _transformers().AutoConfig.from_pretrained(**source)
-        if type(config) not in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING:
-            raise AdapterError(
-                f"model {name!r} cannot be loaded: {config.model_type or 'it'} is not a causal "
-                "language model; hf: takes what AutoModelForCausalLM takes"
-            )
+    with load_errors(f"model {name!r}", source):
+        return _transformers().AutoConfig.from_pretrained(**source)
 
 
 def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
@@ -70,7 +68,7 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     AdapterError
         If there is none, or its vocabulary is empty.
     """
-    with _load_errors(f"the tokenizer of {name!r}", source):
+    with load_errors(f"the tokenizer of {name!r}", source):
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**source)
     # without its files a tokenizer class may still load, with special tokens only
     if len(tokenizer) - len(set(tokenizer.all_special_ids)) < 2:
@@ -81,8 +79,10 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> Any:
-    """Return the causal LM of a checkpoint, on its device and in evaluation mode.
+def load_model(
+    name: str, source: Mapping[str, Any], options: ModelOptions, autos: Sequence[str] = (_CAUSAL,)
+) -> Any:
+    """Return the model of a checkpoint, on its device and in evaluation mode.
 
     Parameters
     ----------
@@ -93,6 +93,9 @@ def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> A
     options
         With ``untrained`` the weights are initialized in float32 on the CPU, so that a seed gives
         the same model on every device and, up to rounding, in every dtype.
+    autos
+        Auto classes of transformers, the best first; the first of them is taken whose weights the
+        checkpoint has all.
 
     Raises
     ------
@@ -101,30 +104,38 @@ def load_model(name: str, source: Mapping[str, Any], options: ModelOptions) -> A
     """
     device = resolved_device(options.device)
     dtype = resolved_dtype(options.dtype, device)
-    with _load_errors(f"model {name!r}", source):
+    lacking: list[str] = []
+    with load_errors(f"model {name!r}", source):
         if options.untrained:
-            return _random(source, options.seed, dtype).to(device).eval()
-        model, missing = _pretrained(source, dtype)
-    if missing:
-        raise AdapterError(
-            f"model {name!r} cannot be loaded: its checkpoint lacks {len(missing)} weights of a "
-            f"causal language model (first: {missing[0]}); give a checkpoint that has them all"
-        )
-    return model.to(device).eval()
+            return _random(source, options.seed, dtype, autos[0]).to(device).eval()
+        for auto in autos:
+            model, missing = _pretrained(source, dtype, auto)
+            if not missing:
+                return model.to(device).eval()
+            lacking = lacking or missing
+    what = "causal language model" if autos[0] == _CAUSAL else "model of its kind"
+    raise AdapterError(
+        f"model {name!r} cannot be loaded: its checkpoint lacks {len(lacking)} weights of a "
+        f"{what} (first: {lacking[0]}); give a checkpoint that has them all"
+    )
 
 
-def _pretrained(source: Mapping[str, Any], dtype: torch.dtype | None) -> tuple[Any, list[str]]:
-    model, info = _transformers().AutoModelForCausalLM.from_pretrained(
-        **source, dtype=dtype or "auto", output_loading_info=True
+def _pretrained(
+    source: Mapping[str, Any], dtype: torch.dtype | None, auto: str
+) -> tuple[Any, list[str]]:
+    config = _transformers().AutoConfig.from_pretrained(**source)
+    model, info = getattr(_transformers(), auto).from_pretrained(
+        **source, **without_pooler(config, auto), dtype=dtype or "auto", output_loading_info=True
     )
     return model, sorted(info["missing_keys"])
 
 
-def _random(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None) -> Any:
+def _random(source: Mapping[str, Any], seed: int, dtype: torch.dtype | None, auto: str) -> Any:
     config = _transformers().AutoConfig.from_pretrained(**source)
     checkpoint_dtype = config.dtype or torch.float32
+    more = without_pooler(config, auto)
     with seeded(seed):
-        model = _transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model = getattr(_transformers(), auto).from_config(config, dtype=torch.float32, **more)
     return model.to(dtype or checkpoint_dtype)
 
 
@@ -133,7 +144,7 @@ def _transformers() -> Any:
 
 
 @contextmanager
-def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
+def load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn every exception of transformers into one line, and keep it from printing."""
     try:
         with quiet_loading():

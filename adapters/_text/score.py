@@ -9,7 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.batching import (
+    SCORED_PADDING,
+    Indices,
+    bucketed,
+    budget,
+    each_batch,
+    padded,
+)
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import TextRequest, TextScore
@@ -20,10 +27,6 @@ from .tokenize import Tokenizer, bare_ids
 
 _LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
-
-_PADDING = 0.2
-"""Largest share of padding: items of tasks are few and of many lengths, so that a little padding
-costs less than many batches."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,12 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
 
 
 @torch.inference_mode()
-def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -> list[TextScore]:
+def score_encoded(
+    lm: CausalLM,
+    encoded: Sequence[Encoded],
+    bound: int | None,
+    padding: float = SCORED_PADDING,
+) -> list[TextScore]:
     """Return the score of every encoded request, in order.
 
     Requests that differ only in their last token (options of one token after one prompt) share
@@ -96,6 +104,8 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
         Requests.
     bound
         Largest number of rows in a forward pass; ``None``: chosen by memory.
+    padding
+        Largest share (0-1) of padding in a batch; 0: equal lengths only.
     """
     scores = [TextScore(0.0, 0, True)] * len(encoded)  # correct where nothing is predicted
     sharing: dict[bytes, list[int]] = {}
@@ -107,8 +117,9 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
+    batches = _batches(lm, encoded, rows, bound, padding)
     with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
-        for indices, new in each_batch(_batches(lm, encoded, rows, bound), run):
+        for indices, new in each_batch(batches, run):
             requests = chain.from_iterable(rows[row] for row in indices)
             for index, score in zip(requests, new, strict=True):
                 scores[index] = score
@@ -116,7 +127,11 @@ def score_encoded(lm: CausalLM, encoded: Sequence[Encoded], bound: int | None) -
 
 
 def _batches(
-    lm: CausalLM, encoded: Sequence[Encoded], rows: Sequence[Sequence[int]], bound: int | None
+    lm: CausalLM,
+    encoded: Sequence[Encoded],
+    rows: Sequence[Sequence[int]],
+    bound: int | None,
+    padding: float,
 ) -> list[Indices]:
     """Return which rows share a forward pass.
 
@@ -130,7 +145,7 @@ def _batches(
     return [
         group[batch]
         for group in groups
-        for batch in bucketed(lengths[group], positions, bound, _PADDING)
+        for batch in bucketed(lengths[group], positions, bound, padding)
     ]
 
 

@@ -17,6 +17,7 @@ from deeploc.stimuli import Stimulus
 
 Device = str
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+Modality = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class ModelOptions:
         Of the random weights.
     weights
         A local file of weights for a named architecture, if the adapter takes one.
+    modality
+        What the model will be shown, where it is known: of a model that takes texts and images in
+        towers of their own, that tower is read.
     """
 
     device: Device = "auto"
@@ -45,6 +49,7 @@ class ModelOptions:
     untrained: bool = False
     seed: int = 0
     weights: Path | None = None
+    modality: Modality | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""Choose the adapter of a loaded model of texts: what it can do is seen, not looked up."""
+
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.units import Site
+
+from .adapter import EncoderDecoderAdapter, HFAdapter, MaskedAdapter, TextAdapter
+from .causal import CausalLM
+from .encoder_decoder import EncoderDecoder
+from .probing import probed
+from .tokenize import Tokenizer
+
+
+def text_adapter(
+    model: Any,
+    tokenizer: Tokenizer,
+    name: str,
+    options: ModelOptions | None = None,
+    sites: Sequence[str | Site] | None = None,
+) -> TextAdapter:
+    """Return the adapter that a model can be given.
+
+    A causal LM scores from left to right and generates; a model that is not causal is never
+    scored so. Of a type that predicts masked tokens it is a masked LM, if its tokenizer has a mask
+    token; else it can be read only, as can a model without a head.
+
+    Parameters
+    ----------
+    model
+        A model of transformers that takes token ids.
+    tokenizer
+        Its tokenizer.
+    name
+        What the model is called in run folders.
+    options
+        How the model was loaded, and the batch size.
+    sites
+        Which sites to read; default: those that are discovered.
+
+    Raises
+    ------
+    AdapterError
+        If the model cannot be run on a text alone.
+    """
+    common = (tokenizer, name, options, sites)
+    if _takes(model, "decoder_input_ids") and model.config.is_encoder_decoder:
+        halves = EncoderDecoder(model)
+        pads = probed(halves, name).pads
+        if halves.has_head:
+            return EncoderDecoderAdapter(model, *common, pads=pads)
+        return TextAdapter(halves, *common, pads=pads)
+    found = probed(CausalLM(model), name)
+    if found.causal and hasattr(model, "generate"):
+        return HFAdapter(model, *common, pads=found.pads)
+    if not found.causal and _predicts_masked(model, tokenizer):
+        return MaskedAdapter(model, *common, pads=found.pads)
+    return TextAdapter(CausalLM(model), *common, pads=found.pads)
+
+
+def _predicts_masked(model: Any, tokenizer: Tokenizer) -> bool:
+    types = import_module("transformers").MODEL_FOR_MASKED_LM_MAPPING
+    has_head = model.get_output_embeddings() is not None
+    return has_head and type(model.config) in types and tokenizer.mask_token_id is not None
+
+
+def _takes(model: Any, argument: str) -> bool:
+    return argument in inspect.signature(model.forward).parameters

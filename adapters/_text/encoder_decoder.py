@@ -1,0 +1,148 @@
+"""Forward passes of an encoder-decoder: what the encoder is shown, and what the decoder."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from deeploc.adapters._torch.hooks import first_tensor
+from deeploc.adapters._torch.quiet import quiet
+from deeploc.errors import AdapterError
+
+from .causal import Attended, CausalLM, Ids
+from .head import head_at
+
+
+@dataclass(frozen=True)
+class EncoderDecoder:
+    """The forward passes of an encoder-decoder of transformers.
+
+    Parameters
+    ----------
+    model
+        The model, with or without its head.
+    """
+
+    model: Any
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the token embedding, and so of token ids."""
+        return CausalLM(self.model).device
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens with an embedding."""
+        return CausalLM(self.model).vocabulary
+
+    @cached_property
+    def context(self) -> int | None:
+        """The longest input of either half in tokens; ``None``: no limit."""
+        return CausalLM(self.model).context
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the decoder predicts tokens."""
+        return self.model.get_output_embeddings() is not None
+
+    def probe(self) -> Ids:
+        """Return a small input: two texts of three tokens that differ in the last."""
+        return CausalLM(self.model).probe()
+
+    def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
+        """Show a text to both halves, and return what the model returns first.
+
+        The encoder is shown the text and the decoder the same text shifted right by one token,
+        as transformers itself makes the input of a decoder from its labels. So every site has as
+        many positions as the text has tokens: position ``i`` of an encoder site has read the
+        whole text from token ``i``, position ``i`` of a decoder site the text (through the
+        encoder) and its tokens before ``i``, and it predicts token ``i``. The head is computed at
+        one position only.
+
+        Parameters
+        ----------
+        ids
+            Token ids, padded on the right.
+        attended
+            False at padding; ``None``: no padding.
+        """
+        with head_at(self.model, lambda hidden: hidden[:, :1]):
+            output = self._call(self.model.base_model, ids, attended, self.shifted(ids, attended))
+        hidden = first_tensor(output)
+        if hidden is None:
+            raise AdapterError(f"{type(self.model).__name__} returns no tensor")
+        return hidden
+
+    def logits(
+        self, ids: Ids, attended: Attended, decoder_ids: Ids
+    ) -> Float[Tensor, "batch position token"]:
+        """Return the logits of the decoder at all its positions.
+
+        Parameters
+        ----------
+        ids
+            What the encoder is shown.
+        attended
+            False at padding of the encoder; ``None``: no padding.
+        decoder_ids
+            What the decoder is shown, padded on the right: it is causal.
+        """
+        logits: Tensor = self._call(self.model, ids, attended, decoder_ids).logits
+        return logits
+
+    def shifted(self, labels: Ids, attended: Attended = None) -> Ids:
+        """Return the input of the decoder that predicts ``labels``.
+
+        Parameters
+        ----------
+        labels
+            Token ids, padded on the right.
+        attended
+            False at padding; ``None``: no padding.
+
+        Raises
+        ------
+        AdapterError
+            If the config names no token that starts the decoder.
+        """
+        shift = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
+        padding = self.model.config.get_text_config().pad_token_id
+        if attended is not None and padding is not None:  # some wrap the last token around
+            labels = labels.masked_fill(~attended.to(labels.device), padding)
+        if shift is not None and padding is not None:
+            return shift(labels=labels)  # type: ignore[no-any-return]
+        start = torch.full_like(labels[:, :1], self.start)
+        return torch.cat([start, labels[:, :-1]], dim=1)
+
+    @property
+    def start(self) -> int:
+        """The token that starts the decoder.
+
+        Raises
+        ------
+        AdapterError
+            If the config names none.
+        """
+        config = self.model.config
+        names = ("decoder_start_token_id", "bos_token_id")
+        configs = (config, config.get_text_config(decoder=True))
+        starts = (getattr(each, name, None) for name in names for each in configs)
+        found = next((start for start in starts if start is not None), None)
+        if found is None:
+            raise AdapterError(
+                f"{type(self.model).__name__}: its config.json names no decoder_start_token_id, so "
+                "that the decoder cannot start; add it to the config.json"
+            )
+        return int(found)
+
+    def _call(self, module: Any, ids: Ids, attended: Attended, decoder_ids: Ids) -> Any:
+        takes = inspect.signature(module.forward).parameters
+        more: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
+        if attended is not None:
+            more["attention_mask"] = attended.to(ids.device, torch.long)
+        with quiet():
+            return module(input_ids=ids, decoder_input_ids=decoder_ids, **more)

@@ -1,0 +1,114 @@
+"""What small forward passes tell of a model: whether it is causal, and whether padding matters."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from deeploc.adapters._torch.quiet import quiet
+from deeploc.adapters._torch.read import eval_mode
+from deeploc.errors import AdapterError
+
+_SHORT, _LONG = 7, 40
+"""Tokens of the two texts that are padded together."""
+
+_EQUAL = 1e-3
+"""Largest relative difference of activations that counts as rounding."""
+
+
+class ForwardPasses(Protocol):
+    """A model that runs token ids up to its last hidden state."""
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where its token ids go."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens with an embedding."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """The longest input in tokens."""
+        ...
+
+    def trunk(
+        self, ids: Int[Tensor, "batch position"], attended: Bool[Tensor, "batch position"] | None
+    ) -> Float[Tensor, "batch position unit"]:
+        """Return the last hidden state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What was found.
+
+    Parameters
+    ----------
+    causal
+        Later tokens do not change the activations of earlier ones.
+    pads
+        Padding that is masked changes nothing, so that texts of unlike length can share a pass.
+    """
+
+    causal: bool
+    pads: bool
+
+
+@torch.inference_mode()
+def probed(lm: ForwardPasses, name: str) -> Probed:
+    """Run a model on small inputs.
+
+    Parameters
+    ----------
+    lm
+        The model.
+    name
+        Of the model, for the message.
+
+    Raises
+    ------
+    AdapterError
+        If it cannot run on token ids alone.
+    """
+    try:
+        with eval_mode(lm.model), quiet():
+            return Probed(_is_causal(lm), _pads(lm))
+    except AdapterError:
+        raise
+    except Exception as error:  # a model may need anything beside token ids
+        reason = " ".join(str(error).split())[:160]
+        raise AdapterError(
+            f"model {name!r} cannot be run on a text alone: {type(error).__name__}: {reason}; "
+            "deeploc shows a model token ids and an attention mask, nothing else"
+        ) from error
+
+
+def _is_causal(lm: ForwardPasses) -> bool:
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=lm.device) % lm.vocabulary
+    first, second = lm.trunk(ids, None)[:, :-1]
+    return _equal(first, second)
+
+
+def _pads(lm: ForwardPasses) -> bool:
+    long = min(_LONG, lm.context or _LONG)
+    short = min(_SHORT, long)
+    ids = (torch.arange(2 * long, device=lm.device) + 5).reshape(2, long) % lm.vocabulary
+    attended = torch.arange(long) < torch.tensor([[short], [long]])
+    alone = lm.trunk(ids[:1, :short], None)[0]
+    together = lm.trunk(ids.masked_fill(~attended.to(ids.device), 0), attended)[0]
+    return _equal(alone, together[: len(alone)])
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors differ by rounding only; nan differs from everything."""
+    return a.shape == b.shape and bool((a.float() - b.float()).norm() <= _EQUAL * a.float().norm())

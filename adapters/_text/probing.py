@@ -94,19 +94,26 @@ def probed(lm: ForwardPasses, name: str) -> Probed:
 
 
 def _is_causal(lm: ForwardPasses) -> bool:
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=lm.device) % lm.vocabulary
-    first, second = lm.trunk(ids, None)[:, :-1]
-    return _equal(first, second)
+    first, second = lm.trunk(_ids(lm, 4)[torch.tensor([[0, 1, 2], [0, 1, 3]])], None)
+    return _equal(first[:-1], second[:-1])
 
 
 def _pads(lm: ForwardPasses) -> bool:
     long = min(_LONG, lm.context or _LONG)
     short = min(_SHORT, long)
-    ids = (torch.arange(2 * long, device=lm.device) + 5).reshape(2, long) % lm.vocabulary
+    ids = _ids(lm, 2 * long).reshape(2, long)
     attended = torch.arange(long) < torch.tensor([[short], [long]])
     alone = lm.trunk(ids[:1, :short], None)[0]
     together = lm.trunk(ids.masked_fill(~attended.to(ids.device), 0), attended)[0]
     return _equal(alone, together[: len(alone)])
+
+
+def _ids(lm: ForwardPasses, n: int) -> Int[Tensor, " token"]:
+    """Return ``n`` token ids, no special ones: some models take padding out by its id."""
+    config = lm.model.config.to_dict()
+    special = {v for k, v in config.items() if k.endswith(("_token_id", "_index"))}
+    plain = [i for i in range(min(lm.vocabulary, n + 100)) if i not in special]
+    return torch.tensor([plain[i % len(plain)] for i in range(n)], device=lm.device)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

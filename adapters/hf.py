@@ -69,9 +69,7 @@ def _split(name: str) -> tuple[str, Modality | None]:
     return name, None
 
 
-def _modality(
-    name: str, config: Any, wanted: Modality | None, shown: Modality | None
-) -> Modality:
+def _modality(name: str, config: Any, wanted: Modality | None, shown: Modality | None) -> Modality:
     """Return what the model is to be shown: what was asked for, else what it takes."""
     possible = modalities(config)
     kind = config.model_type or "it"

@@ -46,6 +46,8 @@ FAMILIES = {
 }
 
 MORE: dict[str, dict[str, Any]] = {
+    "encoder-decoder": {"decoder.is_decoder": True, "decoder.add_cross_attention": True},
+    "esmc": {"vocab_size": 330},
     "esm": {"vocab_size": 330, "pad_token_id": 2, "mask_token_id": 3},
     "xmod": {"default_language": "en_XX"},
 }
@@ -95,7 +97,8 @@ def built(kind: str, auto: Any) -> Any:
     """Return a tiny random model of a type, its weights larger than usual so that errors show."""
     config = tiny_config(kind)
     for name, value in MORE.get(kind, {}).items():
-        setattr(config, name, value)
+        place, _, last = name.rpartition(".")
+        setattr(getattr(config, place) if place else config, last, value)
     if auto is AutoModelForMaskedLM:
         config.is_decoder = False
     torch.manual_seed(0)
@@ -123,7 +126,7 @@ def checked(model: Any) -> str:
 def tokenizer() -> Any:
     """Return a tokenizer with a mask token that puts a token before and after every text."""
     made = tiny_tokenizer()
-    made.add_special_tokens({"mask_token": "<pad>"})
+    made.add_special_tokens({"mask_token": "~"})
     made.backend_tokenizer.post_processor = TemplateProcessing(
         "<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )

@@ -142,6 +142,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "dots1": {"n_routed_experts": 6, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "dots3_note": {"text_config": _LATENT},
     "dots3_note_text": _LATENT,
+    "esmc": {"num_key_value_heads": 4},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16},
     "gemma3n": {"text_config": {"num_kv_shared_layers": 2, "layer_types": _TWICE}},
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": _TWICE},

@@ -42,7 +42,6 @@ from .tokenize import Tokenizer
 from .tokens import Texts, encode, tokenization
 
 
-
 class TextAdapter:
     """A model of texts and its tokenizer; reads and ablates.
 

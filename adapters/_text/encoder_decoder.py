@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from deeploc.adapters._torch.hooks import first_tensor
@@ -53,7 +53,7 @@ class EncoderDecoder:
         """Return a small input: two texts of three tokens that differ in the last."""
         return CausalLM(self.model).probe()
 
-    def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch position unit"]:
+    def trunk(self, ids: Ids, attended: Attended = None) -> Float[Tensor, "batch _ unit"]:
         """Show a text to both halves, and return what the model returns first.
 
         The encoder is shown the text and the decoder the same text shifted right by one token,
@@ -78,8 +78,8 @@ class EncoderDecoder:
         return hidden
 
     def logits(
-        self, ids: Ids, attended: Attended, decoder_ids: Ids
-    ) -> Float[Tensor, "batch position token"]:
+        self, ids: Ids, attended: Attended, decoder_ids: Int[Tensor, "batch said"]
+    ) -> Float[Tensor, "batch said token"]:
         """Return the logits of the decoder at all its positions.
 
         Parameters
@@ -109,18 +109,18 @@ class EncoderDecoder:
         AdapterError
             If the config names no token that starts the decoder.
         """
-        shift = getattr(self.model, "prepare_decoder_input_ids_from_labels", None)
         padding = self.model.config.get_text_config().pad_token_id
         if attended is not None and padding is not None:  # some wrap the last token around
             labels = labels.masked_fill(~attended.to(labels.device), padding)
-        if shift is not None and padding is not None:
-            return shift(labels=labels)  # type: ignore[no-any-return]
-        start = torch.full_like(labels[:, :1], self.start)
-        return torch.cat([start, labels[:, :-1]], dim=1)
+        try:
+            return self.model.prepare_decoder_input_ids_from_labels(labels)  # type: ignore[no-any-return]
+        except (AttributeError, ValueError, AssertionError):  # its own way needs more than it has
+            start = torch.full_like(labels[:, :1], self.start)
+            return torch.cat([start, labels[:, :-1]], dim=1)
 
     @property
     def start(self) -> int:
-        """The token that starts the decoder.
+        """The token that starts the decoder; where none is named, it is that of a text or padding.
 
         Raises
         ------
@@ -128,9 +128,9 @@ class EncoderDecoder:
             If the config names none.
         """
         config = self.model.config
-        names = ("decoder_start_token_id", "bos_token_id")
-        configs = (config, config.get_text_config(decoder=True))
-        starts = (getattr(each, name, None) for name in names for each in configs)
+        places = (config, config.get_text_config(), getattr(self.model, "generation_config", None))
+        names = ("decoder_start_token_id", "bos_token_id", "pad_token_id", "eos_token_id")
+        starts = (getattr(place, name, None) for name in names for place in places)
         found = next((start for start in starts if start is not None), None)
         if found is None:
             raise AdapterError(
@@ -139,10 +139,12 @@ class EncoderDecoder:
             )
         return int(found)
 
-    def _call(self, module: Any, ids: Ids, attended: Attended, decoder_ids: Ids) -> Any:
+    def _call(
+        self, module: Any, ids: Ids, attended: Attended, decoder_ids: Int[Tensor, "batch said"]
+    ) -> Any:
         takes = inspect.signature(module.forward).parameters
         more: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
-        if attended is not None:
-            more["attention_mask"] = attended.to(ids.device, torch.long)
+        # always given: without one, some take tokens that look like padding out
+        mask = torch.ones_like(ids) if attended is None else attended.to(ids)
         with quiet():
-            return module(input_ids=ids, decoder_input_ids=decoder_ids, **more)
+            return module(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids, **more)

@@ -29,7 +29,9 @@ def head_at(model: Any, choose: Choose) -> Iterator[None]:
         return
 
     def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return (choose(args[0]), *args[1:]) if args else None
+        # what some models call their output embeddings is their input embedding, which takes ids
+        takes_states = bool(args) and args[0].is_floating_point()
+        return (choose(args[0]), *args[1:]) if takes_states else None
 
     handle = head.register_forward_pre_hook(before)
     try:

@@ -1,7 +1,7 @@
 """What small forward passes tell of a model: whether it is causal, and whether padding matters."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ _EQUAL = 1e-3
 """Largest relative difference of activations that counts as rounding."""
 
 
+@runtime_checkable
 class ForwardPasses(Protocol):
     """A model that runs token ids up to its last hidden state."""
 
@@ -43,7 +44,7 @@ class ForwardPasses(Protocol):
 
     def trunk(
         self, ids: Int[Tensor, "batch position"], attended: Bool[Tensor, "batch position"] | None
-    ) -> Float[Tensor, "batch position unit"]:
+    ) -> Float[Tensor, "batch _ unit"]:
         """Return the last hidden state."""
         ...
 
@@ -94,7 +95,9 @@ def probed(lm: ForwardPasses, name: str) -> Probed:
 
 
 def _is_causal(lm: ForwardPasses) -> bool:
-    first, second = lm.trunk(_ids(lm, 4)[torch.tensor([[0, 1, 2], [0, 1, 3]])], None)
+    n = min(_SHORT, lm.context or _SHORT)
+    ids = _ids(lm, n + 1)
+    first, second = lm.trunk(torch.stack([ids[:-1], ids[[*range(n - 1), n]]]), None)
     return _equal(first[:-1], second[:-1])
 
 
@@ -111,8 +114,8 @@ def _pads(lm: ForwardPasses) -> bool:
 def _ids(lm: ForwardPasses, n: int) -> Int[Tensor, " token"]:
     """Return ``n`` token ids, no special ones: some models take padding out by its id."""
     config = lm.model.config.to_dict()
-    special = {v for k, v in config.items() if k.endswith(("_token_id", "_index"))}
-    plain = [i for i in range(min(lm.vocabulary, n + 100)) if i not in special]
+    special = {str(v) for k, v in config.items() if k.endswith(("_token_id", "_index"))}
+    plain = [i for i in range(min(lm.vocabulary, n + 100)) if str(i) not in special]
     return torch.tensor([plain[i % len(plain)] for i in range(n)], device=lm.device)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from deeploc.core.adapter import TextRequest
 
@@ -12,14 +12,17 @@ _CACHED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
 
 
-class _Cut(Protocol):
-    """What is known of an encoded request: how many tokens of its prompt were left out."""
+@runtime_checkable
+class Encoding(Protocol):
+    """The tokens of a request."""
 
     @property
-    def n_cut(self) -> int: ...
+    def n_cut(self) -> int:
+        """Number of tokens at the beginning of the prompt that were left out."""
+        ...
 
 
-E = TypeVar("E", bound=_Cut)
+E = TypeVar("E", bound=Encoding)
 
 
 class EncodedRequests(Generic[E]):

@@ -47,8 +47,8 @@ def wrap(module: Any, **options: Any) -> Adapter:
         The module; it is not changed.
     options
         ``tokenizer=`` for a model of transformers that takes token ids, ``transform=`` (image to
-        tensor) for a network of images, or ``preprocess=`` (stimulus contents to inputs) for any other;
-        ``deeploc.adapters.module.wrap`` documents all options.
+        tensor) for a network of images, or ``preprocess=`` (stimulus contents to inputs) for any
+        other; ``deeploc.adapters.module.wrap`` documents all options.
 
     Raises
     ------

@@ -15,13 +15,12 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers.processors import TemplateProcessing
 from tiny_models import tiny_config, tiny_tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 from transformers.models.auto import modeling_auto
 from transformers.utils import logging
@@ -34,8 +33,8 @@ from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import DeeplocError
 from deeploc.stimuli import Stimulus
 
-WORDS = "the old woman near the window reads a long letter to her sister".split()
-TEXTS = [Stimulus(f"texts:{n}", " ".join(WORDS[: 3 + n])) for n in range(8)]
+SENTENCE = "the old woman near the window reads a long letter to her sister"
+TEXTS = [Stimulus(f"texts:{n}", SENTENCE[: 20 + 6 * n]) for n in range(8)]
 REQUESTS = [TextRequest("the old", " woman near"), TextRequest("", "a long letter to her")]
 LIMIT = 1e-3
 """Largest difference between a text alone and in a batch, relative to the largest activation."""

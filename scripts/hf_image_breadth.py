@@ -42,6 +42,9 @@ from deeploc.stimuli import Stimulus
 LIMIT = 1e-3
 """Largest difference between an image alone and in a batch, relative to the largest activation."""
 
+LARGEST = 100_000_000
+"""Most weights of a network that is built as its config class is by default."""
+
 AUTOS = {
     AutoModelForImageClassification: modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
@@ -94,20 +97,26 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
         try:
             model = built(kind, config)
         except Exception as error:  # whatever a model class raises
-            states["unbuilt"] = one_line(error)
+            states.setdefault("unbuilt", one_line(error))
             continue
         try:
             return "works", checked(model, images)
         except (DeeplocError, Fault) as error:
-            states["fails"] = one_line(error)
+            states.setdefault("fails", one_line(error))
         except Exception as error:  # a traceback is a fault of deeploc
-            states["fails"] = f"TRACEBACK {one_line(error)}"
+            states.setdefault("fails", f"TRACEBACK {one_line(error)}")
     state = "fails" if "fails" in states else "unbuilt"
     return state, states[state]
 
 
 def full_config(kind: str) -> Any:
-    return CONFIG_MAPPING[kind]()
+    config = CONFIG_MAPPING[kind]()
+    auto = next(auto for auto, kinds in AUTOS.items() if kind in kinds)
+    with torch.device("meta"):
+        n = sum(p.numel() for p in auto.from_config(config).parameters())
+    if n > LARGEST:
+        raise ValueError(f"its default config has {n / 1e6:.0f} million weights")
+    return config
 
 
 def built(kind: str, make: Callable[[str], Any]) -> Any:

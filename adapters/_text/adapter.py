@@ -34,10 +34,8 @@ from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
 from .generate import continuation
 from .identity import describe_causal_lm
-from .masked import EncodedMasked, encode_masked, score_masked
 from .requests import EncodedRequests
 from .score import Encoded, encode_request, score_encoded
-from .seq2seq import EncodedPair, answer, encode_pair, score_completions
 from .tokenize import Tokenizer
 from .tokens import Texts, encode, tokenization
 
@@ -282,115 +280,4 @@ class HFAdapter(TextAdapter):
     def _encode(self, request: TextRequest) -> Encoded:
         encoded = encode_request(self.tokenizer, request, self._lm.context)
         self._check_vocabulary(encoded.ids)
-        return encoded
-
-
-class MaskedAdapter(TextAdapter):
-    """A masked LM and its tokenizer; reads, ablates, and scores by pseudo-log-likelihood.
-
-    Parameters
-    ----------
-    model
-        A model of transformers that predicts masked tokens.
-    tokenizer, name, options, sites, pads
-        As of `TextAdapter`; the tokenizer has a mask token.
-    """
-
-    _scoring = {"scoring": "pseudo-log-likelihood: each token of a completion masked in turn"}
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        name: str,
-        options: ModelOptions | None = None,
-        sites: Sequence[str | Site] | None = None,
-        *,
-        pads: bool = True,
-    ) -> None:
-        super().__init__(CausalLM(model), tokenizer, name, options, sites, pads=pads)
-        self._masked = CausalLM(model)
-        self._encoded = EncodedRequests(self._encode, self._lm.context)
-
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the pseudo-log-likelihood of every completion, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        encoded = self._encoded.of(requests)
-        mask, bound = int(self.tokenizer.mask_token_id), self._options.batch_size
-        return score_masked(self._masked, mask, encoded, bound, self._scored_padding)
-
-    def _encode(self, request: TextRequest) -> EncodedMasked:
-        encoded = encode_masked(self.tokenizer, request, self._lm.context)
-        self._check_vocabulary(encoded.ids)
-        return encoded
-
-
-class EncoderDecoderAdapter(TextAdapter):
-    """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
-
-    Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
-    scored or generated its prompt goes to the encoder.
-
-    Parameters
-    ----------
-    model
-        An encoder-decoder of transformers with a head.
-    tokenizer, name, options, sites, pads
-        As of `TextAdapter`.
-    """
-
-    _scoring = {"scoring": "log-likelihood under the decoder, the prompt in the encoder"}
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        name: str,
-        options: ModelOptions | None = None,
-        sites: Sequence[str | Site] | None = None,
-        *,
-        pads: bool = True,
-    ) -> None:
-        super().__init__(EncoderDecoder(model), tokenizer, name, options, sites, pads=pads)
-        self._halves = EncoderDecoder(model)
-        self._encoded = EncodedRequests(self._encode, self._lm.context)
-
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the score of every completion given its prompt, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        encoded = self._encoded.of(requests)
-        bound = self._options.batch_size
-        return score_completions(self._halves, encoded, bound, self._scored_padding)
-
-    def generate(self, prompt: str, sampling: Sampling) -> str:
-        """Return what the decoder says to ``prompt``.
-
-        Parameters
-        ----------
-        prompt
-            Text.
-        sampling
-            Length, temperature and seed.
-
-        Raises
-        ------
-        AdapterError
-            If the prompt is too long.
-        """
-        return answer(self._halves, self.tokenizer, prompt, sampling)
-
-    def _encode(self, request: TextRequest) -> EncodedPair:
-        encoded = encode_pair(self.tokenizer, request, self._lm.context)
-        self._check_vocabulary(encoded.prompt)
-        self._check_vocabulary(encoded.completion)
         return encoded

@@ -8,10 +8,12 @@ from typing import Any
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.units import Site
 
-from .adapter import EncoderDecoderAdapter, HFAdapter, MaskedAdapter, TextAdapter
+from .adapter import HFAdapter, TextAdapter
 from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
+from .masked import MaskedAdapter
 from .probing import probed
+from .seq2seq import EncoderDecoderAdapter
 from .tokenize import Tokenizer
 
 

@@ -6,6 +6,7 @@ over tokens is the pseudo-perplexity.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,14 @@ from torch import Tensor
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
-from deeploc.core.adapter import TextRequest, TextScore
+from deeploc.core.adapter import ModelOptions, TextRequest, TextScore
+from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
+from .adapter import TextAdapter
 from .causal import Attended, CausalLM, Ids
 from .head import head_at
+from .requests import EncodedRequests
 from .tokenize import Tokenizer, tokenize
 
 _LOGITS = 2**25
@@ -174,3 +178,48 @@ def _logits_at(
     with head_at(lm.model, choose):
         logits = lm.logits(ids, attended)
     return logits[:, 0] if chosen else logits[rows, at]
+
+
+class MaskedAdapter(TextAdapter):
+    """A masked LM and its tokenizer; reads, ablates, and scores by pseudo-log-likelihood.
+
+    Parameters
+    ----------
+    model
+        A model of transformers that predicts masked tokens.
+    tokenizer, name, options, sites, pads
+        As of `TextAdapter`; the tokenizer has a mask token.
+    """
+
+    _scoring = {"scoring": "pseudo-log-likelihood: each token of a completion masked in turn"}
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
+    ) -> None:
+        super().__init__(CausalLM(model), tokenizer, name, options, sites, pads=pads)
+        self._masked = CausalLM(model)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the pseudo-log-likelihood of every completion, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        mask, bound = int(self.tokenizer.mask_token_id), self._options.batch_size
+        return score_masked(self._masked, mask, encoded, bound, self._scored_padding)
+
+    def _encode(self, request: TextRequest) -> EncodedMasked:
+        encoded = encode_masked(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.ids)
+        return encoded

@@ -1,7 +1,8 @@
-"""Score and generate with an encoder-decoder: the prompt in the encoder, the rest in the decoder."""
+"""Score and generate with an encoder-decoder: the encoder has the prompt, the decoder the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from deeploc.adapters._torch.device import seeded
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.adapters._torch.read import eval_mode
-from deeploc.core.adapter import Sampling, TextRequest, TextScore
+from deeploc.core.adapter import ModelOptions, Sampling, TextRequest, TextScore
+from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
+from .adapter import TextAdapter
 from .encoder_decoder import EncoderDecoder
+from .requests import EncodedRequests
 from .tokenize import Tokenizer, target_tokens, tokenize
 
 _LOGITS = 2**25
@@ -167,7 +171,7 @@ def _groups(encoded: Sequence[EncodedPair], padding: float) -> list[Indices]:
     scored = np.flatnonzero([e.scored.any() for e in encoded])
     if padding:
         return [scored]
-    prompts = np.array([len(encoded[i].prompt) for i in scored], dtype=np.int64)
+    prompts = np.array([len(encoded[i].prompt) for i in scored.tolist()], dtype=np.int64)
     return [scored[prompts == n] for n in np.unique(prompts)]
 
 
@@ -196,3 +200,69 @@ def _ends(lm: EncoderDecoder, tokenizer: Tokenizer) -> frozenset[int]:
     own = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
     ends = tokenizer.eos_token_id if own is None else own
     return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+class EncoderDecoderAdapter(TextAdapter):
+    """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
+
+    Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
+    scored or generated its prompt goes to the encoder.
+
+    Parameters
+    ----------
+    model
+        An encoder-decoder of transformers with a head.
+    tokenizer, name, options, sites, pads
+        As of `TextAdapter`.
+    """
+
+    _scoring = {"scoring": "log-likelihood under the decoder, the prompt in the encoder"}
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        pads: bool = True,
+    ) -> None:
+        super().__init__(EncoderDecoder(model), tokenizer, name, options, sites, pads=pads)
+        self._halves = EncoderDecoder(model)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the score of every completion given its prompt, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        bound = self._options.batch_size
+        return score_completions(self._halves, encoded, bound, self._scored_padding)
+
+    def generate(self, prompt: str, sampling: Sampling) -> str:
+        """Return what the decoder says to ``prompt``.
+
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+
+        Raises
+        ------
+        AdapterError
+            If the prompt is too long.
+        """
+        return answer(self._halves, self.tokenizer, prompt, sampling)
+
+    def _encode(self, request: TextRequest) -> EncodedPair:
+        encoded = encode_pair(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.prompt)
+        self._check_vocabulary(encoded.completion)
+        return encoded

@@ -8,19 +8,15 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from transformers import AutoModelForMaskedLM
 
 from deeploc import wrap
-from deeploc.adapters._text.adapter import (
-    EncoderDecoderAdapter,
-    HFAdapter,
-    MaskedAdapter,
-    TextAdapter,
-)
+from deeploc.adapters._text.adapter import HFAdapter, TextAdapter
+from deeploc.adapters._text.masked import MaskedAdapter
+from deeploc.adapters._text.seq2seq import EncoderDecoderAdapter
 from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Generates, ModelOptions, Sampling, ScoresText, TextRequest
-from deeploc.core.task import TaskContext, check_needs
+from deeploc.core.task import check_needs
 from deeploc.core.units import UnitMask
 from deeploc.errors import AdapterError, TaskError
 from deeploc.tasks.perplexity import Perplexity
@@ -146,7 +142,7 @@ CLASSES: dict[str, tuple[Callable[[], Any], type]] = {
 
 @pytest.mark.parametrize("case", CLASSES)
 def test_the_folder_says_which_class(case: str, tmp_path: Path) -> None:
-    """The class that wrote a folder decides, and never is one that sees ahead scored to the right."""
+    """The class that wrote a folder decides; what sees ahead is never scored left to right."""
     make, expected = CLASSES[case]
     adapter = saved(shaken(make()), tmp_path)
 

@@ -1,5 +1,6 @@
 """A network of images of transformers, with the image processor of its checkpoint."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -131,5 +132,5 @@ def _classes(module: Any, n: int) -> Sequence[Sequence[str]]:
 
 def _settings(processor: Any) -> dict[str, Any]:
     """Return the settings of an image processor, as JSON, without where they came from."""
-    settings: Mapping[str, Any] = processor.to_dict()
+    settings: Mapping[str, Any] = json.loads(processor.to_json_string())
     return {k: v for k, v in settings.items() if not k.startswith("_") and k != "processor_class"}

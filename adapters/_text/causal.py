@@ -88,27 +88,6 @@ class CausalLM:
         logits: Tensor = self._call(self.model, takes, ids, attended, **more).logits
         return logits[:, -keep:]
 
-    @torch.inference_mode()
-    def require_causal(self, name: str) -> None:
-        """Refuse a model in which later tokens change the activations of earlier ones.
-
-        Parameters
-        ----------
-        name
-            Of the model, for the message.
-
-        Raises
-        ------
-        AdapterError
-            If they do: such a model cannot score a text from left to right.
-        """
-        first, second = self.trunk(self.probe().to(self.device))[:, :-1].float()
-        if (first - second).norm() > 1e-3 * first.norm():
-            raise AdapterError(
-                f"model {name!r} is not a causal language model: its tokens attend to later ones; "
-                "for an encoder use `deeploc.wrap(module, preprocess=...)` from Python"
-            )
-
     def probe(self) -> Ids:
         """Return a small input: two texts of three tokens that differ in the last."""
         return torch.tensor([[1, 2, 3], [1, 2, 4]]) % self.vocabulary

@@ -65,8 +65,9 @@ def text_adapter(
 
 def _predicts_masked(model: Any, tokenizer: Tokenizer) -> bool:
     types = import_module("transformers").MODEL_FOR_MASKED_LM_MAPPING
-    has_head = model.get_output_embeddings() is not None
-    return has_head and type(model.config) in types and tokenizer.mask_token_id is not None
+    has_head = type(model.config) in types and model.get_output_embeddings() is not None
+    mask = getattr(tokenizer, "mask_token_id", None)
+    return has_head and mask is not None and mask < CausalLM(model).vocabulary
 
 
 def _takes(model: Any, argument: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from deeploc.adapters._torch.auto_classes import without_pooler
+from deeploc.adapters._torch.auto_classes import pretrained_class, without_pooler
 from deeploc.adapters._torch.device import resolved_device, resolved_dtype, seeded
 from deeploc.adapters._torch.hub import LOCAL_REMEDY, REMEDY
 from deeploc.adapters._torch.quiet import quiet_loading
@@ -124,7 +124,7 @@ def _pretrained(
     source: Mapping[str, Any], dtype: torch.dtype | None, auto: str
 ) -> tuple[Any, list[str]]:
     config = _transformers().AutoConfig.from_pretrained(**source)
-    model, info = getattr(_transformers(), auto).from_pretrained(
+    model, info = pretrained_class(config, auto).from_pretrained(
         **source, **without_pooler(config, auto), dtype=dtype or "auto", output_loading_info=True
     )
     return model, sorted(info["missing_keys"])

@@ -120,5 +120,7 @@ def _ids(lm: ForwardPasses, n: int) -> Int[Tensor, " token"]:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    """Return whether two tensors differ by rounding only; nan differs from everything."""
-    return a.shape == b.shape and bool((a.float() - b.float()).norm() <= _EQUAL * a.float().norm())
+    """Return whether two tensors differ by rounding only; where they are nan it is not known."""
+    if a.shape != b.shape:
+        return False
+    return not bool((a.float() - b.float()).norm() > _EQUAL * a.float().norm())

@@ -123,10 +123,29 @@ def without_pooler(config: Any, auto: str) -> dict[str, bool]:
     auto
         The auto class that is to load it.
     """
-    mappings = {name: mapping for pairs in _MAPPINGS.values() for name, mapping in pairs}
-    made = _mapped(config, mappings[auto])[0]
-    takes = signature(made.__init__).parameters
+    takes = signature(_class_of(config, auto).__init__).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in takes else {}
+
+
+def pretrained_class(config: Any, auto: str) -> Any:
+    """Return the class whose ``from_pretrained`` loads a checkpoint.
+
+    Parameters
+    ----------
+    config
+        Of the checkpoint.
+    auto
+        An auto class; that of backbones asks the hub for a local folder too, and so its class is
+        taken itself.
+    """
+    if auto == "AutoBackbone":
+        return _class_of(config, auto)
+    return getattr(import_module("transformers"), auto)
+
+
+def _class_of(config: Any, auto: str) -> Any:
+    mappings = {name: mapping for pairs in _MAPPINGS.values() for name, mapping in pairs}
+    return _mapped(config, mappings[auto])[0]
 
 
 def _suits(config: Any, auto: str, classes: Sequence[type], modality: Modality) -> bool:

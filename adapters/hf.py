@@ -80,7 +80,8 @@ def _modality(name: str, config: Any, wanted: Modality | None, shown: Modality |
         )
     if wanted or len(possible) == 1:
         return wanted or possible[0]
-    if shown is None and is_two_towers(config):
+    no_head = auto_classes(config, "text")[0] == "AutoModel"
+    if shown is None and no_head and is_two_towers(config):
         raise AdapterError(
             f"model {name!r}: {kind} has a tower for text and one for images; write "
             f"hf:{name}#text or hf:{name}#image"

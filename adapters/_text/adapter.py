@@ -1,4 +1,4 @@
-"""An adapter around a causal language model of transformers and its tokenizer."""
+"""Adapters of a model of texts and its tokenizer: reading, and what causal models can do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager

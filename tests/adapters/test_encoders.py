@@ -1,6 +1,7 @@
 """Masked LMs, encoders and encoder-decoders: which class, what is read, what is scored."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ REQUESTS = [
 ]
 
 
+@cache
 def masking_tokenizer() -> Any:
     tokenizer = tokenizer_of(bos=True, eos=True, pad=True)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
@@ -86,6 +88,12 @@ def made(name: str) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return shaken(MODELS[name]())
+
+
+@cache
+def shared(name: str) -> Any:
+    """Return an adapter that no test changes."""
+    return adapter_for(name)
 
 
 def adapter_for(name: str, **options: Any) -> Any:
@@ -168,7 +176,7 @@ def test_a_model_of_more_than_text_is_one_line(tmp_path: Path) -> None:
 
 def test_an_encoder_without_a_head_has_no_scores() -> None:
     """A task that needs scores names the ability that is missing."""
-    adapter = adapter_for("encoder")
+    adapter = shared("encoder")
 
     assert not isinstance(adapter, ScoresText)
     with pytest.raises(TaskError, match="task 'perplexity' needs a model with the ability ScoresT"):
@@ -178,7 +186,7 @@ def test_an_encoder_without_a_head_has_no_scores() -> None:
 @pytest.mark.parametrize("name", ["bert", "encoder", "t5"])
 def test_adapters_keep_their_promises(name: str) -> None:
     """The conformance kit passes: sites, batches, ablation, read-back, nothing left behind."""
-    check_adapter(adapter_for(name), texts(SENTENCES))
+    check_adapter(shared(name), texts(SENTENCES))
 
 
 # reading
@@ -199,7 +207,7 @@ def test_padding_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", ["t5", "bart"])
 def test_both_halves_are_read(name: str) -> None:
     """Blocks are transformers' hidden states of a model that is shown text and shifted text."""
-    adapter = adapter_for(name)
+    adapter = shared(name)
     ids = torch.tensor([adapter.tokenizer(SENTENCES[0])["input_ids"]])
     shifted = torch.cat([torch.tensor([[adapter._lm.start]]), ids[:, :-1]], dim=1)
     with torch.no_grad():
@@ -237,7 +245,7 @@ def by_hand(adapter: Any, prompt: str, completion: str) -> tuple[float, int]:
 @pytest.mark.parametrize("name", [*MASKED, "fnet"])
 def test_scores_are_pseudo_log_likelihoods(name: str) -> None:
     """Scores equal a loop over transformers' own logits, token by token, one row at a time."""
-    adapter = adapter_for(name)
+    adapter = shared(name)
     for request, score in zip(REQUESTS, adapter.score(REQUESTS), strict=True):
         total, n = by_hand(adapter, request.prompt, request.completion)
 
@@ -272,7 +280,7 @@ def test_options_of_one_token_share_a_row() -> None:
 @pytest.mark.parametrize("name", ["bert", "bart"])
 def test_long_prompts_lose_their_beginning(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A prompt beyond the context is cut and told of; a completion beyond it is an error."""
-    adapter = adapter_for(name)
+    adapter = shared(name)
     long = "a " * 100
     (score,) = adapter.score([TextRequest(long, "b")])
 
@@ -284,7 +292,7 @@ def test_long_prompts_lose_their_beginning(name: str, caplog: pytest.LogCaptureF
 
 def test_ablation_changes_pseudo_log_likelihoods() -> None:
     """Silenced units change the scores of a masked LM, and leave nothing behind."""
-    adapter = adapter_for("bert")
+    adapter = shared("bert")
     layout = adapter.sites.choose(["block"])
     before = adapter.score(REQUESTS)
     with adapter.ablated(Ablation(UnitMask(layout, np.arange(layout.n_units) % 2 == 0))):
@@ -297,7 +305,7 @@ def test_ablation_changes_pseudo_log_likelihoods() -> None:
 @pytest.mark.parametrize("name", HALVES)
 def test_completions_are_scored_by_the_decoder(name: str) -> None:
     """Scores equal transformers' logits for labels of its own, special tokens left out."""
-    adapter = adapter_for(name)
+    adapter = shared(name)
     scores = adapter.score([*REQUESTS, TextRequest("the bird", "")])
     for request, score in zip(REQUESTS, scores, strict=False):
         ids = torch.tensor([adapter.tokenizer(request.prompt)["input_ids"]])
@@ -335,7 +343,7 @@ def test_greedy_text_is_that_of_transformers(name: str) -> None:
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_ablation_acts_in_both_halves(half: str) -> None:
     """Units of either half change scores and generated text."""
-    adapter = adapter_for("bart")
+    adapter = shared("bart")
     blocks = adapter.sites.choose(["block"])
     chosen = [half in site.path for site in blocks.sites for _ in range(site.n_units)]
     offset = np.linspace(-3, 3, blocks.n_units)
@@ -352,7 +360,7 @@ def test_ablation_acts_in_both_halves(half: str) -> None:
 
 def test_sampling_follows_the_seed() -> None:
     """Equal seeds give equal text, and torch's own random numbers stay as they were."""
-    adapter = adapter_for("t5")
+    adapter = shared("t5")
     state = torch.get_rng_state()
     said = [adapter.generate("a", Sampling(9, 1.5, seed)) for seed in (1, 1, 2)]
 

@@ -19,7 +19,8 @@ from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import import_object, is_adapter
-from ._text.adapter import HFAdapter
+from ._text.adapter import TextAdapter
+from ._text.choose import text_adapter
 from ._torch.code import module_settings
 from ._torch.device import check_unused, resolved_device, resolved_dtype
 from ._torch.identity import structure_hash
@@ -60,8 +61,8 @@ def wrap(
     classes
         With ``transform``: the names of the classes, in the order of the output.
     tokenizer
-        Instead of ``preprocess`` for a causal language model of transformers: the adapter then
-        scores and generates text too, as ``hf:`` does.
+        Instead of ``preprocess`` for a model of transformers that takes token ids: the adapter
+        then does what ``hf:`` does with such a model, and scores and generates text if it can.
     sites
         Modules to read, as dotted paths (``:input`` appended for the input of a module; these are
         of kind ``block``) or as sites. Default: the repeated blocks and their MLP neurons.
@@ -82,7 +83,7 @@ def wrap(
     name = name or type(module).__name__
     _check_options(module, name, preprocess=preprocess, transform=transform, tokenizer=tokenizer)
     if transform is not None:
-        adapter: ImageAdapter | ModuleAdapter | HFAdapter = _image_adapter(
+        adapter: ImageAdapter | ModuleAdapter | TextAdapter = _image_adapter(
             module, transform, name, classes=classes, sites=sites, batch_size=batch_size
         )
     elif preprocess is not None:
@@ -90,7 +91,8 @@ def wrap(
             module, preprocess, name, sites=sites, example=list(example), batch_size=batch_size
         )
     else:
-        adapter = HFAdapter(module, tokenizer, name, ModelOptions(batch_size=batch_size), sites)
+        options = ModelOptions(batch_size=batch_size)
+        adapter = text_adapter(module, tokenizer, name, options, sites)
     if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
         raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
     return adapter
@@ -101,12 +103,12 @@ def _check_options(module: nn.Module, name: str, **options: Any) -> None:
     if sum(option is not None for option in options.values()) != 1:
         raise AdapterError(
             f"wrap({name}) needs preprocess= (stimulus contents to model inputs), transform= (an "
-            "image to a tensor) or tokenizer= (for a causal language model), and only one of them"
+            "image to a tensor) or tokenizer= (for a model of transformers), and only one of them"
         )
-    generates = hasattr(module, "base_model") and hasattr(module, "generate")
-    if options["tokenizer"] is not None and not generates:
+    takes_tokens = hasattr(module, "base_model") and hasattr(module, "get_input_embeddings")
+    if options["tokenizer"] is not None and not takes_tokens:
         raise AdapterError(
-            f"wrap({name}): tokenizer= is for causal language models of transformers; "
+            f"wrap({name}): tokenizer= is for models of transformers that take token ids; "
             "give preprocess= for any other module"
         )
 
@@ -217,7 +219,7 @@ def _finished_adapter(name: str, value: Any, options: ModelOptions) -> Adapter:
             f"{name} is {type(value).__name__}; it must be a torch module, an adapter "
             "(see deeploc.wrap), or a function without arguments that returns one"
         )
-    if replace(options, seed=ModelOptions().seed) != ModelOptions():
+    if replace(options, seed=ModelOptions().seed, modality=None) != ModelOptions():
         raise AdapterError(
             f"{name} is an adapter already made: device, dtype and batch size are chosen where it "
             "is made; leave these options out"

@@ -157,7 +157,7 @@ def open_run(
     setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
     contrast = manifest.resolved_contrast(str(place.manifest))
     stimuli = sampled_stimuli(contrast, setup)
-    adapter = adapter or plugins.load_model(setup.address, setup.model)
+    adapter = adapter or _load(contrast, setup)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
     run = Run(place, contrast, setup, adapter, stimuli, header, reporter or SilentReporter())
     if different := changed_inputs(run, LocalizeStage()):
@@ -230,7 +230,7 @@ def _opened(
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
     with locked(place.path, create=True):
-        adapter = plugins.load_model(setup.address, setup.model)
+        adapter = _load(contrast, setup)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
         header = header_of(contrast, setup, adapter, stimuli, _layout(run))
         for notice in header.get("notices", ()):
@@ -240,6 +240,10 @@ def _opened(
             header |= {key: former[key] for key in ("created", "command")}
         yield replace(run, header=header)
     stimuli.report_unreadable(reporter)
+
+
+def _load(contrast: Contrast, setup: Setup) -> Adapter:
+    return plugins.load_model(setup.address, replace(setup.model, modality=contrast.modality))
 
 
 def _layout(run: Run) -> Layout:

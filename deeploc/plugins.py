@@ -46,9 +46,9 @@ def wrap(module: Any, **options: Any) -> Adapter:
     module
         The module; it is not changed.
     options
-        ``tokenizer=`` for a causal language model, ``transform=`` (image to tensor) for a network
-        of images, or ``preprocess=`` (stimulus contents to inputs) for any other;
-        ``deeploc.adapters.module.wrap`` documents all options.
+        ``tokenizer=`` for a model of transformers that takes token ids, ``transform=`` (image to
+        tensor) for a network of images, or ``preprocess=`` (stimulus contents to inputs) for any
+        other; ``deeploc.adapters.module.wrap`` documents all options.
 
     Raises
     ------

@@ -177,7 +177,7 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "longcat_flash": {"head_dim": 8},
     "xlm": {"causal": True},
-    "xlstm": {"hidden_size": 128},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 128, "attention_head_dim": 32},
     "zamba2": {"attention_hidden_size": 128, "attention_head_dim": 32},

@@ -101,9 +101,10 @@ def _blocks(
     module: nn.Module, path: str, stages: set[type[nn.Module]], trace: Trace
 ) -> Iterator[Named]:
     for child_path, child in _composites(module, path, trace):
-        if type(child) in stages:
+        # a module that took no activations holds the trunks of an encoder-decoder, for example
+        if type(child) in stages or child_path not in trace:
             yield from _blocks(child, child_path, stages, trace)
-        elif child_path in trace:
+        else:
             yield child_path, child
 
 

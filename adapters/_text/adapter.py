@@ -1,6 +1,5 @@
-"""An adapter around a causal language model of transformers and its tokenizer."""
+"""Adapters of a model of texts and its tokenizer: reading, and what causal models can do."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -13,6 +12,7 @@ from deeploc.adapters._sites.texts import find_text_sites
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
     PADDING,
+    SCORED_PADDING,
     SHOWN,
     Indices,
     bucketed,
@@ -34,25 +34,24 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 from .causal import CausalLM
+from .encoder_decoder import EncoderDecoder
 from .generate import continuation
 from .identity import describe_causal_lm
+from .requests import EncodedRequests
 from .score import Encoded, encode_request, score_encoded
 from .tokenize import Tokenizer
 from .tokens import Texts, encode, tokenization
 
-_log = logging.getLogger(__name__)
 
-_CACHED = 100_000
-"""How many encoded requests are kept; tasks score the same ones under every ablation."""
+class TextAdapter:
+    """A model of texts and its tokenizer; reads and ablates.
 
-
-class HFAdapter:
-    """A causal LM and its tokenizer; reads, ablates, scores and generates.
+    What else a model can do is the method of a class below: abilities are told by methods.
 
     Parameters
     ----------
-    model
-        A causal LM of transformers.
+    lm
+        The forward passes of a model of transformers that takes token ids.
     tokenizer
         Its tokenizer.
     name
@@ -65,9 +64,12 @@ class HFAdapter:
         Where the weights come from, for the identity.
     """
 
+    _scoring: Mapping[str, str] = {}
+    """What a score is, as part of the identity, unless it is a log-likelihood left to right."""
+
     def __init__(
         self,
-        model: Any,
+        lm: CausalLM | EncoderDecoder,
         tokenizer: Tokenizer,
         name: str,
         options: ModelOptions | None = None,
@@ -75,14 +77,13 @@ class HFAdapter:
         *,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model = model
+        self.model: Any = lm.model
         self.tokenizer = tokenizer
         self._name = name
         self._options = options or ModelOptions()
         self._wanted = sites
         self._origin = origin or {}
-        self._lm = CausalLM(model)
-        self._encoded: dict[TextRequest, Encoded] = {}
+        self._lm = lm
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -93,6 +94,7 @@ class HFAdapter:
             **describe_causal_lm(self.model, self.tokenizer),
             **describe_origin(self._options),
             **self._origin,
+            **self._scoring,
         }
 
     @cached_property
@@ -218,42 +220,25 @@ class HFAdapter:
         sites = self._names.with_those_of(ablation.mask.layout)
         return ablated(ablation, self.model, sites, self.model.base_model)
 
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the score of every request, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        # only of new ones: tasks score the same requests under every ablation
-        self._warn_of_cut([request for request in requests if request not in self._encoded])
-        encoded = [self._encode(request) for request in requests]
-        return score_encoded(self._lm, encoded, self._batch_size, can_pad=self._can_pad)
-
-    def generate(self, prompt: str, sampling: Sampling) -> str:
-        """Return the continuation of ``prompt``, without the prompt.
-
-        Parameters
-        ----------
-        prompt
-            Text.
-        sampling
-            Length, temperature and seed.
-
-        Raises
-        ------
-        AdapterError
-            If the prompt is empty or too long.
-        """
-        return continuation(self._lm, self.tokenizer, prompt, sampling)
-
     @cached_property
     def _names(self) -> SiteNames:
         def find(sites: Sequence[Site], lenient: bool) -> Layout:
             return find_text_sites(self.model, sites, self._lm.probes, lenient=lenient)
 
         return SiteNames(self.model, self.sites, find)
+
+    def _batches(self, texts: Texts, positions: int) -> list[Indices]:
+        padding = PADDING if self._can_pad else 0.0
+        return bucketed(texts.lengths, positions, self._batch_size, padding)
+
+    @property
+    def _can_pad(self) -> bool:
+        """Whether texts of unequal length can share a pass; not if the model itself pads them."""
+        return self._lm.can_pad and not any(PADDED in site.axes for site in self.sites.sites)
+
+    @property
+    def _scored_padding(self) -> float:
+        return SCORED_PADDING if self._can_pad else 0.0
 
     def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
         spans = [texts.span(i) for i in indices.tolist()]
@@ -271,37 +256,71 @@ class HFAdapter:
             valid=valid,
         )
 
-    def _batches(self, texts: Texts, positions: int) -> list[Indices]:
-        padding = PADDING if self._can_pad else 0.0
-        return bucketed(texts.lengths, positions, self._batch_size, padding)
-
-    @property
-    def _can_pad(self) -> bool:
-        """Whether texts of unequal length can share a pass; not if the model itself pads them."""
-        return self._lm.can_pad and not any(PADDED in site.axes for site in self.sites.sites)
-
-    def _encode(self, request: TextRequest) -> Encoded:
-        if request not in self._encoded:
-            if len(self._encoded) >= _CACHED:
-                self._encoded.clear()
-            encoded = encode_request(self.tokenizer, request, self._lm.context)
-            self._check_vocabulary(encoded.ids)
-            self._encoded[request] = encoded
-        return self._encoded[request]
-
-    def _warn_of_cut(self, requests: Sequence[TextRequest]) -> None:
-        """Log how many prompts lose their beginning to fit into the context."""
-        cut = {request.prompt for request in requests if self._encode(request).n_cut}
-        if cut:
-            _log.warning(
-                "%d of %d prompts do not fit into the model's context of %d tokens and lost their "
-                "beginning",
-                *(len(cut), len({request.prompt for request in requests}), self._lm.context),
-            )
-
     def _check_vocabulary(self, ids: np.ndarray) -> None:
         if ids.size and int(ids.max()) >= self._lm.vocabulary:
             raise AdapterError(
                 f"the tokenizer gives token {int(ids.max())} but model {self._name!r} has only "
                 f"{self._lm.vocabulary}; use the tokenizer that the model was trained with"
             )
+
+
+class HFAdapter(TextAdapter):
+    """A causal LM and its tokenizer; reads, ablates, scores and generates.
+
+    Parameters
+    ----------
+    model
+        A causal LM of transformers.
+    tokenizer, name, options, sites, origin
+        As of `TextAdapter`.
+    lm
+        Its forward passes, if they were made before.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        origin: Mapping[str, Any] | None = None,
+        lm: CausalLM | None = None,
+    ) -> None:
+        self._causal = lm or CausalLM(model)
+        super().__init__(self._causal, tokenizer, name, options, sites, origin=origin)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the score of every request, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        return score_encoded(self._causal, encoded, self._batch_size, self._scored_padding)
+
+    def generate(self, prompt: str, sampling: Sampling) -> str:
+        """Return the continuation of ``prompt``, without the prompt.
+
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+
+        Raises
+        ------
+        AdapterError
+            If the prompt is empty or too long.
+        """
+        return continuation(self._causal, self.tokenizer, prompt, sampling)
+
+    def _encode(self, request: TextRequest) -> Encoded:
+        encoded = encode_request(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.ids)
+        return encoded

@@ -1,6 +1,6 @@
-"""Load a causal language model and its tokenizer, with one-line errors."""
+"""Load a model of transformers and its tokenizer, with one-line errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from deeploc.adapters._torch.auto_classes import CAUSAL, pretrained_class, without_pooler
 from deeploc.adapters._torch.checkpoint import LOCAL_REMEDY, REMEDY, Checkpoint
 from deeploc.adapters._torch.device import seeded
 from deeploc.adapters._torch.peft import merged, resize_for
@@ -38,8 +39,8 @@ _HAS_CODE = (
 )
 
 
-def check_loadable(name: str, source: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another kind before anything large is read.
+def load_config(name: str, source: Mapping[str, Any]) -> Any:
+    """Return the config of a checkpoint, before anything large is read.
 
     Parameters
     ----------
@@ -51,17 +52,10 @@ def check_loadable(name: str, source: Mapping[str, Any]) -> None:
     Raises
     ------
     AdapterError
-        If there is no checkpoint, or it is not of a causal language model.
+        If there is no checkpoint, or transformers does not know its type.
     """
-    with _load_errors(f"model {name!r}", source):
-        config = _transformers().AutoConfig.from_pretrained(**source)
-        own = getattr(config, "auto_map", None) or {}
-        known = type(config) in _transformers().MODEL_FOR_CAUSAL_LM_MAPPING
-        if not known and not (source["trust_remote_code"] and "AutoModelForCausalLM" in own):
-            raise AdapterError(
-                f"model {name!r} cannot be loaded: {config.model_type or 'it'} is not a causal "
-                "language model; hf: takes what AutoModelForCausalLM takes"
-            )
+    with load_errors(f"model {name!r}", source):
+        return _transformers().AutoConfig.from_pretrained(**source)
 
 
 def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
@@ -79,7 +73,7 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     AdapterError
         If there is none, or its vocabulary is empty.
     """
-    with _load_errors(f"the tokenizer of {name!r}", source):
+    with load_errors(f"the tokenizer of {name!r}", source):
         tokenizer = _transformers().AutoTokenizer.from_pretrained(**source)
     # without its files a tokenizer class may still load, with special tokens only
     if len(tokenizer) - len(set(tokenizer.all_special_ids)) < 2:
@@ -90,8 +84,10 @@ def load_tokenizer(name: str, source: Mapping[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def load_model(name: str, checkpoint: Checkpoint, options: ModelOptions) -> Any:
-    """Return the causal LM of a checkpoint, on its device and in evaluation mode.
+def load_model(
+    name: str, checkpoint: Checkpoint, options: ModelOptions, autos: Sequence[str] = (CAUSAL,)
+) -> Any:
+    """Return the model of a checkpoint, on its device and in evaluation mode.
 
     Parameters
     ----------
@@ -103,6 +99,9 @@ def load_model(name: str, checkpoint: Checkpoint, options: ModelOptions) -> Any:
         With ``untrained`` the weights are initialized in float32 on the CPU, so that a seed gives
         the same model on every device and, up to rounding, in every dtype. They are not quantized,
         and an adapter, which changes trained weights, is left out.
+    autos
+        Auto classes of transformers, the best first; the first of them is taken whose weights the
+        checkpoint has all.
 
     Raises
     ------
@@ -110,39 +109,50 @@ def load_model(name: str, checkpoint: Checkpoint, options: ModelOptions) -> Any:
         With the model, why it cannot be loaded, and what to do.
     """
     place = placement(options)
-    with _load_errors(f"model {name!r}", checkpoint.source):
+    with load_errors(f"model {name!r}", checkpoint.source):
         if options.untrained:
-            return place.put(_random(checkpoint, options.seed, place.dtype)).eval()
+            model = _random(checkpoint, options.seed, place.dtype, autos[0])
+            return place.put(model).eval()
         if checkpoint.is_made:
-            return place.put(_trained(name, checkpoint, replace(place, device_map=None))).eval()
-        model = _trained(name, checkpoint, place)
+            alone = replace(place, device_map=None)
+            return place.put(_trained(name, checkpoint, alone, autos)).eval()
+        model = _trained(name, checkpoint, place, autos)
         return (model if place.device_map else place.put(model)).eval()
 
 
-def _trained(name: str, checkpoint: Checkpoint, place: Placement) -> Any:
+def _trained(name: str, checkpoint: Checkpoint, place: Placement, autos: Sequence[str]) -> Any:
+    lacking: list[str] = []
+    for auto in autos:
+        model, missing = _pretrained(checkpoint, place, auto)
+        if not missing:
+            return merged(model, checkpoint.adapter) if checkpoint.adapter else model
+        lacking = lacking or missing
+    what = "causal language model" if autos[0] == CAUSAL else "model of its kind"
+    raise AdapterError(
+        f"model {name!r} cannot be loaded: its checkpoint lacks {len(lacking)} weights of a "
+        f"{what} (first: {lacking[0]}); give a checkpoint that has them all"
+    )
+
+
+def _pretrained(checkpoint: Checkpoint, place: Placement, auto: str) -> tuple[Any, list[str]]:
+    source, dtype = checkpoint.source, place.dtype or "auto"
+    config = _transformers().AutoConfig.from_pretrained(**source)
+    whole = {**without_pooler(config, auto), "dtype": dtype, "output_loading_info": True}
+
     def load(**more: Any) -> Any:
-        source, dtype = checkpoint.source, place.dtype or "auto"
-        return _transformers().AutoModelForCausalLM.from_pretrained(
-            **source, **more, dtype=dtype, output_loading_info=True
-        )
+        return pretrained_class(config, auto).from_pretrained(**source, **more, **whole)
 
     model, info = place.loaded(load)
-    if missing := sorted(info["missing_keys"]):
-        raise AdapterError(
-            f"model {name!r} cannot be loaded: its checkpoint lacks {len(missing)} weights of a "
-            f"causal language model (first: {missing[0]}); give a checkpoint that has them all"
-        )
-    return merged(model, checkpoint.adapter) if checkpoint.adapter else model
+    return model, sorted(info["missing_keys"])
 
 
-def _random(checkpoint: Checkpoint, seed: int, dtype: torch.dtype | None) -> Any:
+def _random(checkpoint: Checkpoint, seed: int, dtype: torch.dtype | None, auto: str) -> Any:
     source = checkpoint.source
     config = _transformers().AutoConfig.from_pretrained(**source)
     checkpoint_dtype = config.dtype or torch.float32
+    more = {**without_pooler(config, auto), "trust_remote_code": source["trust_remote_code"]}
     with seeded(seed):
-        model = _transformers().AutoModelForCausalLM.from_config(
-            config, dtype=torch.float32, trust_remote_code=source["trust_remote_code"]
-        )
+        model = getattr(_transformers(), auto).from_config(config, dtype=torch.float32, **more)
         if checkpoint.adapter is not None:
             resize_for(model, checkpoint.adapter)
     return model.to(dtype or checkpoint_dtype)
@@ -153,7 +163,7 @@ def _transformers() -> Any:
 
 
 @contextmanager
-def _load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
+def load_errors(what: str, source: Mapping[str, Any]) -> Iterator[None]:
     """Turn every exception of transformers into one line, and keep it from printing."""
     place = source["pretrained_model_name_or_path"]
     if repr(place) not in what and not Path(place).is_dir():

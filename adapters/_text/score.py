@@ -9,7 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.batching import (
+    SCORED_PADDING,
+    Indices,
+    bucketed,
+    budget,
+    each_batch,
+    padded,
+)
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import TextRequest, TextScore
@@ -20,10 +27,6 @@ from .tokenize import Tokenizer, bare_ids
 
 _LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
-
-_PADDING = 0.2
-"""Largest share of padding: items of tasks are few and of many lengths, so that a little padding
-costs less than many batches."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | No
 
 @torch.inference_mode()
 def score_encoded(
-    lm: CausalLM, encoded: Sequence[Encoded], bound: int | None, *, can_pad: bool = True
+    lm: CausalLM,
+    encoded: Sequence[Encoded],
+    bound: int | None,
+    padding: float = SCORED_PADDING,
 ) -> list[TextScore]:
     """Return the score of every encoded request, in order.
 
@@ -98,8 +104,8 @@ def score_encoded(
         Requests.
     bound
         Largest number of rows in a forward pass; ``None``: chosen by memory.
-    can_pad
-        Whether rows of unequal length may share a forward pass.
+    padding
+        Largest share (0-1) of padding in a batch; 0: equal lengths only.
     """
     scores = [TextScore(0.0, 0, True)] * len(encoded)  # correct where nothing is predicted
     sharing: dict[bytes, list[int]] = {}
@@ -111,7 +117,6 @@ def score_encoded(
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [[encoded[i] for i in rows[row]] for row in indices])
 
-    padding = _PADDING if can_pad else 0.0
     batches = _batches(lm, encoded, rows, bound, padding)
     with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
         for indices, new in each_batch(batches, run):

@@ -68,6 +68,22 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int | None) -> I
         yield Tokens(np.asarray(ids, dtype=np.int32), special, offsets)
 
 
+def target_tokens(tokenizer: Tokenizer, text: str) -> Tokens:
+    """Return the tokens of a text that a decoder is to predict; most tokenizers make no difference.
+
+    Parameters
+    ----------
+    tokenizer
+        Of an encoder-decoder.
+    text
+        Not truncated.
+    """
+    with quiet():
+        encoded = tokenizer(text_target=text, return_special_tokens_mask=True)
+    special = np.asarray(encoded["special_tokens_mask"], dtype=bool)
+    return Tokens(np.asarray(encoded["input_ids"], dtype=np.int32), special, None)
+
+
 @contextmanager
 def _right_truncation(tokenizer: Tokenizer) -> Iterator[None]:
     """Truncate on the right inside the context, and restore the setting of the tokenizer after."""

@@ -19,6 +19,10 @@ Result = TypeVar("Result")
 PADDING = 0.02
 """The largest share of a batch that may be padding, unless the caller allows more."""
 
+SCORED_PADDING = 0.2
+"""The same where texts are scored: items of tasks are few and of many lengths, so that a little
+padding costs less than many batches."""
+
 # Positions per forward pass. On the CPU more are no faster once the weights no longer dominate
 # the traffic to memory (`benchmarks/localize.py`); an accelerator needs more to be used fully.
 _BUDGET = {"cpu": 1024}

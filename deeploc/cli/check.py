@@ -1,6 +1,7 @@
 """``deeploc check``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     tasks = make_tasks(
         loaded, stimuli.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
     )
-    adapter = load_model(model, hardware) if model else None
+    shown = replace(hardware, modality=loaded.modality)
+    adapter = load_model(model, shown) if model else None
     audit = audit_stimuli(loaded, stimuli, adapter)
     (_print_json if as_json else _print)(contrast, stimuli, audit, tasks)
     stimuli.report_unreadable(reporter)

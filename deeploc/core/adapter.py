@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from deeploc.core.ablation import Edit
-from deeploc.core.model_options import ModelOptions as ModelOptions  # part of the protocol
+from deeploc.core.model_options import Modality as Modality  # part of the protocol
+from deeploc.core.model_options import ModelOptions as ModelOptions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError

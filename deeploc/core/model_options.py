@@ -6,6 +6,7 @@ from typing import Literal
 
 Device = str
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+Modality = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class ModelOptions:
         How the parts of a model are spread over devices, by accelerate: ``auto`` and other
         strategies of its, one device, or a JSON file with the device of every module; ``None``:
         all of them are on ``device``.
+    modality
+        What the model will be shown, where it is known: of a model that takes texts and images in
+        towers of their own, that tower is read.
     """
 
     device: Device = "auto"
@@ -45,3 +49,4 @@ class ModelOptions:
     revision: str | None = None
     trust_remote_code: bool = False
     device_map: str | None = None
+    modality: Modality | None = None

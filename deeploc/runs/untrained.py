@@ -62,7 +62,8 @@ class UntrainedStage:
 def _made(run: Run) -> Untrained:
     if reason := _not_wanted(run):
         return Untrained(missing=reason)
-    copy = load_model(run.setup.address, replace(run.setup.model, untrained=True))
+    options = replace(run.setup.model, untrained=True, modality=run.contrast.modality)
+    copy = load_model(run.setup.address, options)
     if reason := _no_copy(run, copy):
         return Untrained(missing=reason)
     halves = [run.stimuli.localizing, *[run.stimuli.held_out] * (run.contrast.split == "half")]

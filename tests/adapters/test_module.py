@@ -164,7 +164,7 @@ def test_sites_asked_for_are_read_and_ablated() -> None:
     [
         ({}, r"^wrap\(Reader\) needs preprocess= .* or tokenizer="),
         ({"preprocess": characters, "tokenizer": 1}, "and only one of them$"),
-        ({"tokenizer": 1}, "tokenizer= is for causal language models of transformers"),
+        ({"tokenizer": 1}, "tokenizer= is for models of transformers that take token ids"),
         ({"preprocess": lambda _: [1]}, "preprocess of Reader returned list; it must return a"),
         ({"preprocess": characters, "sites": ["bloks.0"]}, "has no module 'bloks.0'; did you"),
     ],

@@ -1,0 +1,269 @@
+"""Score and generate with an encoder-decoder: the encoder has the prompt, the decoder the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.device import seeded
+from deeploc.adapters._torch.hooks import eager
+from deeploc.adapters._torch.quiet import quiet
+from deeploc.adapters._torch.read import eval_mode
+from deeploc.core.adapter import ModelOptions, Sampling, TextRequest, TextScore
+from deeploc.core.units import Site
+from deeploc.errors import AdapterError
+
+from .adapter import TextAdapter
+from .encoder_decoder import EncoderDecoder
+from .requests import EncodedRequests
+from .tokenize import Tokenizer, target_tokens, tokenize
+
+_LOGITS = 2**25
+"""The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """The tokens of a request.
+
+    Parameters
+    ----------
+    prompt
+        Token ids that the encoder is shown.
+    completion
+        Token ids that the decoder predicts, special tokens included.
+    scored
+        Which of these are scored: all but special tokens.
+    n_cut
+        Number of tokens at the beginning of the prompt that were left out to fit the context.
+    """
+
+    prompt: Int[np.ndarray, " token"]
+    completion: Int[np.ndarray, " predicted"]
+    scored: Bool[np.ndarray, " predicted"]
+    n_cut: int = 0
+
+
+def encode_pair(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> EncodedPair:
+    """Return the tokens of a prompt and of its completion, each tokenized on its own.
+
+    Parameters
+    ----------
+    tokenizer
+        Of the model.
+    request
+        Prompt and completion; without a prompt the encoder is shown the special tokens that the
+        tokenizer adds to an empty text.
+    context
+        Longest input of either half, or ``None``; a longer prompt loses its beginning.
+
+    Raises
+    ------
+    AdapterError
+        If the completion alone does not fit into the context, or there is nothing to show the
+        encoder.
+    """
+    prompt, n_cut = _prompt_ids(tokenizer, request.prompt, context)
+    completion = target_tokens(tokenizer, request.completion)
+    if len(completion.ids) > (context or len(completion.ids)):
+        raise AdapterError(
+            f"text of {len(completion.ids)} tokens does not fit into the model's context of "
+            f"{context}: {request.completion[:60]!r}…; use shorter texts"
+        )
+    return EncodedPair(prompt, completion.ids, ~completion.special, n_cut)
+
+
+@torch.inference_mode()
+def score_completions(
+    lm: EncoderDecoder, encoded: Sequence[EncodedPair], bound: int | None, padding: float
+) -> list[TextScore]:
+    """Return the score of every encoded request, in order.
+
+    Parameters
+    ----------
+    lm
+        The model.
+    encoded
+        Requests.
+    bound
+        Largest number of rows in a forward pass; ``None``: chosen by memory.
+    padding
+        Largest share (0-1) of padding in a batch; 0: equal lengths only.
+    """
+    scores = [TextScore(0.0, 0, True)] * len(encoded)
+    lengths = np.array([len(e.prompt) + len(e.completion) for e in encoded], dtype=np.int64)
+    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+
+    def run(indices: Indices) -> list[TextScore]:
+        return _score_batch(lm, [encoded[i] for i in indices])
+
+    with eval_mode(lm.model), eager():  # as when ablated, so that only the ablation differs
+        for group in _groups(encoded, padding):
+            batches = [group[b] for b in bucketed(lengths[group], positions, bound, padding)]
+            for indices, new in each_batch(batches, run):
+                for index, score in zip(indices, new, strict=True):
+                    scores[index] = score
+    return scores
+
+
+@torch.inference_mode()
+def answer(lm: EncoderDecoder, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> str:
+    """Return the text that the decoder generates when the encoder is shown a prompt.
+
+    Every step is a whole forward pass of both halves, so that what is ablated is ablated in each
+    of them; nothing of the checkpoint's generation config but its end tokens plays a part.
+
+    Parameters
+    ----------
+    lm, tokenizer
+        The model and its tokenizer.
+    prompt
+        Text.
+    sampling
+        Greedy at temperature 0; else sampled from the whole distribution at that temperature.
+
+    Raises
+    ------
+    AdapterError
+        If the prompt does not fit into the context.
+    """
+    shown, n_cut = _prompt_ids(tokenizer, prompt, lm.context)
+    if n_cut:
+        raise AdapterError(
+            f"the prompt has {len(shown) + n_cut} tokens but the model's context is {lm.context}; "
+            "shorten the prompt"
+        )
+    ids = torch.from_numpy(shown).long()[None].to(lm.device)
+    said = torch.tensor([[lm.start]], device=lm.device)
+    room = min(sampling.max_tokens, (lm.context or sampling.max_tokens + 1) - 1)
+    ends = _ends(lm, tokenizer)
+    with seeded(sampling.seed), eval_mode(lm.model), eager(), quiet():
+        for _ in range(room):
+            token = _chosen(lm.logits(ids, None, said)[0, -1].float(), sampling)
+            if token in ends:
+                break
+            said = torch.cat([said, said.new_tensor([[token]])], dim=1)
+    return str(tokenizer.decode(said[0, 1:].tolist(), skip_special_tokens=True))
+
+
+def _prompt_ids(
+    tokenizer: Tokenizer, prompt: str, context: int | None
+) -> tuple[Int[np.ndarray, " token"], int]:
+    """Return what the encoder is shown, and how many tokens were left out at the beginning."""
+    (tokens,) = tokenize(tokenizer, [prompt], None)
+    if not len(tokens.ids):
+        raise AdapterError(
+            "the prompt is empty and this tokenizer adds no special tokens, so that the encoder "
+            "would be shown nothing; give a prompt"
+        )
+    content = np.flatnonzero(~tokens.special)
+    surplus = min(max(len(tokens.ids) - (context or len(tokens.ids)), 0), len(content))
+    return np.delete(tokens.ids, content[:surplus]), surplus
+
+
+def _groups(encoded: Sequence[EncodedPair], padding: float) -> list[Indices]:
+    """Return which requests may share a batch: all, or those with prompts of equal length."""
+    scored = np.flatnonzero([e.scored.any() for e in encoded])
+    if padding:
+        return [scored]
+    prompts = np.array([len(encoded[i].prompt) for i in scored.tolist()], dtype=np.int64)
+    return [scored[prompts == n] for n in np.unique(prompts)]
+
+
+def _score_batch(lm: EncoderDecoder, batch: Sequence[EncodedPair]) -> list[TextScore]:
+    ids, attended = padded([e.prompt for e in batch])
+    labels, known = padded([e.completion for e in batch])
+    scored, _ = padded([e.scored for e in batch])
+    labels = labels.to(lm.device)
+    logits = lm.logits(ids.to(lm.device), attended, lm.shifted(labels, known)).float()
+    at_target = logits.log_softmax(dim=-1).gather(-1, labels[..., None])[..., 0].cpu().double()
+    broken, counted = at_target.isnan(), scored.bool()
+    totals = at_target.masked_fill(broken, -torch.inf).masked_fill(~counted, 0.0).sum(dim=1)
+    hits = (logits.argmax(dim=-1) == labels).cpu() & ~broken
+    greedy = (hits | ~counted).all(dim=1)
+    rows = zip(totals.tolist(), counted.sum(dim=1).tolist(), greedy.tolist(), strict=True)
+    return [TextScore(total, n, all_hit) for total, n, all_hit in rows]
+
+
+def _chosen(logits: Tensor, sampling: Sampling) -> int:
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits / sampling.temperature).softmax(dim=-1), 1))
+
+
+def _ends(lm: EncoderDecoder, tokenizer: Tokenizer) -> frozenset[int]:
+    own = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
+    ends = tokenizer.eos_token_id if own is None else own
+    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+class EncoderDecoderAdapter(TextAdapter):
+    """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
+
+    Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
+    scored or generated its prompt goes to the encoder.
+
+    Parameters
+    ----------
+    model
+        An encoder-decoder of transformers with a head.
+    tokenizer, name, options, sites, origin, lm
+        As of `HFAdapter`.
+    """
+
+    _scoring = {"scoring": "log-likelihood under the decoder, the prompt in the encoder"}
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        name: str,
+        options: ModelOptions | None = None,
+        sites: Sequence[str | Site] | None = None,
+        *,
+        origin: Mapping[str, Any] | None = None,
+        lm: EncoderDecoder | None = None,
+    ) -> None:
+        self._halves = lm or EncoderDecoder(model)
+        super().__init__(self._halves, tokenizer, name, options, sites, origin=origin)
+        self._encoded = EncodedRequests(self._encode, self._lm.context)
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        """Return the score of every completion given its prompt, in order.
+
+        Raises
+        ------
+        AdapterError
+            If a completion does not fit into the model's context.
+        """
+        encoded = self._encoded.of(requests)
+        bound = self._batch_size
+        return score_completions(self._halves, encoded, bound, self._scored_padding)
+
+    def generate(self, prompt: str, sampling: Sampling) -> str:
+        """Return what the decoder says to ``prompt``.
+
+        Parameters
+        ----------
+        prompt
+            Text.
+        sampling
+            Length, temperature and seed.
+
+        Raises
+        ------
+        AdapterError
+            If the prompt is too long.
+        """
+        return answer(self._halves, self.tokenizer, prompt, sampling)
+
+    def _encode(self, request: TextRequest) -> EncodedPair:
+        encoded = encode_pair(self.tokenizer, request, self._lm.context)
+        self._check_vocabulary(encoded.prompt)
+        self._check_vocabulary(encoded.completion)
+        return encoded

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deeploc.adapters._torch.hooks import hook_sites
 from deeploc.adapters._torch.origins import Called, Origins
 from deeploc.adapters._torch.parameter_hook import parameter_hook, place_at
-from deeploc.adapters._torch.row_mode import Layers, Place, RowFunction, RowMode, Rows
+from deeploc.adapters._torch.row_mode import Layers, Place, RowFunction, RowMode, Rows, unseen
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
@@ -183,7 +183,8 @@ class _TrialMode(RowMode):
         except AdapterError:
             self._trial.failed = True
             result = func(*args, **(kwargs or {}))
-        self._trial.made.follow(Called(func, args, kwargs or {}), result)
+        with unseen():
+            self._trial.made.follow(Called(func, args, kwargs or {}), result)
         return result
 
     def before(self, expert: int, module: nn.Module, args: tuple[Any, ...]) -> Any:
@@ -194,10 +195,10 @@ class _TrialMode(RowMode):
             self._trial.failed = True
 
     def _multiplied(self, called: Called, part: Tensor) -> Any:
-        feeding = [
-            other for other in self._beside if any(x in other.made for x in called.tensors())
-        ]
-        self._trial.fed_by |= {other.site.name for other in feeding}
+        with unseen():
+            given = list(called.tensors())
+            feeding = [other for other in self._beside if any(x in other.made for x in given)]
+            self._trial.fed_by |= {other.site.name for other in feeding}
         result = super()._multiplied(called, part)
         self._trial.made[result] = torch.zeros((), dtype=torch.long, device=result.device)
         return result

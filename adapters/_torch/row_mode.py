@@ -23,6 +23,9 @@ from deeploc.errors import AdapterError
 from .origins import Called, Numbers, Origins, behind_ones, first_of, moves_rows, tensors
 from .products import PRODUCTS, Product, unfollowed
 
+unseen = torch._C.DisableTorchFunction
+"""Context in which no mode sees what is called; for what is no operation of the model."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -141,14 +144,17 @@ class RowMode(TorchFunctionMode):
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         called = Called(func, args, kwargs or {})
-        part = self._part_among(called)
+        with unseen():
+            part = self._part_among(called)
         if part is not None and called.name in PRODUCTS:
             result = self._multiplied(called, part)
         else:
             result = func(*args, **called.kwargs)
             if part is not None:
-                self._follow_part(called, part, result)
-        self.tokens.follow(called, result)
+                with unseen():
+                    self._follow_part(called, part, result)
+        with unseen():
+            self.tokens.follow(called, result)
         return result
 
     def before(self, expert: int, module: nn.Module, args: tuple[Any, ...]) -> Any:
@@ -178,10 +184,12 @@ class RowMode(TorchFunctionMode):
 
     def _multiplied(self, called: Called, part: Tensor) -> Any:
         """Return a product with a part of the parameter, and show what enters or leaves it."""
-        product = Product.of(called, part)
-        numbers = product.upright(_wide(self._tokens_of(product.x, called.name), product.x))[..., 0]
-        experts = self._experts(product, numbers)
-        whole = product.is_batch and _shares_memory(self._parts[part], self._whole)
+        with unseen():
+            product = Product.of(called, part)
+            wide = _wide(self._tokens_of(product.x, called.name), product.x)
+            numbers = product.upright(wide)[..., 0]
+            experts = self._experts(product, numbers)
+            whole = product.is_batch and _shares_memory(self._parts[part], self._whole)
         if self._place.tap == "input":
             new = self._show(product.upright(product.x), numbers, experts, whole=whole)
             return product.call(None if new is None else product.laid_out(new))

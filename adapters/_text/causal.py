@@ -57,12 +57,13 @@ class CausalLM:
 
     @cached_property
     def can_pad(self) -> bool:
-        """Whether a text has the same logits alone and padded beside longer ones.
+        """Whether a text reads the same, and has the same logits, alone and padded.
 
         Where it has not, only texts of equal length can share a forward pass.
         """
-        if not self._probes.pads(self.context):
-            return False
+        pads = self._probes.pads(self.context)
+        if not pads or self.model.get_output_embeddings() is None:
+            return pads
         alone, beside = self._probes.inputs
         with torch.inference_mode(), eval_mode(self.model), eager():
             expected = self.logits(alone.ids[:1].to(self.device))[0]

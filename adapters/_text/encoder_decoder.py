@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from deeploc.adapters._sites.axes import TextProbe
-from deeploc.adapters._torch.hooks import first_tensor
+from deeploc.adapters._sites.axes import TextProbe, close
+from deeploc.adapters._torch.hooks import eager, first_tensor
+from deeploc.adapters._torch.read import eval_mode
 from deeploc.errors import AdapterError
 
 from .causal import Attended, CausalLM, Ids
@@ -48,7 +49,15 @@ class EncoderDecoder:
     @cached_property
     def can_pad(self) -> bool:
         """Whether texts of unlike length can share a forward pass."""
-        return self._probes.pads(self.context)
+        pads = self._probes.pads(self.context)
+        if not pads or not self.has_head:
+            return pads
+        alone, beside = self._probes.inputs
+        first, ids = alone.ids[:1].to(self.device), beside.ids.to(self.device)
+        with torch.inference_mode(), eval_mode(self.model), eager():
+            expected = self.logits(first, None, self.shifted(first))[0]
+            logits = self.logits(ids, beside.attended, self.shifted(ids, beside.attended))[0]
+        return close(logits[: len(expected)], expected)
 
     @property
     def probes(self) -> tuple[TextProbe, TextProbe]:

@@ -16,9 +16,9 @@ CAUSAL = "AutoModelForCausalLM"
 
 _MAPPINGS: dict[Modality, tuple[tuple[str, str], ...]] = {
     "text": (
-        (CAUSAL, "MODEL_FORCAUSAL_LM_MAPPING"),
+        (CAUSAL, "MODEL_FOR_CAUSAL_LM_MAPPING"),
         ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING"),
-        ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQCAUSAL_LM_MAPPING"),
+        ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"),
         ("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING"),
         ("AutoModelForTextEncoding", "MODEL_FOR_TEXT_ENCODING_MAPPING"),
         ("AutoModel", "MODEL_MAPPING"),

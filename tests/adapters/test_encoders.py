@@ -193,11 +193,11 @@ def test_adapters_keep_their_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*MASKED, "fnet", *HALVES])
-def test_padding_changes_nothing(name: str) -> None:
+def test_padding_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A text reads in a padded batch as it does alone; what cannot be padded never is."""
     together, alone = adapter_for(name), adapter_for(name, batch_size=1)
-    assert (together._padding == 0) == (name in DEPEND_ON_PADDING)
-    together._padding = min(together._padding * 50, 1.0)
+    assert together._can_pad == (name not in DEPEND_ON_PADDING)
+    monkeypatch.setattr("deeploc.adapters._text.adapter.PADDING", 1.0)
     layout = together.sites
     one, other = (values_of(a, STIMULI, layout, pool="mean") for a in (together, alone))
 

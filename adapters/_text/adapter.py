@@ -30,7 +30,7 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 from .causal import CausalLM
-from .generate import continuation
+from .generate import continuation, own_settings
 from .identity import describe_causal_lm
 from .score import Encoded, encode_request, score_encoded
 from .tokenize import Tokenizer
@@ -220,6 +220,16 @@ class HFAdapter:
             If the prompt is empty or too long.
         """
         return continuation(self._lm, self.tokenizer, prompt, sampling)
+
+    def generation_settings(self, sampling: Sampling) -> Mapping[str, Any]:
+        """Return what the checkpoint's generation config asks for and `generate` does not do.
+
+        Parameters
+        ----------
+        sampling
+            What is done instead.
+        """
+        return own_settings(self.model, sampling)
 
     def _read(self, texts: Texts, indices: Indices, layout: Layout, pool: Pool) -> np.ndarray:
         spans = [texts.span(i) for i in indices.tolist()]

@@ -1,7 +1,7 @@
 """Mode ``add``: the difference between the sides of a contrast, added to units of a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from deeploc.core.modes import Modes, manner, protocol
 from deeploc.core.readout import Readout
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import RunError
-from deeploc.experiment import run_all
+from deeploc.experiment import open_run, run_all
 from deeploc.runs.difference import DifferenceStage, difference_stages
 from deeploc.runs.saved_run import load_run
 from deeploc.runs.setup import Setup
@@ -225,7 +225,7 @@ def test_signed_statistics_hold_the_difference(tmp_path: Path) -> None:
 
 
 def test_a_run_steers_and_says_so(tiny_lm: Path, contrast_file: Path) -> None:
-    """From a file to the report; only ablations say whether the damage is robust."""
+    """From a file to the report; what is added is the same when the run is opened again."""
     modes = "ablate.mode=[zero, add, 'scale:3']"
     contrast = load(contrast_file, [modes, "ablate.controls.random=1", "read.response=abs"])
     folder = contrast_file.parent / "run"
@@ -237,5 +237,23 @@ def test_a_run_steers_and_says_so(tiny_lm: Path, contrast_file: Path) -> None:
     assert {row.mode for row in saved.scores} >= {"zero", "add", "scale:3"}
     assert "minus that over the other side (steering)" in report
     assert np.abs(run.difference).max() > 0
-    before = replace(run, reporter=run.reporter).modes.edit("add", run.mask)
-    assert before.key == run.modes.edit("add", run.mask).key
+    opened = open_run(folder)
+    assert opened.modes.edit("add", opened.mask).key == run.modes.edit("add", run.mask).key
+
+
+def test_robust_rests_on_ablations_only(tmp_path: Path) -> None:
+    """What amplifies or adds takes nothing away: it is measured, and decides nothing."""
+    four = {"mode": ["zero", "mean", "add", "scale:3"], "controls": {"random": 20}}
+    primary = {"controls": 199, "primary": "letters/seen/all"}
+    read = {"sites": ["mlp-neurons"], "pool": "mean"}
+    made = contrast_of(read=read, ablate=four, verdict=primary, evaluate=["letters"])
+    Steered(made).make(tmp_path)
+    saved = load_run(tmp_path)
+    assert saved.verdict is not None
+    (network,) = saved.verdict.networks
+    robust = network.reply("robust")
+
+    assert {row.mode for row in saved.scores} >= {"add", "scale:3"}
+    assert network.answer("causal") == "yes"
+    assert robust is not None
+    assert list(robust.numbers["modes"]) == ["mean"]

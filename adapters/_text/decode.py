@@ -58,9 +58,9 @@ def new_tokens(
 
     Each is chosen from the logits of a forward pass over everything before it. A cache, which some
     models have and some have wrongly (positions from 0, no window, no state), only drafts: one pass
-    over the whole text confirms the draft, and where another token would have been chosen, the
-    text is made without the cache from there on. It is the verification of speculative decoding
-    (Leviathan et al. 2023, arXiv 2211.17192) with the model itself as the draft.
+    over the whole text confirms the draft, and if another token would have been chosen anywhere,
+    the text is made without the cache. It is the verification of speculative decoding (Leviathan
+    et al. 2023, arXiv 2211.17192) with the model itself as the draft.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _logits(lm: CausalLM, ids: Sequence[int], keep: int) -> Float[Tensor, "kept 
 
 
 def _confirmed(lm: CausalLM, prompt: Sequence[int], draft: list[int], choose: Choice) -> list[int]:
-    """Return the draft up to the first token that is not chosen without a cache; that one instead.
+    """Return the draft if each of its tokens is chosen without a cache, too; else none of it.
 
     Parameters
     ----------
@@ -110,11 +110,8 @@ def _confirmed(lm: CausalLM, prompt: Sequence[int], draft: list[int], choose: Ch
     if not draft:
         return []
     rows = _logits(lm, [*prompt, *draft[:-1]], len(draft))
-    for step, (row, drafted) in enumerate(zip(rows, draft, strict=True)):
-        token = choose(row, step)
-        if token != drafted:
-            return draft[:step] + ([] if token is None else [token])
-    return draft
+    chosen = [choose(row, step) for step, row in enumerate(rows)]
+    return draft if chosen == draft else []
 
 
 def _draft(
@@ -168,8 +165,6 @@ class _Cached:
         shown
             The tokens that no earlier pass has shown.
         """
-        if "use_cache" not in self._takes:
-            return None
         more = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
         ids = torch.tensor([list(shown)], device=self._lm.device)
         output = self._lm.model(input_ids=ids, use_cache=True, **self._kept, **more)

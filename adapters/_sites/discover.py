@@ -19,6 +19,7 @@ from deeploc.core.units import Layout, Site, Tap
 from deeploc.errors import AdapterError
 
 from .convolutions import post_activations
+from .layers import plain_layers
 from .trace import Call, Trace, trace_calls
 from .trunk import blocks, largest_stack
 
@@ -135,6 +136,8 @@ class _SiteFinder:
         convs = post_activations(self._model, self._trace) if self._n else []
         if not trunk and convs:
             return self._ordered([replace(self._at(site), kind="block") for site in convs])
+        if not trunk and (layers := plain_layers(self._model, self._trace)):
+            return self._ordered([self._at(site) for site in layers])
         trunk = trunk or largest_stack(self._model, self._trace)
         sites = [site for block in trunk for site in self._within(block)]
         outputs = {self._trace[block].output_id for block in trunk}
@@ -144,19 +147,20 @@ class _SiteFinder:
     def named(self, wanted: str | Site) -> Site:
         """Return the site ``wanted``, or the one of that name."""
         path = wanted.path if isinstance(wanted, Site) else wanted.removesuffix(":input")
-        self._check(path)
         if isinstance(wanted, Site):
+            self._check(path, wanted.tap)
             return self._at(wanted)
         tap: Tap = "input" if wanted.endswith(":input") else "output"
+        self._check(path, tap)
         return self._at(Site(path, "block", 0, tap))
 
-    def _check(self, path: str) -> None:
+    def _check(self, path: str, tap: Tap) -> None:
         paths = dict(self._model.named_modules())
         if path not in paths:
             near = get_close_matches(path, paths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise AdapterError(f"{type(self._model).__name__} has no module {path!r}{hint}")
-        if path not in self._trace:
+        if path not in self._trace and (tap == "input" or path not in self._trace.embeddings):
             raise AdapterError(
                 f"module {path!r} takes or returns no activations on the example input, is not "
                 "called as `module(x)`, or is TorchScript; name other modules, or give another "

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc.analysis.difference import mean_difference, read_difference
+from deeploc.analysis.difference import is_known, mean_difference, read_difference
 from deeploc.analysis.localization import localize
 from deeploc.analysis.planning import plan
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import load
-from deeploc.core.ablation import Ablation
+from deeploc.core.ablation import Ablation, ForwardPass
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.modes import Modes, manner, protocol
 from deeploc.core.readout import Readout
-from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.units import Layout, Site, StatMap, UnitMask
 from deeploc.errors import RunError
 from deeploc.experiment import open_run, run_all
 from deeploc.runs.difference import DifferenceStage, difference_stages
@@ -129,6 +129,20 @@ def test_controls_move_by_the_difference_at_their_own_units(
         assert isinstance(edit, Ablation)
         assert edit.gain == 1
         np.testing.assert_array_equal(edit.offset, modes.difference())
+
+
+def test_every_scalar_of_a_unit_moves() -> None:
+    """A head of three scalars moves by three numbers; other heads by none."""
+    layout = Layout((Site("a", "heads", 2, "input", width=3), Site("b", "block", 1)))
+    units = np.zeros(3)
+    stat_map = StatMap(layout, *(units,) * 7)
+    modes = Modes(stat_map, difference=lambda: np.arange(7.0) - 10)
+    edit = modes.edit("add", UnitMask(layout, np.array([False, True, True])))
+    head = edit.edited("a:input", np.zeros((1, 1, 3)), ForwardPass(0, (1,)))
+
+    assert edit.mask.selected.tolist() == [False] * 3 + [True] * 4
+    assert head.tolist() == [[[-7, -6, -5]]]
+    assert not is_known(contrast_of(read=READ), layout)
 
 
 def test_an_unknown_difference_is_refused(stat_map: StatMap) -> None:

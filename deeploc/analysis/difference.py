@@ -14,21 +14,23 @@ from deeploc.stimuli import Stimulus
 StimuliByCondition = Mapping[str, Sequence[Stimulus]]
 
 
-def is_known(contrast: Contrast) -> bool:
+def is_known(contrast: Contrast, layout: Layout) -> bool:
     """Return whether statistics of the contrast hold its signed means.
 
     Parameters
     ----------
     contrast
         Its read-out: with ``response: abs`` they hold means of absolute activations.
+    layout
+        The sites: of units that are several scalars they hold means of one number.
     """
-    return contrast.read.response == "signed"
+    return contrast.read.response == "signed" and all(site.width == 1 for site in layout.sites)
 
 
 def mean_difference(
     contrast: Contrast, means: Mapping[str, Vector], stimuli: StimuliByCondition
 ) -> Vector:
-    """Return the mean of the preferred side minus that of the other, ``(unit,)``.
+    """Return the mean of the preferred side minus that of the other, per scalar of every unit.
 
     In the model's own activation units: the difference of means whose addition steers a model
     (Turner et al. 2023, arXiv 2308.10248; Rimsky et al. 2024, doi:10.18653/v1/2024.acl-long.828).
@@ -40,7 +42,7 @@ def mean_difference(
     contrast
         Its comparison.
     means
-        Condition -> mean signed activation, ``(unit,)``.
+        Condition -> mean signed activation, ``(scalar,)``.
     stimuli
         Condition -> the stimuli that the means are over.
     """
@@ -67,7 +69,7 @@ def read_difference(
     stimuli
         Condition -> the stimuli that localize.
     layout
-        The sites that it reads.
+        The sites that it reads, with each scalar as a unit.
     source
         The model, or what is kept of its activations.
     on_progress

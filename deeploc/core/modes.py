@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from deeploc.core.ablation import Ablation, Edit, check_same_units, parse_gain
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.replacing import Donors, Noise, Resampling
@@ -27,7 +29,8 @@ class Modes:
         Of ``resample`` and ``noise``.
     difference
         Returns the mean signed activation of every unit over the preferred side of the contrast
-        minus that over the other, for ``add``; None: it is not known.
+        minus that over the other, for ``add``, of units that are several scalars one for each;
+        None: it is not known.
     """
 
     stat_map: StatMap
@@ -60,7 +63,8 @@ class Modes:
             return Noise(mask, self.moments(), self.seed)
         if adds(mode) and self.difference is not None:
             check_same_units(mask, self.stat_map)
-            return Ablation(mask, 1.0, parse_gain(mode, "add") * self.difference())
+            moved = parse_gain(mode, "add") * self.difference()
+            return Ablation(_mask_of_scalars(mask), gain=1.0, offset=moved)
         moments = self.moments() if mode == "mean" and self.moments is not None else None
         return Ablation.of(mode, mask, self.stat_map, moments)
 
@@ -119,6 +123,13 @@ def check_readable(mode: str, *, reads: bool) -> None:
             f"mode {mode!r} needs activations at every position, which this adapter does not "
             "show (it lacks `positions`); use zero, mean, scale:G or add"
         )
+
+
+def _mask_of_scalars(mask: UnitMask) -> UnitMask:
+    """Return the mask with every scalar of a selected unit selected."""
+    sites = mask.layout.sites
+    widths = np.repeat([site.width for site in sites], [site.n_units for site in sites])
+    return UnitMask(mask.layout.scalars(), np.repeat(mask.selected, widths))
 
 
 NEED_MOMENTS = ("mean", "noise")

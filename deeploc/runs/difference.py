@@ -33,7 +33,7 @@ class DifferenceStage:
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize, or take what is kept of them."""
         vectors = {"difference": run.measured_difference()}
-        parts = safetensors_parts(vectors, run.stat_map.layout)
+        parts = safetensors_parts(vectors, run.layout.scalars())
         save({"difference.safetensors": parts}, {})
 
     @staticmethod
@@ -52,5 +52,5 @@ def difference_stages(run: Run, modes: Sequence[str]) -> list[Stage[Run]]:
     modes
         The modes of ablation of an evaluation.
     """
-    needed = any(map(adds, modes)) and not is_known(run.contrast)
+    needed = any(map(adds, modes)) and not is_known(run.contrast, run.layout)
     return [DifferenceStage()] if needed else []

@@ -101,7 +101,7 @@ class Run:
 
     @cached_property
     def difference(self) -> Vector:
-        """What mode ``add`` adds, ``(unit,)``: that of the folder, else measured now."""
+        """What mode ``add`` adds, per scalar: that of the folder, else measured now."""
         if self.folder.read_manifest().difference is not None:
             file = self.folder.path / "difference.safetensors"
             return load_difference(self.folder.checked("difference", file))
@@ -110,12 +110,12 @@ class Run:
     def measured_difference(self) -> Vector:
         """Return the difference between the sides of the contrast, without the folder's file."""
         contrast, localizing = self.contrast, self.stimuli.localizing
-        if is_known(contrast):
+        if is_known(contrast, self.layout):
             return mean_difference(contrast, self.stat_map.means, localizing)
         n = sum(map(len, localizing.values()))
         with self.reporter.progress("reading signed activations", n) as on_progress:
             return read_difference(
-                contrast, localizing, self.layout, self.readings, on_progress=on_progress
+                contrast, localizing, self.layout.scalars(), self.readings, on_progress=on_progress
             )
 
     @cached_property

@@ -16,6 +16,7 @@ from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.difference import DifferenceStage, difference_stages
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
@@ -43,6 +44,7 @@ STAGES: Sequence[StageKind] = (
     UntrainedStage,
     MassiveStage,
     PositionsStage,
+    DifferenceStage,
     EvaluateStage,
     VerdictStage,
     ReportStage,
@@ -261,7 +263,9 @@ def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
 def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:
     """Return the stages that measure what ``contrast`` asks for; that of the run decides."""
     evaluate = EvaluateStage(tasks, contrast.ablate, run.contrast)
-    return [*positions_stages(run, contrast.ablate.mode), evaluate, VerdictStage(), ReportStage()]
+    modes = contrast.ablate.mode
+    measuring = [*positions_stages(run, modes), *difference_stages(run, modes)]
+    return [*measuring, evaluate, VerdictStage(), ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

@@ -313,8 +313,8 @@ def test_verbose_lists_every_condition(finished: Path, capsys: pytest.CaptureFix
     assert "others" not in full
 
 
-def test_ablate_shows_three_columns(finished: Path) -> None:
-    """Intact, ablated and control continuations; the same seed gives the same text."""
+def test_ablate_shows_each_state(finished: Path) -> None:
+    """Intact, ablated, amplified and control continuations; the same seed gives the same text."""
     args = ("ablate", finished, "--prompt", "the cat", "--max-tokens", 5, "--temperature", 0.9)
     first, again = run(*args, "--seed", 3, "--json"), run(*args, "--seed", 3, "--json")
     texts = json.loads(first.stdout)["continuations"]
@@ -322,7 +322,8 @@ def test_ablate_shows_three_columns(finished: Path) -> None:
     assert list(texts) == [
         "intact",
         "ablated: 12 units of mlp-neurons, zero",
-        "control: random",
+        "amplified: 12 units of mlp-neurons, scale:3",
+        "control: random units, zero",
     ]
     assert first.stdout == again.stdout
     assert "intact" in run(*args).stdout

@@ -612,14 +612,14 @@ def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -
         (
             "ablate: {mode: [zero, maen]}",
             "mine.yaml:9: ablate.mode.1: there is no mode 'maen'; "
-            "did you mean 'mean'? modes are zero, mean, resample, noise and scale:G, "
+            "did you mean 'mean'? modes are zero, mean, resample, noise, add, scale:G and add:G, "
             "e.g. scale:0.5",
         ),
         (
             "ablate: {mode: 'scale:nan'}",
             "mine.yaml:9: ablate.mode.0: there is no mode "
-            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean, resample, noise and "
-            "scale:G, e.g. scale:0.5",
+            "'scale:nan'; did you mean 'scale:0.5'? modes are zero, mean, resample, noise, add, "
+            "scale:G and add:G, e.g. scale:0.5",
         ),
         (
             "ablate:\n  percent:\n  - 1\n  - 0",
@@ -759,7 +759,7 @@ def test_errors_of_protocol(more: str, message: str) -> None:
         (
             "ablate: {mode: 'scale:1e999'}",
             "ablate.mode.0: there is no mode 'scale:1e999'; did you mean 'scale:0.5'? modes are "
-            "zero, mean, resample, noise and scale:G, e.g. scale:0.5",
+            "zero, mean, resample, noise, add, scale:G and add:G, e.g. scale:0.5",
         ),
         (
             "ablate: {controls: {random: 1000000}}",

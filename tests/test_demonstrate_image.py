@@ -78,12 +78,14 @@ def test_image_is_classified_intact_ablated_and_under_a_control(
     assert list(document["guesses"]) == [
         "intact",
         "ablated: 1 units of block, zero",
-        "control: random",
+        "amplified: 1 units of block, scale:3",
+        "control: random units, zero",
     ]
-    intact, ablated, control = document["guesses"].values()
+    intact, ablated, amplified, control = document["guesses"].values()
     assert document["image"] == str(tmp_path / "some.png")
     assert intact == expected((250, 100, 20), None)
     assert ablated == expected((250, 100, 20), 0)
+    assert amplified[:3] == expected((750, 100, 20), None)[:3]
     assert control in [expected((250, 100, 20), other) for other in (1, 2)]
 
 
@@ -92,7 +94,9 @@ def test_the_seed_samples_the_control(finished: Path, tmp_path: Path) -> None:
     path = paint(tmp_path / "some.png", (250, 100, 20)).content
     opened = open_run(finished)
     probabilities = [
-        guesses(opened, Stimulus("", path), Dose(), seed=s)["control: random"][0].probability
+        guesses(opened, Stimulus("", path), Dose(), seed=s)["control: random units, zero"][
+            0
+        ].probability
         for s in range(10)
     ]
 
@@ -102,8 +106,8 @@ def test_the_seed_samples_the_control(finished: Path, tmp_path: Path) -> None:
 def test_guesses_are_printed_side_by_side(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As wide as the terminal: three columns, probabilities before labels."""
-    monkeypatch.setenv("COLUMNS", "90")
+    """As wide as the terminal: four columns, probabilities before labels."""
+    monkeypatch.setenv("COLUMNS", "110")
     paint(tmp_path / "some.png", (250, 100, 20))
     lines = run("ablate", finished, "--image", tmp_path / "some.png").stdout.splitlines()
     first = expected((250, 100, 20), None)[0]
@@ -113,22 +117,38 @@ def test_guesses_are_printed_side_by_side(
     assert "%  red thing " in lines[-5]
     assert first["label"] == "red thing"
     assert len(lines) == 2 + 1 + 5
-    assert max(map(len, lines)) <= 90
+    assert max(map(len, lines)) <= 110
 
 
 def test_long_labels_are_cut_and_missing_classes_are_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No line is longer than its column."""
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", "44")
     print_guesses({"intact": [Guess("three-toed sloth, ai", 0.5), Guess("3", 1)], "ablated: x": []})
 
     assert capsys.readouterr().out.splitlines() == [
-        "intact              ablated: x",
-        "──────────────────  ──────────────────",
-        " 50.0%  three-toe…  no class: the",
-        "100.0%  3           logits are not",
-        "                    finite",
+        "intact                ablated: x",
+        "────────────────────  ────────────────────",
+        " 50.0%  three-toed …  no class: the logits",
+        "100.0%  3             are not finite",
+    ]
+
+
+def test_guesses_are_printed_below_each_other_where_columns_are_too_narrow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names at the margin, guesses indented, no line longer than the terminal."""
+    monkeypatch.setenv("COLUMNS", "24")
+    print_guesses({"intact": [Guess("three-toed sloth, ai", 0.5), Guess("3", 1)], "ablated: x": []})
+
+    assert capsys.readouterr().out.splitlines() == [
+        "intact",
+        "   50.0%  three-toed sl…",
+        "  100.0%  3",
+        "ablated: x",
+        "  no class: the logits",
+        "  are not finite",
     ]
 
 

@@ -9,7 +9,7 @@ from deeploc.analysis.planning import plan
 from deeploc.analysis.select_units import check_sizes, select_units
 from deeploc.contrast.model import Ablate, Contrast, Controls, Select
 from deeploc.core import controls
-from deeploc.core.ablation import Ablation, parse_scale
+from deeploc.core.ablation import Ablation, parse_gain
 from deeploc.core.adapter import Adapter, ScoresText
 from deeploc.core.effects import effects
 from deeploc.core.matching import random_like
@@ -151,8 +151,8 @@ def test_modes_are_one_affine_edit(
 @pytest.mark.parametrize("mode", ["", "zeros", "scale", "scale:", "scale:inf", "scale:x"])
 def test_unknown_mode_lists_the_modes(mode: str) -> None:
     """The message quotes the mode and shows how a scale is written."""
-    with pytest.raises(ValueError, match=r"there are 'zero', .*'noise' and 'scale:G'"):
-        parse_scale(mode)
+    with pytest.raises(ValueError, match=r"there are 'zero', .*'noise', 'add', 'scale:G' and"):
+        parse_gain(mode, "scale")
 
 
 class CountsA:

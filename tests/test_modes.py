@@ -286,7 +286,7 @@ def test_edits_are_of_the_units_that_were_measured(donors: Donors, stat_map: Sta
         Donors(moments.layout, donors.stimuli, "")
     with pytest.raises(MaskError, match="mean has 1 values but the layout has 4 units"):
         PositionMoments(moments.layout, *[np.ones(1)] * 4)
-    with pytest.raises(ValueError, match="'noise' is no `Ablation` but an edit of its own"):
+    with pytest.raises(ValueError, match="'noise' is no `Ablation` of a StatMap alone"):
         Ablation.of("noise", block_mask(), stat_map)
 
 
@@ -320,7 +320,7 @@ def test_modes_that_need_positions_are_refused_before_anything_is_read(
     """One line with the mode and the reason; the modes that work are named."""
     ablate = {"mode": [mode], "controls": {"random": 0}}
     contrast = Contrast.model_validate({**contrast_of().to_json(), "ablate": ablate})
-    words = f"mode '{mode}' needs activations at every position, .* use zero, mean or scale:G"
+    words = f"mode '{mode}' needs activations at every position, .* use zero, mean, scale:G or add"
     check_modes(contrast, ToyAdapter())
 
     with pytest.raises(ContrastError, match=words):

@@ -156,9 +156,9 @@ def test_every_mode_from_contrast_to_report(tiny_lm: Path, contrast_file: Path) 
     assert "of the control condition" in report
     for mode in ("mean", "resample", "noise"):
         texts = continuations(
-            opened, "the cat", Dose(mode, 50.0), max_tokens=5, temperature=0.0, seed=0
+            opened, "the cat", Dose((mode,), 50.0), max_tokens=5, temperature=0.0, seed=0
         )
-        assert len(texts) == 3
+        assert len(texts) == 4
     evaluate_run(opened)
     assert {row.key: row.value for row in load_run(folder).scores} == before
 

@@ -365,5 +365,5 @@ def test_what_was_not_asked_says_why() -> None:
     assert ended["causal"].endswith("asked only where the units are selective")
     assert ended["specific"] == ended["robust"] == "asked only where the damage is causal"
     assert lines(alone)["specific"].startswith("nothing else was measured to compare with")
-    assert lines(alone)["robust"].startswith("no other mode was measured on these units")
+    assert lines(alone)["robust"].startswith("no other ablation was measured on these units")
     assert lines(evidence(None))["causal"].startswith("the primary outcome was not measured")

@@ -145,7 +145,14 @@ class ModuleAdapter:
             inputs, valid = self._batch(stimuli, indices)
             forward = partial(self._forward, inputs)
             n = len(indices)
-            return read_batch(self.module, layout, forward, pool=pool, n_stimuli=n, valid=valid)
+            read = read_batch(self.module, layout, forward, pool=pool, n_stimuli=n, valid=valid)
+            if valid is None and self._packs and np.isnan(read).any():
+                raise AdapterError(
+                    f"{self._name} packs sequences of several lengths, so that some have no "
+                    "activation at the last positions: packed sequences are read where a mask says "
+                    "where they end; give `attention_mask` in a mapping that preprocess returns"
+                )
+            return read
 
         batches = in_order(len(stimuli), self._batch_size)
         for indices, values in each_batch(batches, run):
@@ -186,6 +193,11 @@ class ModuleAdapter:
         chosen = [stimuli[i] for i in indices]
         inputs = self._inputs([stimulus.content for stimulus in chosen])
         return inputs, _valid(inputs, chosen)
+
+    @cached_property
+    def _packs(self) -> bool:
+        """Whether there are layers that take packed sequences."""
+        return any(isinstance(module, nn.RNNBase) for module in self.module.modules())
 
     def _check_truncation(self, readout: Readout) -> None:
         if readout.max_tokens is not None:

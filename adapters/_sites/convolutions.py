@@ -29,13 +29,24 @@ def post_activations(model: nn.Module, trace: Trace) -> list[Site]:
     list of Site
         Of kind ``conv``, in forward order; numbers of units and positions are not filled in.
     """
-    sites = (_after(model, trace, call) for call in trace.calls if _is_map(model, call))
+    sites = (after_activation(model, trace, call) for call in trace.calls if _is_map(model, call))
     return [site for site in sites if site is not None]
 
 
-def _after(model: nn.Module, trace: Trace, conv: Call) -> Site | None:
-    current = conv
-    while (following := _next(model, trace, current, conv)) is not None:
+def after_activation(model: nn.Module, trace: Trace, layer: Call) -> Site | None:
+    """Return the site after the activation of a layer; None where that is a function.
+
+    Parameters
+    ----------
+    model
+        The network.
+    trace
+        One forward pass of it.
+    layer
+        The call of the layer.
+    """
+    current = layer
+    while (following := _next(model, trace, current, layer)) is not None:
         if _activates(model.get_submodule(following.path)):
             return _site(model, trace, following)
         current = following

@@ -14,13 +14,14 @@ from torch import nn
 
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.adapters._torch.shape import Widths, unit_axis
-from deeploc.core.units import Layout, Site, parse_site_name
+from deeploc.core.units import Layout, Site, Tap, parse_site_name
 from deeploc.errors import AdapterError
 
 from .calls import with_calls
 from .convolutions import post_activations
 from .embedding import patch_embedding, token_embedding
 from .experts import expert_sites
+from .layers import plain_layers
 from .linear import linear_layers
 from .mixing import observe_positions
 from .parts import Parts
@@ -152,6 +153,8 @@ class SiteFinder:
         convs = post_activations(self._model, self._trace) if self._n else []
         if not trunk and convs:
             return self._ordered([replace(self.sized(site), kind="block") for site in convs])
+        if not trunk and (layers := plain_layers(self._model, self._trace)):
+            return self._ordered([self.sized(site) for site in layers])
         trunk = trunk or largest_stack(self._model, self._trace)
         sites = self._within(trunk)
         outputs = {self._trace[block].output_id for block in trunk}
@@ -162,26 +165,32 @@ class SiteFinder:
 
     def can_read(self, wanted: str | Site) -> bool:
         """Return whether the trace shows activations at a site."""
-        path = wanted.path if isinstance(wanted, Site) else parse_site_name(wanted)[0]
-        return path in self._trace and self.named(wanted).n_units > 0
+        if isinstance(wanted, Site):
+            path, tap = wanted.path, wanted.tap
+        else:
+            path, _, tap = parse_site_name(wanted)
+        return self._shows(path, tap) and self.named(wanted).n_units > 0
+
+    def _shows(self, path: str, tap: Tap) -> bool:
+        return path in self._trace or (tap == "output" and path in self._trace.embeddings)
 
     def named(self, wanted: str | Site) -> Site:
         """Return the site ``wanted``, or the one of that name."""
         if isinstance(wanted, Site):
-            self.check(wanted.path)
+            self.check(wanted.path, wanted.tap)
             return self.sized(wanted)
         path, call, tap = parse_site_name(wanted)
-        self.check(path)
+        self.check(path, tap)
         return self.sized(Site(path, "block", 0, tap, call=call))
 
-    def check(self, path: str) -> None:
+    def check(self, path: str, tap: Tap) -> None:
         """Refuse a path at which nothing can be read."""
         paths = dict(self._model.named_modules())
         if path not in paths:
             near = get_close_matches(path, paths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise AdapterError(f"{type(self._model).__name__} has no module {path!r}{hint}")
-        if path not in self._trace:
+        if not self._shows(path, tap):
             raise AdapterError(
                 f"module {path!r} takes or returns no activations on the example input, is not "
                 "called as `module(x)`, or is TorchScript; name other modules, or give another "
@@ -209,7 +218,7 @@ class SiteFinder:
     def _ordered(self, sites: list[Site]) -> list[Site]:
         def time(site: Site) -> int:
             path = site.within or site.path
-            if path not in self._trace:  # it takes tokens
+            if path not in self._trace and path not in self._trace.embeddings:  # it takes tokens
                 return -1
             call = self._trace[path]
             return call.started if site.tap == "input" else call.ended

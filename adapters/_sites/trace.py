@@ -1,6 +1,6 @@
 """Trace of one small forward pass: which modules are called, in which order, on what."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -52,10 +52,13 @@ class Trace:
     ----------
     calls
         In that order; a module that is called several times is represented by its last call.
+    embeddings
+        Calls that took none and returned one: of token ids, for example.
     """
 
-    def __init__(self, calls: list[Call]) -> None:
+    def __init__(self, calls: list[Call], embeddings: Sequence[Call] = ()) -> None:
         self.calls = calls
+        self.embeddings = {call.path: call for call in embeddings}
         self._last = {call.path: call for call in calls}
         self._calls: dict[str, list[Call]] = {}
         self._paths = {part for path in self._last for part in _prefixes(path)}
@@ -66,7 +69,7 @@ class Trace:
         return path in self._last
 
     def __getitem__(self, path: str) -> Call:
-        return self._last[path]
+        return self._last[path] if path in self._last else self.embeddings[path]
 
     def call(self, path: str, number: int) -> Call:
         """Return a call of a module by its number, from 1; 0 is the last."""
@@ -118,7 +121,7 @@ def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
                 f"{type(model).__name__} fails on its example input: {type(error).__name__}: "
                 f"{' '.join(str(error).split())[:200]}; give what its forward takes"
             ) from error
-    return Trace(recorder.calls)
+    return Trace(recorder.calls, recorder.embeddings)
 
 
 @dataclass
@@ -126,6 +129,7 @@ class _CallRecorder:
     """Numbers events and tensors while the model runs."""
 
     calls: list[Call] = field(default_factory=list)
+    embeddings: list[Call] = field(default_factory=list)
     clock: Iterator[int] = field(default_factory=count)
     tensor_ids: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
     next_id: Iterator[int] = field(default_factory=count)
@@ -138,9 +142,14 @@ class _CallRecorder:
             self.open_calls.setdefault(path, []).append(entry)
 
     def leave(self, path: str, x: Tensor) -> None:
-        """Note the output of a call whose input was noted."""
+        """Note the output of a call, whether or not it took activations."""
         entries = self.open_calls.get(path)
-        if entries and _is_activation(x):
+        if not entries and _is_activation(x):
+            now = next(self.clock)
+            self.embeddings.append(
+                Call(path, now, now, (), tuple(x.shape), -1, self._id(x), has_leading_token=False)
+            )
+        elif entries and _is_activation(x):
             started, shape, input_id, leading = entries.pop()
             output_id, ended = self._id(x), next(self.clock)
             call = Call(path, started, ended, shape, tuple(x.shape), input_id, output_id, leading)

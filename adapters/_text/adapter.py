@@ -35,7 +35,7 @@ from deeploc.stimuli import Stimulus
 
 from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
-from .generate import continuation
+from .generate import continuation, own_settings
 from .identity import describe_causal_lm
 from .requests import EncodedRequests
 from .score import Encoded, encode_request, score_encoded
@@ -319,6 +319,16 @@ class HFAdapter(TextAdapter):
             If the prompt is empty or too long.
         """
         return continuation(self._causal, self.tokenizer, prompt, sampling)
+
+    def generation_settings(self, sampling: Sampling) -> Mapping[str, Any]:
+        """Return what the checkpoint's generation config asks for and `generate` does not do.
+
+        Parameters
+        ----------
+        sampling
+            What is done instead.
+        """
+        return own_settings(self.model, sampling)
 
     def _encode(self, request: TextRequest) -> Encoded:
         encoded = encode_request(self.tokenizer, request, self._lm.context)

@@ -9,10 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
 from deeploc.core.units import Site, Tap
 from deeploc.errors import AdapterError
+
+from .recurrent import replace_packed, stimuli_first
 
 HookFunction = Callable[[Tensor], Tensor | None]
 """Called with the tensor at a site; a tensor that it returns takes its place."""
@@ -134,6 +137,8 @@ def replace_first(value: Any, function: HookFunction) -> Any:
     if isinstance(value, Tensor):
         new = function(value)
         return value if new is None else new
+    if isinstance(value, PackedSequence):
+        return replace_packed(value, function)
     for key, item in _items(value):
         if first_tensor(item) is not None:
             new = replace_first(item, function)
@@ -169,7 +174,8 @@ def _register(hook: SiteHook) -> RemovableHandle:
     return hook.module.register_forward_hook(partial(_after, hook.function))
 
 
-def _before(function: HookFunction, _module: nn.Module, args: Any, kwargs: Any) -> Any:
+def _before(function: HookFunction, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    function = stimuli_first(module, (args, *kwargs.values()), function)
     if first_tensor(args) is not None:
         new = replace_first(args, function)
         return None if new is args else (new, kwargs)
@@ -177,6 +183,6 @@ def _before(function: HookFunction, _module: nn.Module, args: Any, kwargs: Any) 
     return None if new is kwargs else (args, new)
 
 
-def _after(function: HookFunction, _module: nn.Module, _args: Any, output: Any) -> Any:
-    new = replace_first(output, function)
+def _after(function: HookFunction, module: nn.Module, _args: Any, output: Any) -> Any:
+    new = replace_first(output, stimuli_first(module, output, function))
     return None if new is output else new

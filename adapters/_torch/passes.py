@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 from weakref import ref
@@ -69,6 +70,9 @@ class Passes:
         return ForwardPass(self._start, self._inputs.numbers)
 
     def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if (continued := _CONTINUED.get()) is not None:
+            self._start, self._inputs = continued.start, continued.inputs
+            return
         shown = first_tensor(_shown(args, kwargs))
         if shown is None:
             return
@@ -79,6 +83,33 @@ class Passes:
         self._end = self._start + (shown.shape[1] if shown.ndim > 1 else 1)
         if not (same and self._start and self._inputs):
             self._inputs = _Inputs(shown, kwargs.get("attention_mask"))
+
+
+class Continued:
+    """A text that is generated, as told by who generates it: nothing is left to be found out.
+
+    Parameters
+    ----------
+    prompt
+        Token ids (1, position): what the text begins with, and is told apart from others by.
+    """
+
+    def __init__(self, prompt: Tensor) -> None:
+        self.inputs = _Inputs(prompt, None)
+        self.start = 0
+        """The position at which the next forward pass begins."""
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Make every forward pass inside the context one of this text."""
+        token = _CONTINUED.set(self)
+        try:
+            yield
+        finally:
+            _CONTINUED.reset(token)
+
+
+_CONTINUED: ContextVar[Continued | None] = ContextVar("continued", default=None)
 
 
 class _Inputs:

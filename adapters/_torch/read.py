@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from deeploc.core.units import Layout, Site
@@ -191,7 +191,9 @@ def _own_positions(
     )
 
 
-def _positions(site: Site, x: Activations | Routed, valid: Valid) -> Valid:
+def _positions(
+    site: Site, x: Activations | Routed, valid: Bool[Tensor, "batch token"] | None
+) -> Bool[Tensor, "batch token"] | None:
     """Return which positions of a site are pooled; a site after the model's own pooling has one."""
     if valid is None or x.shape[1] == 1 != valid.shape[1]:
         return None

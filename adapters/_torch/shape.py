@@ -63,6 +63,8 @@ def unit_axis(shape: Shape, widths: Widths) -> int:
     widths
         Of the layers inside the module of the site.
     """
+    if len(shape) == 3 and not widths.features:  # (batch, unit, position) of 1-D convolutions
+        return 1 if shape[1] in widths.channels and shape[2] not in widths.channels else -1
     if len(shape) != 4:
         return -1
     _, first, middle, last = shape

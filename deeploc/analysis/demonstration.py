@@ -1,15 +1,17 @@
-"""Demonstrations: the output of a model intact, ablated and under a control, for reading."""
+"""Demonstrations: what a model says intact, ablated, amplified and under a control, for reading."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from scipy.special import softmax
 
+from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
+from deeploc.core.generation import HasGenerationSettings
 from deeploc.core.matching import random_like
-from deeploc.core.modes import Modes
+from deeploc.core.modes import Manner, Modes, manner
 from deeploc.core.selection import top_percent
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.errors import MaskError, TaskError
@@ -24,22 +26,26 @@ N_GUESSES = 5
 
 @dataclass(frozen=True)
 class Dose:
-    """What to ablate.
+    """What to ablate, and how.
 
     Parameters
     ----------
-    mode
-        ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+    modes
+        ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``; one or
+        several, each with a random control.
     percent
         How many per cent (0-100) of the units of a kind, from the top of the ranking; None for the
         selected units.
     kind
         The kind of site; None for the first one of the run.
+    amplify
+        A further mode, without a control: ``scale:G`` or ``add``; None: none.
     """
 
-    mode: str = "zero"
+    modes: tuple[str, ...] = ("zero",)
     percent: float | None = None
     kind: str | None = None
+    amplify: str | None = "scale:3"
 
 
 @runtime_checkable
@@ -86,7 +92,7 @@ class Guess:
 def continuations(
     run: LocalizedModel, prompt: str, dose: Dose, *, max_tokens: int, temperature: float, seed: int
 ) -> dict[str, str]:
-    """Return continuations of a prompt: intact, ablated and under a matched random control.
+    """Return continuations of a prompt: intact, ablated, amplified, under matched random controls.
 
     Parameters
     ----------
@@ -101,7 +107,7 @@ def continuations(
     temperature
         Of sampling; 0 always takes the most probable token.
     seed
-        Of sampling, the same for all three, and of the control.
+        Of sampling, the same for all states, and of the controls.
 
     Returns
     -------
@@ -120,10 +126,33 @@ def continuations(
     return _under_each(run, dose, seed, lambda: model.generate(prompt, sampling))
 
 
+def settings_not_followed(
+    run: LocalizedModel, *, max_tokens: int, temperature: float, seed: int
+) -> dict[str, Any]:
+    """Return what the checkpoint says of generation and `continuations` does not do.
+
+    Parameters
+    ----------
+    run
+        The model.
+    max_tokens, temperature, seed
+        As for `continuations`.
+
+    Returns
+    -------
+    dict
+        Name of the setting -> its value in the checkpoint; empty where all is done, or nothing is
+        known of it.
+    """
+    if not isinstance(run.adapter, HasGenerationSettings):
+        return {}
+    return dict(run.adapter.generation_settings(Sampling(max_tokens, temperature, seed)))
+
+
 def guesses(
     run: LocalizedModel, stimulus: Stimulus, dose: Dose, *, seed: int
 ) -> dict[str, list[Guess]]:
-    """Return the most probable classes of an image: intact, ablated, under a matched control.
+    """Return the most probable classes of an image: intact, ablated, amplified, under controls.
 
     Parameters
     ----------
@@ -134,7 +163,7 @@ def guesses(
     dose
         The units to ablate, and how.
     seed
-        Of the control.
+        Of the controls.
 
     Returns
     -------
@@ -166,21 +195,34 @@ def _require(run: LocalizedModel, ability: type[Ability], doing: str) -> Ability
 def _under_each(
     run: LocalizedModel, dose: Dose, seed: int, compute: Callable[[], Output]
 ) -> dict[str, Output]:
-    """Return what ``compute`` returns intact, ablated and under a control, by the state's name."""
-    mask, label = _mask(run, dose)
-    control = random_like(mask, (seed, 0))
+    """Return what ``compute`` returns in every state of the model, by the state's name."""
     try:
-        ablations = {
-            f"ablated: {label}": run.modes.edit(dose.mode, mask),
-            "control: random": run.modes.edit(dose.mode, control),
-        }
+        edits = _states(run, dose, seed)
     except ValueError as error:
         raise TaskError(str(error)) from None
     outputs = {"intact": compute()}
-    for name, ablation in ablations.items():
-        with run.adapter.ablated(ablation):
+    for name, edit in edits.items():
+        with run.adapter.ablated(edit):
             outputs[name] = compute()
     return outputs
+
+
+def _states(run: LocalizedModel, dose: Dose, seed: int) -> dict[str, Edit]:
+    """Return the edits that are shown: each mode, what is amplified, each mode at random units."""
+    mask, units = _mask(run, dose)
+    control, edit = random_like(mask, (seed, 0)), run.modes.edit
+    amplified = () if dose.amplify in (None, *dose.modes) else (str(dose.amplify),)
+    shown = {
+        f"{_STATES[manner(m)]}: {units}, {m}": edit(m, mask) for m in (*dose.modes, *amplified)
+    }
+    return shown | {f"control: random units, {m}": edit(m, control) for m in dose.modes}
+
+
+_STATES: Mapping[Manner, str] = {
+    "ablation": "ablated",
+    "amplification": "amplified",
+    "steering": "steered",
+}
 
 
 def _most_probable(output: Predictions, model: Classifies) -> list[Guess]:
@@ -197,7 +239,7 @@ def _name(classes: Sequence[Sequence[str]], number: int) -> str:
 
 
 def _mask(run: LocalizedModel, dose: Dose) -> tuple[UnitMask, str]:
-    """Return the units to ablate, and a description of them."""
+    """Return the units that are edited, and a description of them."""
     kinds = run.mask.layout.kinds
     kind = dose.kind or kinds[0]
     if kind not in kinds:
@@ -209,4 +251,4 @@ def _mask(run: LocalizedModel, dose: Dose) -> tuple[UnitMask, str]:
         mask = top_percent(run.stat_map, dose.percent, among)
     if not len(mask):
         raise MaskError(f"no unit of {kind} to ablate at this dose; give a larger --percent")
-    return mask, f"{len(mask)} units of {kind}, {dose.mode}"
+    return mask, f"{len(mask)} units of {kind}"

@@ -11,6 +11,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.core.damage import Damage, damage_at
 from deeploc.core.judging import outcome_name, verdict
 from deeploc.core.massive import MassiveActivations, massive_selection
+from deeploc.core.modes import manner
 from deeploc.core.outcomes import Deciding, Outcome
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
@@ -153,7 +154,8 @@ class _Gathering:
     def _modes(self, dose: DecidingDose, deciding: Deciding | None) -> dict[str, Damage]:
         if deciding is None:
             return {}
-        further = [mode for mode in self.contrast.ablate.mode if mode != dose.mode]
+        modes = (mode for mode in self.contrast.ablate.mode if mode != dose.mode)
+        further = [mode for mode in modes if manner(mode) == "ablation"]
         damage = {mode: self._damage(dose, deciding.primary, mode) for mode in further}
         return {mode: one for mode, one in damage.items() if one is not None}
 

@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from deeploc.analysis.demonstration import Guess
+
+Value = TypeVar("Value")
 
 
 def print_json(value: Any) -> None:
@@ -51,17 +53,18 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: i
 
 
 def print_columns(texts: dict[str, str]) -> None:
-    """Print named texts side by side, as wide as the terminal allows."""
-    width = _column_width(len(texts))
-    _print_beside({name: _wrapped(text, width) for name, text in texts.items()}, width)
+    """Print named texts side by side, as wide as the terminal allows, or below each other."""
+    _print_named(texts, _wrapped)
 
 
 def print_guesses(guesses: "Mapping[str, Sequence[Guess]]") -> None:
-    """Print named lists of guesses side by side; labels are cut off where the terminal ends."""
-    width = _column_width(len(guesses))
-    broken = _wrapped("no class: the logits are not finite", width)
-    columns = {name: [_guess(g, width) for g in best] or broken for name, best in guesses.items()}
-    _print_beside(columns, width)
+    """Print named lists of guesses, as `print_columns` does; long labels are cut off."""
+
+    def lines(best: "Sequence[Guess]", width: int) -> list[str]:
+        broken = _wrapped("no class: the logits are not finite", width)
+        return [_guess(guess, width) for guess in best] or broken
+
+    _print_named(guesses, lines)
 
 
 def _guess(guess: "Guess", width: int) -> str:
@@ -69,11 +72,11 @@ def _guess(guess: "Guess", width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def width() -> int:
-    """Return how many characters a line of the terminal holds; 100 where there is none."""
+def width(without: int = 100) -> int:
+    """Return how many characters a line of the terminal holds; ``without`` where there is none."""
     import shutil
 
-    return shutil.get_terminal_size((100, 24)).columns
+    return shutil.get_terminal_size((without, 24)).columns
 
 
 def shorten(text: str, width: int) -> str:
@@ -118,8 +121,20 @@ def print_paragraph(text: str, indent: int = 0) -> None:
         )
 
 
-def _column_width(n: int) -> int:
-    return width() // n - 2
+_NARROWEST = 20
+"""Fewest characters of a column: narrower ones are printed below each other."""
+
+
+def _print_named(values: Mapping[str, Value], lines: Callable[[Value, int], list[str]]) -> None:
+    """Print named values in columns, or below each other where columns would be too narrow."""
+    line = width(80)
+    beside = line // len(values) - 2
+    if beside >= _NARROWEST:
+        _print_beside({name: lines(value, beside) for name, value in values.items()}, beside)
+        return
+    for name, value in values.items():
+        rows = [*_wrapped(name, line), *(f"  {row}" for row in lines(value, line - 2))]
+        click.echo("\n".join(row.rstrip() for row in rows))
 
 
 def _print_beside(columns: Mapping[str, Sequence[str]], width: int) -> None:

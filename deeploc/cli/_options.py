@@ -136,7 +136,7 @@ ablation = _stack(
     click.option(
         "--mode",
         multiple=True,
-        help="Ablation: zero, mean, resample, noise or scale:G; repeatable.",
+        help="Ablation: zero, mean, resample, noise, scale:G or add; repeatable.",
     ),
     click.option(
         "--controls", type=click.IntRange(min=0), help="Number of matched random controls."

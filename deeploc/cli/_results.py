@@ -172,6 +172,7 @@ def print_verdict(run: "RunFolder") -> None:
 def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
     """Print a table per kind of site, mode and mask: the main metric of each task at every dose."""
     from deeploc.core.effects import MIN_CONTROLS
+    from deeploc.core.modes import manner
     from deeploc.core.stats import ALPHA
     from deeploc.report.outcomes import main_effects, masks_differ
 
@@ -182,7 +183,7 @@ def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
         mask = f", {effect.mask} units" if named else ""
         blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
     for (sites, mode, mask), block in sorted(blocks.items()):
-        _print_block(f"{sites}, {mode} ablation{mask}", block)
+        _print_block(f"{sites}, {mode} {manner(mode)}{mask}", block)
     click.echo(
         "random: median of the matched random controls\n"
         "z: damage beyond their mean, in their SDs\n"

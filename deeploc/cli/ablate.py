@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The image to classify.",
 )
-@click.option("--mode", default="zero", help="Ablation: zero, mean, resample, noise or scale:G.")
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    default=("zero",),
+    show_default="zero",
+    help="Ablation: zero, mean, resample, noise, scale:G or add; repeatable.",
+)
+@click.option(
+    "--amplify",
+    default="scale:3",
+    show_default=True,
+    metavar="MODE",
+    help="What is shown as amplified: scale:G, add or add:G; none: nothing.",
+)
 @click.option(
     "--percent",
     type=click.FloatRange(0, 100),
@@ -46,18 +60,20 @@ if TYPE_CHECKING:
 def command(
     run: Path, prompt: str | None, image: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Show a model's output intact, ablated and under a control.
+    """Show a model's output intact, ablated, amplified and under a control.
 
-    The output is the continuation of a prompt, or the most probable classes of an image. The three
-    are printed side by side and share one seed; the control ablates as many random units at each
-    site.
+    The output is the continuation of a prompt, or the most probable classes of an image. All of
+    them share one seed; the control ablates as many random units at each site. Texts are what the
+    model predicts: what its checkpoint says of beams, penalties and forced tokens is not followed.
     """
     _check(prompt, image)
     from deeploc.analysis.demonstration import Dose
+    from deeploc.cli._progress import Console
     from deeploc.experiment import open_run
 
-    opened = open_run(run, _options.hardware_of({**options, "seed": 0}))
-    dose = Dose(options["mode"], options["percent"], options["sites"])
+    opened = open_run(run, _options.hardware_of({**options, "seed": 0}), Console())
+    amplify = None if options["amplify"] == "none" else options["amplify"]
+    dose = Dose(options["modes"], options["percent"], options["sites"], amplify)
     if image is not None:
         _classify(opened, image, dose, options["seed"], as_json)
     elif prompt is not None:
@@ -79,14 +95,25 @@ def _check(prompt: str | None, image: Path | None) -> None:
 def _continue(
     run: "Run", prompt: str, dose: "Dose", sampling: dict[str, Any], as_json: bool
 ) -> None:
-    from deeploc.analysis.demonstration import continuations
+    from deeploc.analysis.demonstration import continuations, settings_not_followed
     from deeploc.cli._console import print_columns, print_json
 
     texts = continuations(run, prompt, dose, **sampling)
+    ignored = settings_not_followed(run, **sampling)
     if as_json:
-        print_json({"prompt": prompt, "continuations": texts})
-    else:
-        print_columns(texts)
+        print_json({"prompt": prompt, "continuations": texts, "not_followed": ignored})
+        return
+    if ignored:
+        named = ", ".join(f"{name} {_short(value)}" for name, value in ignored.items())
+        click.echo(f"not followed of the checkpoint's generation_config: {named}", err=True)
+    print_columns(texts)
+
+
+def _short(value: Any) -> str:
+    """Return a setting as text, of a long list its beginning."""
+    if isinstance(value, (list, tuple)) and len(value) > 4:
+        return f"[{', '.join(map(str, value[:3]))}, … {len(value)} in all]"
+    return str(value)
 
 
 def _classify(run: "Run", image: Path, dose: "Dose", seed: int, as_json: bool) -> None:

@@ -33,25 +33,27 @@ MAX_CONTROLS = 10_000
 """Most masks of one random control."""
 
 
-MODES = ("zero", "mean", "resample", "noise")
-"""The modes of ablation beside ``scale:G``."""
+MODES = ("zero", "mean", "resample", "noise", "add")
+"""The modes of ablation beside ``scale:G`` and ``add:G``."""
+
+WITH_GAIN = ("scale", "add")
+"""The modes that take a number G."""
 
 
-def _meaning(mode: str) -> float | str:
-    """Return what units are multiplied by, else the mode itself."""
-    if mode == "zero":
-        return 0.0
-    return float(mode.partition(":")[2]) if ":" in mode else mode
+def _meaning(mode: str) -> tuple[str, float]:
+    """Return a mode that is written in one way only."""
+    name, _, gain = {"zero": "scale:0", "add": "add:1"}.get(mode, mode).partition(":")
+    return name, float(gain or 0)
 
 
 def _check_mode(mode: str) -> str:
     name, _, gain = mode.partition(":")
-    is_scale = name == "scale" and re.fullmatch(_NUMBER, gain) and isfinite(float(gain))
-    if mode in MODES or is_scale:
+    has_gain = name in WITH_GAIN and re.fullmatch(_NUMBER, gain) and isfinite(float(gain))
+    if mode in MODES or has_gain:
         return mode
     raise ValueError(
         f"there is no mode {mode[:40]!r}; {nearest(mode[:40], [*MODES, 'scale:0.5'])}"
-        f"modes are {', '.join(MODES)} and scale:G, e.g. scale:0.5"
+        f"modes are {', '.join(MODES)}, scale:G and add:G, e.g. scale:0.5"
     )
 
 
@@ -83,12 +85,11 @@ def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
 
 Share = Annotated[Number, Field(ge=0, le=100)]
 Range = Annotated[tuple[Share, Share], AfterValidator(_check_range)]
+_GAINED = f"^({'|'.join(WITH_GAIN)}):{_NUMBER}$"
 Mode = Annotated[
     str,
     AfterValidator(_check_mode),
-    WithJsonSchema(
-        {"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": f"^scale:{_NUMBER}$"}]}
-    ),
+    WithJsonSchema({"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": _GAINED}]}),
 ]
 _Modes = Annotated[tuple[Mode, ...], Field(min_length=1), AfterValidator(_check_modes)]
 Modes = Annotated[_Modes, BeforeValidator(as_list, json_schema_input_type=Mode | _Modes)]
@@ -162,7 +163,8 @@ class Ablate(StrictModel):
     """
 
     mode: Modes = ("zero",)
-    """zero, mean (of each unit), resample, noise, scale:G (times G); one or several."""
+    """zero, mean (of each unit), resample, noise, scale:G (times G), add or add:G (G times the
+    difference of the contrast); one or several."""
     percent: Percents | None = None
     """Doses, in per cent of the units of each kind of site; null: the selected units."""
     controls: Controls = Controls()

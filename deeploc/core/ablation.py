@@ -80,8 +80,8 @@ class Ablation:
     """Replace every selected unit ``x`` by ``gain * x + offset``, at every position.
 
     ``gain=0`` sets a unit to 0 (zero ablation), ``gain=0`` with its mean as ``offset`` holds it
-    at that mean (mean ablation), any other ``gain`` scales it. The first position may have an
-    offset of its own.
+    at that mean (mean ablation), any other ``gain`` scales it, ``gain=1`` with an ``offset`` adds
+    to it (steering). The first position may have an offset of its own.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Ablation:
             mask = mask_of_scalars(mask)
             check_same_units(mask, moments)
             return cls(mask, offset=moments.mean, first=moments.mean_first)
-        return cls(mask, gain=parse_scale(mode))
+        return cls(mask, gain=parse_gain(mode, "scale"))
 
     @cached_property
     def has_first(self) -> bool:
@@ -266,8 +266,15 @@ def check_same_units(mask: UnitMask, stat_map: OfUnits) -> None:
         )
 
 
-def parse_scale(mode: str) -> float:
-    """Return G of the mode ``scale:G``.
+def parse_gain(mode: str, wanted: str) -> float:
+    """Return G of the mode ``wanted:G``; 1 of the mode ``wanted`` alone, where there is one.
+
+    Parameters
+    ----------
+    mode
+        The mode.
+    wanted
+        ``scale`` or ``add``.
 
     Raises
     ------
@@ -275,14 +282,16 @@ def parse_scale(mode: str) -> float:
         If ``mode`` is not of this form, or G is not a finite number.
     """
     name, _, gain = mode.partition(":")
+    if mode == wanted and mode in MODES:
+        return 1.0
     try:
-        if name == "scale" and np.isfinite(float(gain)):
+        if name == wanted and np.isfinite(float(gain)):
             return float(gain)
     except ValueError:
         pass
-    if mode in ("resample", "noise"):
-        raise ValueError(f"{mode!r} is no `Ablation` but an edit of its own: make it with `Modes`")
+    if mode in ("resample", "noise") or (name == "add" and wanted != "add"):
+        raise ValueError(f"{mode!r} is no `Ablation` of a StatMap alone: make it with `Modes`")
     named = ", ".join(map(repr, MODES))
     raise ValueError(
-        f"no ablation mode {mode!r}; there are {named} and 'scale:G', e.g. 'scale:0.5'"
+        f"no ablation mode {mode!r}; there are {named}, 'scale:G' and 'add:G', e.g. 'scale:0.5'"
     )

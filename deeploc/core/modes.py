@@ -1,13 +1,14 @@
-"""What each mode of ablation puts in the place of the activations of the ablated units."""
+"""What each mode of ablation makes of the activations of the ablated units."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from deeploc.core.ablation import Ablation, Edit
+from deeploc.core.ablation import Ablation, Edit, check_same_units, parse_gain
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.replacing import Donors, Noise, Resampling
 from deeploc.core.scalars import mask_of_scalars
-from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.units import StatMap, UnitMask, Vector
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,17 @@ class Modes:
         Returns stimuli of the control condition, for ``resample``; None: they cannot be had.
     seed
         Of ``resample`` and ``noise``.
+    difference
+        Returns the mean signed activation of every unit over the preferred side of the contrast
+        minus that over the other, for ``add``, of units that are several scalars one for each;
+        None: it is not known.
     """
 
     stat_map: StatMap
     moments: Callable[[], PositionMoments] | None = None
     donors: Callable[[], Donors] | None = None
     seed: int = 0
+    difference: Callable[[], Vector] | None = None
 
     def edit(self, mode: str, mask: UnitMask) -> Edit:
         """Return the edit that ``mode`` makes of the units of ``mask``.
@@ -38,7 +44,7 @@ class Modes:
         Parameters
         ----------
         mode
-            ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+            ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``.
         mask
             The units that are ablated.
 
@@ -54,6 +60,10 @@ class Modes:
             return Resampling(mask_of_scalars(mask), self.donors(), self.seed)
         if mode == "noise" and self.moments is not None:
             return Noise(mask_of_scalars(mask), self.moments(), self.seed)
+        if adds(mode) and self.difference is not None:
+            check_same_units(mask, self.stat_map)
+            moved = parse_gain(mode, "add") * self.difference()
+            return Ablation(mask_of_scalars(mask), gain=1.0, offset=moved)
         moments = self.moments() if mode == "mean" and self.moments is not None else None
         return Ablation.of(mode, mask, self.stat_map, moments)
 
@@ -73,9 +83,15 @@ class Modes:
         Raises
         ------
         ValueError
-            If one is ``resample`` or ``noise``, and activations cannot be read at every position.
+            If one is ``resample`` or ``noise``, and activations cannot be read at every position,
+            or one is ``add``, and the difference is not known.
         """
         for mode in modes:
+            if adds(mode) and self.difference is None:
+                raise ValueError(
+                    f"mode {mode!r} adds the difference between the sides of the contrast, which "
+                    "is not known here; give `Modes` the `difference`, or open the run"
+                )
             check_readable(mode, reads=self.donors is not None and self.moments is not None)
         if "mean" not in modes or self.moments is not None:
             return []
@@ -104,7 +120,7 @@ def check_readable(mode: str, *, reads: bool) -> None:
     if mode in ("resample", "noise") and not reads:
         raise ValueError(
             f"mode {mode!r} needs activations at every position, which this adapter does not "
-            "show (it lacks `positions`); use zero, mean or scale:G"
+            "show (it lacks `positions`); use zero, mean, scale:G or add"
         )
 
 
@@ -121,7 +137,7 @@ def protocol(mode: str, *, by_class: bool = True) -> str:
     Parameters
     ----------
     mode
-        ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+        ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``.
     by_class
         Whether moments by class of position were read.
     """
@@ -138,4 +154,32 @@ def protocol(mode: str, *, by_class: bool = True) -> str:
         "noise": "setting them to independent normal draws with each unit's own mean and standard "
         f"deviation over all positions of localizing stimuli{first}",
     }
+    if adds(mode):
+        times = "" if mode == "add" else f"{mode.partition(':')[2]} times "
+        return (
+            f"adding to each, at every position, {times}its mean signed activation over the "
+            "preferred side of the contrast minus that over the other side (steering)"
+        )
     return words.get(mode) or f"scaling them by {mode.partition(':')[2]}"
+
+
+def adds(mode: str) -> bool:
+    """Return whether a mode adds the difference between the sides of the contrast."""
+    return mode.partition(":")[0] == "add"
+
+
+Manner = Literal["ablation", "amplification", "steering"]
+
+
+def manner(mode: str) -> Manner:
+    """Return what a mode is called: only an ablation takes away what units hold.
+
+    Parameters
+    ----------
+    mode
+        Any mode; ``scale:G`` amplifies where G is beyond 1 or -1.
+    """
+    if adds(mode):
+        return "steering"
+    name, _, gain = mode.partition(":")
+    return "amplification" if name == "scale" and abs(float(gain)) > 1 else "ablation"

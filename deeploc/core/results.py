@@ -44,7 +44,7 @@ class Cell:
     sites
         The kind of site whose units are ablated.
     mode
-        ``zero``, ``mean``, ``resample``, ``noise`` or ``scale:G``.
+        ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``.
     percent
         How many per cent of the units of that kind are ablated.
     mask

@@ -82,7 +82,8 @@ class Evidence:
     others
         Damage on the outcomes that must suffer less, by their names.
     modes
-        Mode -> damage on the primary outcome in the further modes of ablation.
+        Mode -> damage on the primary outcome in the further modes of ablation; those that amplify
+        or add take nothing away, and say nothing of whether the units are needed.
     massive
         What massive activations have to do with it; None where they are not known.
     untrained

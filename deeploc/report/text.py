@@ -1,13 +1,20 @@
 """Numbers, effects and response profiles as text."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf, isnan
 
 from deeploc.core.effects import MIN_CONTROLS, Effect
+from deeploc.core.modes import Manner, manner
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Preference, Profile
 from deeploc.core.results import Cell
 from deeploc.report.outcomes import MAX_OUTCOMES, outcome_of
+
+_DOING: Mapping[Manner, str] = {
+    "ablation": "Ablating",
+    "amplification": "Amplifying",
+    "steering": "Steering",
+}
 
 _DASH = "\N{EN DASH}"
 """Stands for what was not computed."""
@@ -108,7 +115,8 @@ def describe_effects(effects: Sequence[Effect], ablated: str) -> str:
             f"{len(rest)} more outcomes are in the table, {n_beyond} of them beyond random"
         )
     opening = "; it ".join(beyond) or _nothing_beyond({effect.verdict for effect in effects})
-    sentences = [f"Ablating {ablated} {opening}", *others]
+    doing = _DOING[manner(effects[0].mode)]
+    sentences = [f"{doing} {ablated} {opening}", *others]
     return ". ".join(text[:1].upper() + text[1:] for text in sentences) + "."
 
 

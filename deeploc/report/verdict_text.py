@@ -197,7 +197,7 @@ def _robust(reply: Reply, network: Network, verdict: Verdict) -> str:
         return "; ".join(parts)
     if network.answer("causal") != "yes":
         return "asked only where the damage is causal"
-    return "no other mode was measured on these units (ablate.mode, ablate.percent)"
+    return "no other ablation was measured on these units (ablate.mode, ablate.percent)"
 
 
 def _without_massive(massive: Mapping[str, Any], verdict: Verdict) -> str:

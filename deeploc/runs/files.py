@@ -14,7 +14,7 @@ from xxhash import xxh3_128
 
 from deeploc.atomic import Buffer, write
 from deeploc.core.position_classes import PositionMoments
-from deeploc.core.units import VECTORS, Layout, StatMap, UnitMask
+from deeploc.core.units import VECTORS, Layout, StatMap, UnitMask, Vector
 from deeploc.errors import AdapterError, MaskError, RunError
 
 _PIECE = 1 << 20
@@ -61,6 +61,21 @@ def load_moments(path: Path) -> PositionMoments:
         return PositionMoments(layout, **tensors)
     except TypeError:
         raise RunError(f"{path} holds {', '.join(tensors)}, not moments of positions") from None
+
+
+def load_difference(path: Path) -> Vector:
+    """Read difference.safetensors: what mode ``add`` adds, ``(unit,)``.
+
+    Raises
+    ------
+    RunError
+        If the file is missing, broken, or holds something else.
+    """
+    tensors, layout = load_tensors(path)
+    vector = tensors.get("difference", np.empty(0))
+    if vector.shape != (layout.n_units,):
+        raise RunError(f"{path} holds no difference of {layout.n_units:,} units; evaluate again")
+    return vector
 
 
 def mask_parts(mask: UnitMask) -> Iterator[Buffer]:

@@ -17,6 +17,7 @@ FILES = (
     "scores-superseded.csv",
     "controls.safetensors",
     "positions.safetensors",
+    "difference.safetensors",
     "verdict.json",
     "profile.csv",
     "verdict.json",

@@ -65,6 +65,7 @@ class Manifest(Part):
     reliability: ReliabilityRecord | None = None
     massive: MassiveRecord | None = None
     positions: StageRecord | None = None
+    difference: StageRecord | None = None
     untrained: UntrainedRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None

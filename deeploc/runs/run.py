@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from deeploc.analysis.activation_cache import Readings
+from deeploc.analysis.difference import is_known, mean_difference, read_difference
 from deeploc.analysis.localization import layout_of
 from deeploc.analysis.position_activations import ClassMoments, read_donors, read_moments
 from deeploc.analysis.reading import ByCondition
@@ -15,9 +16,9 @@ from deeploc.core.modes import Modes
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.positions import ReadsPositions
 from deeploc.core.replacing import Donors
-from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.core.units import Layout, StatMap, UnitMask, Vector
 from deeploc.progress import ProgressReporter, SilentReporter
-from deeploc.runs.files import load_mask, load_moments, load_statmap
+from deeploc.runs.files import load_difference, load_mask, load_moments, load_statmap
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets
@@ -77,7 +78,7 @@ class Run:
         reads = isinstance(self.adapter, ReadsPositions)
         moments = (lambda: self.moments) if reads else None
         donors = (lambda: self.donors) if reads else None
-        return Modes(self.stat_map, moments, donors, self.setup.seed)
+        return Modes(self.stat_map, moments, donors, self.setup.seed, lambda: self.difference)
 
     @cached_property
     def moments(self) -> PositionMoments:
@@ -97,6 +98,25 @@ class Run:
         if self.class_moments.n_stimuli:
             return self.class_moments.moments(self.stat_map)
         return read_moments(self.adapter, self.contrast, self.stimuli.localizing, self.stat_map)
+
+    @cached_property
+    def difference(self) -> Vector:
+        """What mode ``add`` adds, per scalar: that of the folder, else measured now."""
+        if self.folder.read_manifest().difference is not None:
+            file = self.folder.path / "difference.safetensors"
+            return load_difference(self.folder.checked("difference", file))
+        return self.measured_difference()
+
+    def measured_difference(self) -> Vector:
+        """Return the difference between the sides of the contrast, without the folder's file."""
+        contrast, localizing = self.contrast, self.stimuli.localizing
+        if is_known(contrast, self.layout):
+            return mean_difference(contrast, self.stat_map.means, localizing)
+        n = sum(map(len, localizing.values()))
+        with self.reporter.progress("reading signed activations", n) as on_progress:
+            return read_difference(
+                contrast, localizing, self.layout.scalars(), self.readings, on_progress=on_progress
+            )
 
     @cached_property
     def donors(self) -> Donors:

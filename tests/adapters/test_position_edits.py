@@ -186,7 +186,7 @@ class Watching:
 
 @pytest.mark.parametrize("family", [*FAMILIES, "mamba"])
 def test_passes_of_generated_text_follow_each_other(family: str) -> None:
-    """The first pass holds the prompt, each later one a token: all of them are one stimulus."""
+    """The prompt, then token by token, then once the whole text: all of them one stimulus."""
     small = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
     model = model_of(family) if family != "mamba" else _mamba(small)
     adapter = HFAdapter(model, tokenizer_of(bos=True), family)
@@ -199,11 +199,11 @@ def test_passes_of_generated_text_follow_each_other(family: str) -> None:
         adapter.generate("three of the boys", Sampling(max_tokens=2))
     passes = [forward_pass for forward_pass, _ in watching.seen]
 
-    assert [n for _, n in watching.seen[:4]] == [n_prompt, 1, 1, 1]
-    assert [p.start for p in passes[:4]] == [0, n_prompt, n_prompt + 1, n_prompt + 2]
-    assert passes[4].start == 0
-    assert len({p.stimuli for p in passes[:4]}) == 1
-    assert passes[4].stimuli == passes[5].stimuli != passes[0].stimuli
+    assert [n for _, n in watching.seen[:5]] == [n_prompt, 1, 1, 1, n_prompt + 3]
+    assert [p.start for p in passes[:5]] == [0, n_prompt, n_prompt + 1, n_prompt + 2, 0]
+    assert passes[5].start == 0
+    assert len({p.stimuli for p in passes[:5]}) == 1
+    assert passes[5].stimuli == passes[6].stimuli != passes[0].stimuli
 
 
 def _mamba(size: dict[str, int]) -> Any:

@@ -29,6 +29,7 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
+from .attribute import AttributesTexts
 from .causal import CausalLM
 from .generate import continuation
 from .identity import describe_causal_lm
@@ -42,7 +43,7 @@ _CACHED = 100_000
 """How many encoded requests are kept; tasks score the same ones under every ablation."""
 
 
-class HFAdapter:
+class HFAdapter(AttributesTexts):
     """A causal LM and its tokenizer; reads, ablates, scores and generates.
 
     Parameters

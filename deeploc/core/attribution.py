@@ -173,11 +173,10 @@ class WeightAttribution:
 
 @runtime_checkable
 class HasLoss(Protocol):
-    """A task with a loss that has a gradient; known once the task is prepared."""
+    """A task with a loss that has a gradient."""
 
-    @property
     def loss(self) -> Sequence[Term]:
-        """The mean loss of its items as an objective."""
+        """Return the mean loss of its items as an objective, once the task is prepared."""
         ...
 
 
@@ -266,8 +265,8 @@ def with_loss(adapter: Adapter) -> Attributes:
     return adapter
 
 
-def loss_of(task: object, name: str) -> Sequence[Term]:
-    """Return the loss of a prepared task.
+def require_loss(task: object, name: str) -> HasLoss:
+    """Return the task, known to have a loss.
 
     Parameters
     ----------
@@ -286,7 +285,7 @@ def loss_of(task: object, name: str) -> Sequence[Term]:
             f"task {name!r} has no loss whose gradient can be taken; name another, or the "
             "contrast itself (`of: contrast`)"
         )
-    return task.loss
+    return task
 
 
 def mean_terms(examples: Sequence[Example], *, per_token: bool = True) -> list[Term]:
@@ -313,5 +312,4 @@ def weights_of(terms: Sequence[Term], tokens: Sequence[int]) -> Float64[np.ndarr
         How many predictions are summed in each loss.
     """
     shares = [1 / n if term.per_token else 1.0 for term, n in zip(terms, tokens, strict=True)]
-    weights: Float64[np.ndarray, " example"] = np.array([term.weight for term in terms])
-    return weights * np.array(shares)
+    return np.multiply([term.weight for term in terms], shares)

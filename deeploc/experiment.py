@@ -25,6 +25,7 @@ from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, Sel
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.massive import MassiveStage
+from deeploc.runs.parameters import ParametersStage
 from deeploc.runs.positions import PositionsStage, positions_stages
 from deeploc.runs.ranking import RankingStage, ranking_stages
 from deeploc.runs.resampling import ReliabilityStage
@@ -49,6 +50,7 @@ STAGES: Sequence[StageKind] = (
     EvaluateStage,
     VerdictStage,
     ReportStage,
+    ParametersStage,
 )
 """Every stage of a run, in their order."""
 

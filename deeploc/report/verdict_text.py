@@ -186,7 +186,7 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     if not numbers:
         return "the primary outcome was not measured (verdict.primary, evaluate)"
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
-    if network.answer("selective") != "yes":
+    if network.by == "contrast" and network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"
     if not numbers.get("above_guessing", True):
         return f"{change}: the intact model only guesses; name another outcome (verdict.primary)"
@@ -253,7 +253,7 @@ def _count(n: int, sets: str) -> str:
 
 def _trained(reply: Reply, network: Network, _: Verdict) -> str:
     numbers = reply.numbers
-    if network.answer("selective") != "yes":
+    if network.by == "contrast" and network.answer("selective") != "yes":
         return "asked only where the preference is confirmed"
     if "selected_units" not in numbers:
         return numbers.get("reason") or "no untrained copy was localized; run again"

@@ -11,7 +11,7 @@ from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
-from deeploc.core.attribution import with_loss
+from deeploc.core.attributing import with_loss
 from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deeploc.core.adapter import ModelOptions
-from deeploc.core.attribution import with_loss
+from deeploc.core.attributing import with_loss
 from deeploc.experiment import STAGES, open_run
 from deeploc.progress import ProgressReporter
 from deeploc.runs.folder import RunFolder

@@ -1,12 +1,11 @@
 """The part of a contrast file that says which units are the network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
@@ -132,7 +131,7 @@ class Select(StrictModel):
             )
 
     @model_serializer(mode="wrap")
-    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_defaults(self, dump: Callable[[Any], Any]) -> dict[str, Any]:
         """Leave out the ranking where it is the statistic, as in runs from before there was any."""
         dumped: dict[str, Any] = dump(self)
         if self.by != "contrast":

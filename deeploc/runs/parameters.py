@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from deeploc.core.attribution import WeightAttribution, with_loss
+from deeploc.core.attributing import with_loss
+from deeploc.core.attribution import WeightAttribution
 from deeploc.core.readout import Readout
 from deeploc.runs.files import safetensors_parts
 from deeploc.runs.folder import RunFolder

@@ -9,7 +9,8 @@ import numpy as np
 from deeploc.analysis.objective import contrast_terms
 from deeploc.contrast.selecting import OF_CONTRAST
 from deeploc.core.ablation import Ablation
-from deeploc.core.attribution import Term, attribute, require_loss
+from deeploc.core.attributing import attribute, require_loss
+from deeploc.core.attribution import Term
 from deeploc.core.json_values import nulled
 from deeploc.core.positions import ReadsPositions
 from deeploc.core.readout import Readout

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeploc.atomic import Buffer
-from deeploc.core.attribution import Attribution
+from deeploc.core.attributing import Attribution
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import RunError
 from deeploc.runs.files import load_tensors, safetensors_parts

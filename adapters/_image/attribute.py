@@ -76,6 +76,7 @@ class AttributesImages(ABC):
         attribute = partial(attribute_batch, self.module, self.sites, ablation, steps=steps)
         with self._losses(examples) as (batches, loss):
 
+            @torch.inference_mode(False)  # wherever it is called: its tensors are differentiated
             def run(indices: Indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 return attribute(loss(indices), n_stimuli=len(indices))
 
@@ -103,6 +104,7 @@ class AttributesImages(ABC):
         weights = torch.tensor([term.weight for term in terms], dtype=torch.float64)
         with self._losses([term.example for term in terms]) as (batches, loss):
 
+            @torch.inference_mode(False)
             def part(indices: Indices) -> Tensor:
                 losses = loss(indices)()
                 return losses @ weights[torch.from_numpy(indices)].to(losses)

@@ -75,6 +75,7 @@ class AttributesTexts(ABC):
         batches = _batches(self._lm, encoded, self._options.batch_size)
         attribute = partial(attribute_batch, self.model, self.sites, ablation, steps=steps)
 
+        @torch.inference_mode(False)  # wherever it is called: its tensors are differentiated
         def run(indices: Indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             texts = _Batch(self._lm, [encoded[i] for i in indices.tolist()])
             return attribute(texts.losses, n_stimuli=len(indices), valid=texts.valid)
@@ -106,6 +107,7 @@ class AttributesTexts(ABC):
         encoded = encode_examples(self.tokenizer, examples, readout, lm.context)
         weights = weights_of(terms, [text.n_scored for text in encoded])
 
+        @torch.inference_mode(False)
         def part(indices: Indices) -> Tensor:
             losses = _Batch(lm, [encoded[i] for i in indices.tolist()]).losses()
             return losses @ torch.from_numpy(weights[indices]).to(losses)

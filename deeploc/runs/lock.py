@@ -11,6 +11,7 @@ from deeploc.errors import RunError
 FILES = (
     "manifest.json",
     "statmap.safetensors",
+    "ranking.safetensors",
     "mask.safetensors",
     "units.csv",
     "scores.csv",
@@ -19,8 +20,9 @@ FILES = (
     "positions.safetensors",
     "verdict.json",
     "profile.csv",
-    "verdict.json",
     "report.html",
+    "parameters.csv",
+    "parameters.safetensors",
 )
 """Every file that deeploc writes into a run folder."""
 

@@ -72,12 +72,13 @@ def attribute_batch(
     """
     layout = ablation.mask.layout
     own = {site.name: site for site in sites.sites}
-    hooks = edit_hooks(ablation, model, sites, Passes())
+    passes = Passes()
+    hooks = edit_hooks(ablation, model, sites, passes)
     traced = [
         _Traced(hook, own[site.name], site, n_stimuli, valid)
         for hook, site in zip(hooks, layout.sites, strict=True)
     ]
-    with differentiable(model):
+    with differentiable(model), passes.of(model):
         if steps is None:
             losses = _backward(loss, traced, [site.hook() for site in traced])
         else:
@@ -131,7 +132,7 @@ class _Traced:
         self._counted = counted
         self._n = n_stimuli
         self._valid = valid
-        self.ran = False
+        self.called = 0
         self.effects = torch.zeros(n_stimuli, counted.n_units)
         self.gradients = torch.zeros(n_stimuli, counted.n_units)
 
@@ -145,10 +146,13 @@ class _Traced:
         weight
             Factor of the gradients of this pass.
         """
+        self.called = 0
         return replace(self._edit, function=partial(self._trace, share, weight))
 
-    def _trace(self, share: float, weight: float, x: Tensor) -> Tensor:
-        self.ran = True
+    def _trace(self, share: float, weight: float, x: Tensor) -> Tensor | None:
+        self.called += 1
+        if self._site.call not in (0, self.called):
+            return None
         shown = x.detach()
         edited = self._edit.function(shown)
         change = torch.zeros_like(shown) if edited is None else edited - shown
@@ -190,13 +194,18 @@ class _Traced:
         """The name of the site."""
         return self._site.name
 
+    @property
+    def call(self) -> int:
+        """Which call of its module is meant; 0: every one."""
+        return self._site.call
+
 
 def _backward(loss: Loss, traced: Sequence[_Traced], hooks: Sequence[SiteHook]) -> Losses:
     """Make one pass and send the gradient of its summed loss back; return the losses."""
     with hook_sites(hooks):
         losses = loss()
     for site in traced:
-        if not site.ran:
+        if site.called < max(site.call, 1):
             raise not_run(site.name)
     if not losses.requires_grad:
         raise AdapterError(

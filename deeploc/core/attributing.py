@@ -9,7 +9,7 @@ from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter
 from deeploc.core.attribution import Attributes, HasLoss, Term, weights_of
 from deeploc.core.readout import Readout
-from deeploc.core.units import Vector
+from deeploc.core.units import Layout, Vector
 from deeploc.errors import AdapterError, TaskError
 from deeploc.progress import OnProgress, ignore_progress
 
@@ -32,6 +32,24 @@ class Attribution:
     attribution: Vector
     gradient: Vector
     value: float
+
+    def by_unit(self, layout: Layout) -> "Attribution":
+        """Return the same of the units of ``layout``, of which each may be several scalars.
+
+        Parameters
+        ----------
+        layout
+            The sites, with the width of their units.
+        """
+        if self.attribution.size == layout.n_units:
+            return self
+        sites = layout.sites
+        widths = np.repeat([site.width for site in sites], [site.n_units for site in sites])
+        starts = np.cumsum(widths) - widths
+        attribution, gradient = (
+            np.add.reduceat(vector, starts) for vector in (self.attribution, self.gradient)
+        )
+        return Attribution(attribution, gradient, self.value)
 
 
 def attribute(

@@ -66,7 +66,7 @@ class RankingStage:
                 on_progress=on_progress,
             )
         results = {"value": found.value, "n_terms": len(terms), "warnings": self._warnings()}
-        save({RANKING: ranking_parts(found, run.layout)}, nulled(results))
+        save({RANKING: ranking_parts(found.by_unit(run.layout), run.layout)}, nulled(results))
 
     def _warnings(self) -> list[str]:
         if not self.objective.is_evaluated:

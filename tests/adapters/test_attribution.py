@@ -18,7 +18,7 @@ from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.gradient import attribute_batch
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, TextRequest
-from deeploc.core.attributing import attribute
+from deeploc.core.attributing import Attribution, attribute
 from deeploc.core.attribution import Attributed, Labelled, Term, mean_terms
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site, UnitMask
@@ -295,6 +295,42 @@ def test_calls_of_a_module_add_up() -> None:
     for unit in range(3):
         slope = (losses(unit, 1 - step) - losses(unit, 1 + step)) / (2 * step)
         np.testing.assert_allclose(effects[:, unit], slope, rtol=1e-6, atol=1e-9)
+
+
+def test_one_call_of_a_module_can_be_meant() -> None:
+    """A site that is the second call has the effect of changing that call alone."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3).double()
+
+        def forward(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+            return (self.layer(self.layer(x).tanh()) * factor).pow(2).sum(dim=(1, 2))
+
+    torch.manual_seed(1)
+    model, x = Twice(), torch.randn(2, 4, 3, dtype=torch.float64)
+    factor = torch.ones(3, dtype=torch.float64)
+    sites = Layout((Site("layer", "block", 3, call=2),))
+    effects, _, _ = attribute_batch(
+        model, sites, all_of(sites), lambda: model(x, factor), n_stimuli=2
+    )
+    step = 1e-6
+    for unit in range(3):
+        change = step * torch.eye(3, dtype=torch.float64)[unit]
+        with torch.no_grad():
+            slope = (model(x, factor - change) - model(x, factor + change)) / (2 * step)
+        np.testing.assert_allclose(effects[:, unit], slope.numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_units_of_several_scalars_are_their_sums(rng: np.random.Generator) -> None:
+    """The attribution of a head is the sum over its scalars, in the order of its layout."""
+    layout = Layout((Site("a", "heads", 2, "input", width=3), Site("b", "block", 2)))
+    scalars = rng.normal(size=8)
+    found = Attribution(scalars, scalars**2, 1.5).by_unit(layout)
+    expected = [scalars[:3].sum(), scalars[3:6].sum(), *scalars[6:]]
+    np.testing.assert_allclose(found.attribution, expected)
+    assert found.by_unit(layout) is found
 
 
 def test_gradient_is_the_mean_over_positions_of_its_size() -> None:

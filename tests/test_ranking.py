@@ -26,7 +26,7 @@ from deeploc.core.selection import count_of
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import AdapterError, ContrastError, TaskError
 from deeploc.experiment import localize_run, run_all
-from deeploc.report.verdict_text import conclusion, lines_of
+from deeploc.report.verdict_text import conclusion, lines_of, rule_of
 from deeploc.runs.files import load_tensors
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.inputs import sampled_stimuli, tasks_of
@@ -264,6 +264,7 @@ def test_the_chain_of_other_rankings_begins_with_causal() -> None:
     assert reasons["selective"].startswith("held-out d = \N{MINUS SIGN}0.400")
     assert "not corrected" in reasons["selective"]
     assert reasons["reliable"].endswith("units are ranked by attribution")
+    assert rule_of(made).startswith("Any false yes among causal and specific has")
 
 
 def test_other_rankings_keep_the_error_rate() -> None:

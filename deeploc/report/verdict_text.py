@@ -149,8 +149,10 @@ def rule_of(verdict: Verdict) -> str:
     """Return in one sentence at which error rate the answers hold."""
     kinds = sum(bool(network.replies) for network in verdict.networks)
     adjusted = f", for which p is adjusted over {kinds} kinds of site" if kinds > 1 else ""
+    by_contrast = all(network.by == "contrast" for network in verdict.networks)
+    tested = "selective, causal and specific" if by_contrast else "causal and specific"
     return (
-        f"Any false yes among selective, causal and specific has a probability of at most "
+        f"Any false yes among {tested} has a probability of at most "
         f"{100 * verdict.level:g} %{adjusted}."
     )
 

@@ -11,6 +11,7 @@ from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.attributing import with_loss
 from deeploc.core.task import Task, check_needs
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
@@ -25,7 +26,9 @@ from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, Sel
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of
 from deeploc.runs.massive import MassiveStage
+from deeploc.runs.parameters import ParametersStage
 from deeploc.runs.positions import PositionsStage, positions_stages
+from deeploc.runs.ranking import RankingStage, ranking_stages
 from deeploc.runs.resampling import ReliabilityStage
 from deeploc.runs.run import Run, UnloadedRun
 from deeploc.runs.saving import Pipeline, StageKind
@@ -38,6 +41,7 @@ from deeploc.stimuli import StimulusSets
 STAGES: Sequence[StageKind] = (
     AuditStage,
     LocalizeStage,
+    RankingStage,
     SelectStage,
     ProfileStage,
     ReliabilityStage,
@@ -48,6 +52,7 @@ STAGES: Sequence[StageKind] = (
     EvaluateStage,
     VerdictStage,
     ReportStage,
+    ParametersStage,
 )
 """Every stage of a run, in their order."""
 
@@ -87,7 +92,7 @@ def run_all(
     tasks = tasks_of(contrast, setup, stimuli)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, tasks)
-        stages = [*_localizing(), *_evaluating(run, tasks, contrast)]
+        stages = [*_localizing(run), *_evaluating(run, tasks, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
@@ -122,7 +127,7 @@ def localize_run(
         _check(run, ())
         if imported is not None:
             import_llm_localization(imported, run.layout)  # refused before anything is read
-        bring_up_to_date(run, _localizing(imported), STAGES, overwrite=overwrite)
+        bring_up_to_date(run, _localizing(run, imported), STAGES, overwrite=overwrite)
     return run
 
 
@@ -255,8 +260,9 @@ def _layout(run: Run) -> Layout:
         raise run.contrast.error_at(("read", "sites"), str(error)) from error
 
 
-def _localizing(imported: Path | None = None) -> list[Stage[Run]]:
-    finding: list[Stage[Run]] = [AuditStage(), LocalizeStage(), SelectStage(imported)]
+def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
+    statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage()]
+    finding = [*statistics, *ranking_stages(run), SelectStage(imported)]
     return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
 
 
@@ -273,6 +279,8 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
     check_needs(run.adapter, tasks)
     check_counts(run.contrast, run.stimuli.localizing)
     check_modes(run.contrast, run.adapter)
+    if run.contrast.select.by != "contrast":
+        with_loss(run.adapter)
     try:
         check_sizes(_layout(run), run.contrast.select)
     except ValueError as error:

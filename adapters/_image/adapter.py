@@ -27,6 +27,7 @@ from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.threads import threads
 
+from .attribute import AttributesImages
 from .classify import PredictionCache, feature_site, predict_batch
 from .prepare import ImageCache, Preparation, PreparedImages
 
@@ -39,7 +40,7 @@ Size = tuple[int, int, int]
 """Colours, rows and columns of the input."""
 
 
-class ImageAdapter:
+class ImageAdapter(AttributesImages):
     """A network of images: reads, ablates, classifies.
 
     Parameters

@@ -104,11 +104,27 @@ def predict_batch(
         output = first_tensor(module(images))
     if not read:
         raise not_run(features.name)
-    scores = read[-1][:, :0] if not features.path else _scores(output, module, len(images))
+    scores = read[-1][:, :0] if not features.path else scores_of(output, module, len(images))
     return scores.float().cpu().numpy(), read[-1].cpu().numpy()
 
 
-def _scores(output: Tensor | None, module: nn.Module, n_images: int) -> Tensor:
+def scores_of(output: Tensor | None, module: nn.Module, n_images: int) -> Tensor:
+    """Return the scores of the classes (image, class).
+
+    Parameters
+    ----------
+    output
+        What the network returns.
+    module
+        The network.
+    n_images
+        How many images it was shown.
+
+    Raises
+    ------
+    AdapterError
+        If these are no scores of classes.
+    """
     if output is None or output.ndim != 2:
         shape = None if output is None else tuple(output.shape)
         raise AdapterError(

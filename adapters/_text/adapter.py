@@ -33,6 +33,7 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
+from .attribute import AttributesTexts
 from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
 from .generate import continuation, own_settings
@@ -264,7 +265,7 @@ class TextAdapter:
             )
 
 
-class HFAdapter(TextAdapter):
+class HFAdapter(TextAdapter, AttributesTexts):
     """A causal LM and its tokenizer; reads, ablates, scores and generates.
 
     Parameters

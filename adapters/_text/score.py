@@ -25,7 +25,7 @@ from deeploc.errors import AdapterError
 from .causal import CausalLM
 from .tokenize import Tokenizer, bare_ids
 
-_LOGITS = 2**25
+LOGITS = 2**25
 """The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
 
 
@@ -46,6 +46,11 @@ class Encoded:
     ids: Int[np.ndarray, " token"]
     start: int
     n_cut: int = 0
+
+    @property
+    def n_scored(self) -> int:
+        """Number of tokens that are scored."""
+        return len(self.ids) - self.start
 
 
 def encode_request(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> Encoded:
@@ -140,7 +145,7 @@ def _batches(
     """
     lengths = np.array([len(encoded[row[0]].ids) - 1 for row in rows], dtype=np.int64)
     starts = np.array([min(encoded[i].start for i in row) for row in rows], dtype=np.int64)
-    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+    positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1))
     groups = [np.flatnonzero(starts <= 1), np.flatnonzero(starts > 1)]
     return [
         group[batch]
@@ -161,9 +166,7 @@ def _score_batch(lm: CausalLM, rows: Sequence[Sequence[Encoded]]) -> list[TextSc
     scored = counted.to(device)
     logprobs, greedy = _target_logprobs(logits, owner.to(device), targets.to(device), scored)
     totals = zip(logprobs.tolist(), greedy.tolist(), requests, strict=True)
-    return [
-        TextScore(float(total), len(e.ids) - e.start, bool(all_hit)) for total, all_hit, e in totals
-    ]
+    return [TextScore(float(total), e.n_scored, bool(all_hit)) for total, all_hit, e in totals]
 
 
 def _targets(batch: Sequence[Encoded], first: int, end: int) -> tuple[Tensor, Tensor]:

@@ -140,6 +140,7 @@ class _Gathering:
             massive=self._massive(dose, deciding, primary),
             untrained=self.untrained.of(kind),
             no_untrained=self.untrained.missing,
+            by=self.contrast.select.by,
         )
 
     def _massive(

@@ -12,9 +12,10 @@ from deeploc.analysis.permuting import Stimuli, permuted_maxima
 from deeploc.analysis.reading import ByCondition, Values
 from deeploc.analysis.responses import Responses
 from deeploc.contrast.model import Contrast
+from deeploc.core.overlap import correlation
 from deeploc.core.permutation import Maxima, familywise_p, threshold
 from deeploc.core.resampling import Folds, Halves, KindReliability, Permutations, Reliability
-from deeploc.core.stats import ALPHA, Vector
+from deeploc.core.stats import ALPHA
 from deeploc.core.units import Layout, StatMap
 from deeploc.progress import OnProgress, ignore_progress
 
@@ -171,17 +172,9 @@ def _halves(partition: Partition) -> dict[str, Halves]:
         sizes = len(a.of_kind(kind)), len(b.of_kind(kind))
         share = 2 / sum(sizes) if any(sizes) else nan
         chance = sizes[0] * sizes[1] / among.sum()
-        r = _correlation(*partition.t[:, among])
+        r = correlation(*partition.t[:, among])
         agreement[kind] = Halves(r, float(share * both), float(share * chance))
     return agreement
-
-
-def _correlation(a: Vector, b: Vector) -> float:
-    """Return Pearson's r over the units that are finite in both, nan where one does not vary."""
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not finite.any() or np.ptp(a[finite]) == 0 or np.ptp(b[finite]) == 0:
-        return nan
-    return float(np.corrcoef(a[finite], b[finite])[0, 1])
 
 
 def _folds(partition: Partition) -> dict[str, Folds]:

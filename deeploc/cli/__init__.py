@@ -13,6 +13,7 @@ from deeploc.errors import DeeplocError
 
 _SECTIONS = {
     "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
+    "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
     "Models and plugins": ("sites", "plugins"),
     "Masks of other tools": ("export", "import"),

@@ -165,7 +165,7 @@ def print_verdict(run: "RunFolder") -> None:
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
             click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))
-        click.echo(f"{conclusion(network)}\n")
+        click.echo(f"{textwrap.fill(conclusion(network), columns)}\n")
     click.echo(textwrap.fill(rule_of(verdict), columns))
 
 

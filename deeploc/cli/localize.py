@@ -37,7 +37,8 @@ def command(
     run = localize_run(described, setup, folder, Console(quiet), overwrite=overwrite)
     if as_json:
         manifest = run.folder.read_plain_manifest()
-        chosen = {"statistic": described.statistic, "selected": manifest["select"]["selected"]}
+        ranked = {"statistic": described.statistic, "ranked_by": described.select.by}
+        chosen = {**ranked, "selected": manifest["select"]["selected"]}
         parts = {**chosen, **selection_json(run.folder)}
         print_json({"run": str(folder), **manifest["localize"], **parts})
         return
@@ -53,5 +54,6 @@ def command(
     print_reliability(run.folder)
     print_untrained(run.folder)
     print_massive(run.folder)
-    click.echo(f"ranked by {statistic.name}")
+    by = described.select.by
+    click.echo(f"ranked by {statistic.name if by == 'contrast' else by}")
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deeploc.contrast.fields import Ablate
-from deeploc.contrast.selecting import Select
+from deeploc.contrast.selecting import OF_CONTRAST, Select
 from deeploc.contrast.sources import Source
 from deeploc.contrast.verdict import Verdict, parts_of
 from deeploc.contrast.yaml import KeyPath
@@ -26,6 +26,7 @@ def problems(contrast: "Contrast") -> Iterator[Problem]:
     yield from _of_selection(contrast.select)
     yield from _of_controls(contrast.select, contrast.ablate)
     names = [name for name, _ in contrast.tasks]
+    yield from _of_ranking(contrast.select, contrast.ablate, names)
     for number, name in enumerate(names):
         if name in names[:number]:
             message = f"task {name!r} is named twice; give it several conditions instead"
@@ -110,6 +111,23 @@ def _of_selection(select: Select) -> Iterator[Problem]:
             ("select", "percent"),
             f"{select.percent:g} % of all units, but the percentiles {low:g} and {high:g} hold "
             f"{high - low:g} % between them; lower percent or widen the range",
+        )
+
+
+def _of_ranking(select: Select, ablate: Ablate, tasks: Sequence[str]) -> Iterator[Problem]:
+    if select.by == "contrast":
+        return
+    if select.of != OF_CONTRAST and select.of not in tasks:
+        known = ", ".join([OF_CONTRAST, *tasks])
+        yield (
+            ("select", "of"),
+            f"{select.of!r} is no task of this contrast; {nearest(select.of, tasks)}write one of "
+            f"{known}",
+        )
+    if ablate.controls.shuffled:
+        yield (
+            ("ablate", "controls", "shuffled"),
+            f"shuffled labels have no {select.by}; leave it out, or write `by: contrast`",
         )
 
 

@@ -155,7 +155,7 @@ def _bottom(compared: Compared, _: MaskLabel) -> UnitMask:
 
 
 def _opposite(compared: Compared, _: MaskLabel) -> UnitMask:
-    return lowest_like(compared.mask, compared.stat_map.t)
+    return lowest_like(compared.mask, compared.stat_map.scores)
 
 
 def _range(compared: Compared, label: MaskLabel) -> UnitMask:
@@ -183,7 +183,7 @@ def _unselected_with_magnitude(compared: Compared, label: MaskLabel) -> Selectio
 
 
 def _with_t(compared: Compared, _: MaskLabel) -> Selection:
-    ranked: Selection = compared.among & ~np.isnan(compared.stat_map.t)
+    ranked: Selection = compared.among & ~np.isnan(compared.stat_map.scores)
     return ranked
 
 
@@ -193,7 +193,7 @@ def _shuffled_candidates(compared: Compared, label: MaskLabel) -> Selection:
 
 
 def _unselected_with_t(compared: Compared, label: MaskLabel) -> Selection:
-    others: Selection = _unselected(compared, label) & ~np.isnan(compared.stat_map.t)
+    others: Selection = _unselected(compared, label) & ~np.isnan(compared.stat_map.scores)
     return others
 
 

@@ -46,6 +46,7 @@ def verdict(
             j.evidence.percent,
             j.replies(results[j.evidence.sites]),
             j.evidence.massive.n if j.evidence.massive else None,
+            j.evidence.by,
         )
         for j in judged
     ]
@@ -79,10 +80,13 @@ class _Judged:
             _causal_p(primary, test, level),
             p,
         ]
-        return cls(evidence, test, difference, chain)
+        asked = chain if evidence.by == "contrast" else chain[1:]
+        return cls(evidence, test, difference, asked)
 
     def replies(self, tested: Sequence[Tested]) -> tuple[Reply, ...]:
         """Return the replies, given what the chain of tests came to."""
+        if self.evidence.by != "contrast":
+            return self._replies_of_ranking(tested)
         numbers = [self._selective(), self._causal(), self._specific()]
         chain = [
             Reply(
@@ -98,6 +102,31 @@ class _Judged:
         robust = self._robust(chain[1].answer)
         copy = trained(self.evidence, is_selective=tested[0].rejected)
         return (chain[0], reliable, *chain[1:], robust, copy)
+
+    def _replies_of_ranking(self, tested: Sequence[Tested]) -> tuple[Reply, ...]:
+        """Return the replies about units that are ranked by something else than the contrast."""
+        p = selective_p(self.evidence.selected, None)
+        answer: Answer = "not asked" if p is None else "yes" if p <= ALPHA else "no"
+        causal, specific = (
+            Reply(
+                question,
+                _answer(result),
+                result.p if result.level else None,
+                result.level or None,
+                n,
+            )
+            for question, result, n in zip(
+                CHAIN[1:], tested, (self._causal(), self._specific()), strict=True
+            )
+        )
+        return (
+            Reply("selective", answer, p, numbers=self._selective()),
+            Reply("reliable", "not asked", numbers={"by": self.evidence.by}),
+            causal,
+            specific,
+            self._robust(causal.answer),
+            trained(self.evidence, is_selective=True),
+        )
 
     def _selective(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {

@@ -251,6 +251,7 @@ class StatMap:
     activation where the read-out says ``abs``). ``baseline`` is the mean signed activation over
     all stimuli of the localizer: what mean ablation holds a unit at; 0 where an activation is not
     finite. ``magnitude`` is the mean absolute activation over the same stimuli; nan there.
+    ``ranking`` is what units are ranked by where that is not t (an attribution); else None.
     """
 
     layout: Layout
@@ -263,11 +264,13 @@ class StatMap:
     magnitude: Vector
     means: Mapping[str, Vector] = field(default_factory=dict)
     sds: Mapping[str, Vector] = field(default_factory=dict)
+    ranking: Vector | None = None
 
     def __post_init__(self) -> None:
         plain = {name: getattr(self, name) for name in VECTORS}
         named = {f"mean.{name}": vector for name, vector in self.means.items()}
         named |= {f"sd.{name}": vector for name, vector in self.sds.items()}
+        named |= {} if self.ranking is None else {"ranking": self.ranking}
         for name, vector in (plain | named).items():
             if vector.shape != (self.layout.n_units,):
                 raise MaskError(
@@ -277,8 +280,8 @@ class StatMap:
 
     @property
     def scores(self) -> Vector:
-        """What a selection ranks the units by: t."""
-        return self.t
+        """What a selection ranks the units by: t, unless there is another ranking."""
+        return self.t if self.ranking is None else self.ranking
 
 
 @dataclass(frozen=True)

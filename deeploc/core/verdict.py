@@ -12,7 +12,9 @@ specific
 
 The chains of all kinds of site are tested by `deeploc.core.gatekeeping.gatekeep`: the probability
 that anything is affirmed which is not so is at most 5 % for the whole run. ``reliable``,
-``robust`` and ``trained`` are descriptions and claim no error rate.
+``robust`` and ``trained`` are descriptions and claim no error rate. Units that are not ranked by
+the contrast (``select.by``) need not prefer it: their chain begins with causal, and ``selective``
+is a description, too.
 """
 
 from collections.abc import Mapping
@@ -90,6 +92,8 @@ class Evidence:
         What the contrast selects in an untrained copy of the model; None where that is not known.
     no_untrained
         Why it is not known; None where it was never asked.
+    by
+        What the units are ranked by: ``contrast`` (its statistic), ``attribution`` or ``gradient``.
     """
 
     sites: str
@@ -107,6 +111,7 @@ class Evidence:
     massive: MassiveUnits | None = None
     untrained: KindUntrained | None = None
     no_untrained: str | None = None
+    by: str = "contrast"
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,8 @@ class Reply:
 class Network:
     """The answers about the units at the sites of one kind.
 
-    ``n_massive`` of the ablated units are massive; None where that is not known.
+    ``n_massive`` of the ablated units are massive; None where that is not known. ``by`` is what
+    the units are ranked by.
     """
 
     sites: str
@@ -147,6 +153,7 @@ class Network:
     percent: float
     replies: tuple[Reply, ...]
     n_massive: int | None = None
+    by: str = "contrast"
 
     def answer(self, question: str) -> Answer:
         """Return the answer to a question; ``not asked`` where there is none.

@@ -19,6 +19,7 @@ class ReportStage:
     needs: ClassVar[tuple[str, ...]] = (
         "audit",
         "localize",
+        "ranking",
         "select",
         "profile",
         "reliability",

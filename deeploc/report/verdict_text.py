@@ -29,12 +29,16 @@ def title_of(network: Network, contrast: str, model: str) -> str:
     'language in hf:small · block · 1 % = 2 of 256 units'
     >>> title_of(Network("block", 256, 2, 1.0, (), n_massive=1), "faces", "timm:local-dir:/a/vit")
     'faces in timm:local-dir:vit · block · 1 % = 2 of 256 units, 1 massive'
+    >>> title_of(Network("block", 256, 2, 1.0, (), by="attribution"), "language", "hf:gpt2")
+    'language in hf:gpt2 · block by attribution · 1 % = 2 of 256 units'
     """
     adapter, colon, name = model.rpartition(":")
     model = f"{adapter}{colon}{Path(name).name}" if Path(name).is_absolute() else model
     units = f"{network.n_ablated:,} of {network.n_units:,} units"
     massive = f", {network.n_massive:,} massive" if network.n_massive else ""
-    return f"{contrast} in {model} · {network.sites} · {network.percent:.3g} % = {units}{massive}"
+    by = "" if network.by == "contrast" else f" by {network.by}"
+    of_kind = f"{network.sites}{by} · {network.percent:.3g} %"
+    return f"{contrast} in {model} · {of_kind} = {units}{massive}"
 
 
 def lines_of(
@@ -84,6 +88,11 @@ def conclusion(network: Network) -> str:
     """
     if not network.n_ablated:
         return "No network: no unit was selected."
+    of_contrast = network.by == "contrast"
+    return _conclusion_of_contrast(network) if of_contrast else _conclusion_of_ranking(network)
+
+
+def _conclusion_of_contrast(network: Network) -> str:
     selective, causal, specific, copied = map(network.answer, (*CHAIN, "trained"))
     if selective == "no":
         return "No network: the preference of the selected units is not confirmed."
@@ -108,6 +117,27 @@ def conclusion(network: Network) -> str:
     return f"{network_is}{untrained}"
 
 
+def _conclusion_of_ranking(network: Network) -> str:
+    """Return the answers about units that are not ranked by the contrast in one sentence."""
+    selective, causal, specific = map(network.answer, CHAIN)
+    found = {
+        "yes": "Causal units",
+        "no": "No causal units: random ones do as much",
+    }.get(causal, "Whether the model needs these units was not tested")
+    if causal == "yes" and _without_massive_alone(network) is False:
+        found = "No causal units beyond massive activations"
+    if causal == "yes":
+        found += {
+            "yes": ", specific to the primary outcome",
+            "no": ", not specific to the primary outcome",
+        }.get(specific, "; whether they are specific was not tested")
+    preference = {
+        "yes": "; they prefer the contrast",
+        "no": "; they do not prefer the contrast",
+    }.get(selective, "")
+    return f"{found}{preference}."
+
+
 def _without_massive_alone(network: Network) -> bool | None:
     """Return whether the units without massive ones do more than random ones; None: not asked."""
     robust = network.reply("robust")
@@ -119,8 +149,10 @@ def rule_of(verdict: Verdict) -> str:
     """Return in one sentence at which error rate the answers hold."""
     kinds = sum(bool(network.replies) for network in verdict.networks)
     adjusted = f", for which p is adjusted over {kinds} kinds of site" if kinds > 1 else ""
+    by_contrast = all(network.by == "contrast" for network in verdict.networks)
+    tested = "selective, causal and specific" if by_contrast else "causal and specific"
     return (
-        f"Any false yes among selective, causal and specific has a probability of at most "
+        f"Any false yes among {tested} has a probability of at most "
         f"{100 * verdict.level:g} %{adjusted}."
     )
 
@@ -141,6 +173,8 @@ def _selective(reply: Reply, network: Network, _: Verdict) -> str:
 
 def _reliable(reply: Reply, _: Network, __: Verdict, statistic: str) -> str:
     numbers = reply.numbers
+    if "by" in numbers:
+        return f"halves are compared by the statistic, units are ranked by {numbers['by']}"
     if not numbers:
         return "two halves of the stimuli could not be localized apart"
     shared, chance = 100 * numbers["overlap"], 100 * numbers["chance"]
@@ -154,7 +188,7 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     if not numbers:
         return "the primary outcome was not measured (verdict.primary, evaluate)"
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
-    if network.answer("selective") != "yes":
+    if network.by == "contrast" and network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"
     if not numbers.get("above_guessing", True):
         return f"{change}: the intact model only guesses; name another outcome (verdict.primary)"
@@ -221,7 +255,7 @@ def _count(n: int, sets: str) -> str:
 
 def _trained(reply: Reply, network: Network, _: Verdict) -> str:
     numbers = reply.numbers
-    if network.answer("selective") != "yes":
+    if network.by == "contrast" and network.answer("selective") != "yes":
         return "asked only where the preference is confirmed"
     if "selected_units" not in numbers:
         return numbers.get("reason") or "no untrained copy was localized; run again"
@@ -243,7 +277,10 @@ def _number(value: float | None) -> str:
 
 def _p(reply: Reply) -> str:
     """Return p times the number of kinds of site that share the level: comparable with 0.05."""
-    if reply.p is None or not reply.level:
+    if reply.p is None:
         return ""
+    if not reply.level:
+        uncorrected = "p < 0.001" if reply.p < 0.001 else f"p = {reply.p:.2g}"
+        return f", {uncorrected}, not corrected"
     p = min(reply.p * ALPHA / reply.level, 1.0)
     return ", p < 0.001" if p < 0.001 else f", p = {p:.2g}"

@@ -59,6 +59,7 @@ class EvaluateStage:
     files: ClassVar[tuple[str, ...]] = ("scores.csv", "controls.safetensors")
     needs: ClassVar[tuple[str, ...]] = (
         "localize",
+        "ranking",
         "select",
         "profile",
         "reliability",
@@ -126,7 +127,10 @@ class EvaluateStage:
             modes=run.modes,
             massive=massive_selection(run.folder.read_massive(), run.layout),
         )
-        doses = [dose for dose in every if _may_be_selective(run.folder, dose.cell.sites)]
+        is_asked = run.contrast.select.by != "contrast"  # whether they are selective or not
+        doses = [
+            dose for dose in every if is_asked or _may_be_selective(run.folder, dose.cell.sites)
+        ]
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
 

@@ -131,9 +131,10 @@ def _digest(digest: xxh3_128) -> str:
 
 
 def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
-    """Return units.csv: the selected units by falling t, with their site and index in it.
+    """Return units.csv: the selected units as they are ranked, with their site and index in it.
 
-    The column ``t`` holds what units are ranked by, whatever the contrast's statistic is.
+    The column ``t`` holds the contrast's statistic, whatever that is; a column ``ranking`` what
+    units are ranked by where that is not the statistic.
 
     Parameters
     ----------
@@ -144,12 +145,14 @@ def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["site", "index", "t", "d", "q", *(f"mean.{c}" for c in stat_map.means)])
+    ranking = {} if stat_map.ranking is None else {"ranking": stat_map.ranking}
+    columns = {"t": stat_map.t, "d": stat_map.d, "q": stat_map.q, **ranking}
+    columns |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
+    writer.writerow(["site", "index", *columns])
     starts = np.array([mask.layout.slices[site.name].start for site in mask.layout.sites])
     (units,) = np.nonzero(mask.selected)
-    for unit in units[np.argsort(-stat_map.t[units], kind="stable")]:
-        numbers = (stat_map.t, stat_map.d, stat_map.q, *stat_map.means.values())
-        values = [repr(float(vector[unit])) for vector in numbers]
+    for unit in units[np.argsort(-stat_map.scores[units], kind="stable")]:
+        values = [repr(float(vector[unit])) for vector in columns.values()]
         owner = int(np.searchsorted(starts, unit, side="right")) - 1
         writer.writerow([mask.layout.sites[owner].name, unit - starts[owner], *values])
     return text.getvalue()

@@ -19,6 +19,7 @@ from deeploc.errors import RunError
 from deeploc.runs.control_masks import Units, load_controls
 from deeploc.runs.files import hash_of, load_mask, load_statmap
 from deeploc.runs.manifest import Manifest, parse_manifest
+from deeploc.runs.ranking_file import RANKING, load_ranking
 from deeploc.runs.records import StageRecord
 from deeploc.runs.score_rows import current_rows, read_rows
 
@@ -147,14 +148,18 @@ class RunFolder:
         return file
 
     def read_stat_map(self) -> StatMap:
-        """Return the statistics of every unit.
+        """Return the statistics of every unit, with what the units are ranked by.
 
         Raises
         ------
         RunError
             If they are not there, or not as they were written.
         """
-        return load_statmap(self.checked("localize", self.statmap))
+        stat_map = load_statmap(self.checked("localize", self.statmap))
+        by = self.read_manifest().ranked_by
+        if by == "contrast":
+            return stat_map
+        return load_ranking(self.checked("ranking", self.path / RANKING), stat_map, by)
 
     def read_mask(self) -> UnitMask:
         """Return the selected units.

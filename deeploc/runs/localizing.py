@@ -110,7 +110,7 @@ class SelectStage:
 
     name: ClassVar[str] = "select"
     files: ClassVar[tuple[str, ...]] = ("mask.safetensors", "units.csv")
-    needs: ClassVar[tuple[str, ...]] = ("localize",)
+    needs: ClassVar[tuple[str, ...]] = ("localize", "ranking")
     algorithm: ClassVar[int] = 1
     protected: ClassVar[bool] = False
 

@@ -11,6 +11,7 @@ from deeploc.errors import RunError
 FILES = (
     "manifest.json",
     "statmap.safetensors",
+    "ranking.safetensors",
     "mask.safetensors",
     "units.csv",
     "scores.csv",
@@ -20,8 +21,9 @@ FILES = (
     "difference.safetensors",
     "verdict.json",
     "profile.csv",
-    "verdict.json",
     "report.html",
+    "parameters.csv",
+    "parameters.safetensors",
 )
 """Every file that deeploc writes into a run folder."""
 

@@ -26,6 +26,7 @@ from deeploc.runs.records import (
     Options,
     Part,
     ProfileRecord,
+    RankingRecord,
     ReliabilityRecord,
     SelectRecord,
     SiteRecord,
@@ -60,6 +61,7 @@ class Manifest(Part):
     notices: list[str] = []
     audit: AuditRecord | None = None
     localize: LocalizeRecord | None = None
+    ranking: RankingRecord | None = None
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
     reliability: ReliabilityRecord | None = None
@@ -70,6 +72,12 @@ class Manifest(Part):
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
     report: StageRecord | None = None
+    parameters: StageRecord | None = None
+
+    @property
+    def ranked_by(self) -> str:
+        """What units are ranked by: ``contrast``, ``attribution`` or ``gradient``."""
+        return str((self.contrast.get("select") or {}).get("by", "contrast"))
 
     def record(self, stage: str) -> StageRecord | None:
         """Return the record of a stage, None where it has none."""

@@ -73,6 +73,17 @@ class LocalizeRecord(StageRecord):
     nonfinite_units: int
 
 
+class RankingRecord(StageRecord):
+    """The objective whose gradient ranks the units: its value (nats), and how many losses it has.
+
+    ``correlation`` is, per kind of site, Spearman's between the attribution and the statistic.
+    """
+
+    value: float | None
+    n_terms: int
+    warnings: list[str] = []
+
+
 class SelectRecord(StageRecord):
     """Kind of site -> how many units are selected."""
 

@@ -38,6 +38,8 @@ class ReliabilityStage:
         save({}, self._made(run).to_json())
 
     def _made(self, run: Run) -> Reliability:
+        if (by := run.contrast.select.by) != "contrast":
+            return unknown(run.stat_map, f"units are ranked by {by}, not by the statistic")
         stimuli, layout = run.stimuli.localizing, run.stat_map.layout
         groups = ByCondition.of(list(run.contrast.conditions), stimuli)
         readout = Readout.of(run.contrast.read)

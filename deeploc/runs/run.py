@@ -20,6 +20,7 @@ from deeploc.core.units import Layout, StatMap, UnitMask, Vector
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.runs.files import load_difference, load_mask, load_moments, load_statmap
 from deeploc.runs.folder import RunFolder
+from deeploc.runs.ranking_file import RANKING, load_ranking
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets
 
@@ -63,9 +64,17 @@ class Run:
         return layout_of(self.adapter, self.contrast)
 
     @cached_property
-    def stat_map(self) -> StatMap:
+    def statistics(self) -> StatMap:
         """The statistics of every unit, once they are localized."""
         return load_statmap(self.folder.statmap)
+
+    @cached_property
+    def stat_map(self) -> StatMap:
+        """The statistics of every unit with what units are ranked by, once they are ranked."""
+        by = self.contrast.select.by
+        if by == "contrast":
+            return self.statistics
+        return load_ranking(self.folder.path / RANKING, self.statistics, by)
 
     @cached_property
     def mask(self) -> UnitMask:
@@ -96,8 +105,8 @@ class Run:
     def measured_moments(self) -> PositionMoments:
         """Return moments by class of position, without the folder; read once in a process."""
         if self.class_moments.n_stimuli:
-            return self.class_moments.moments(self.stat_map)
-        return read_moments(self.adapter, self.contrast, self.stimuli.localizing, self.stat_map)
+            return self.class_moments.moments(self.statistics)
+        return read_moments(self.adapter, self.contrast, self.stimuli.localizing, self.statistics)
 
     @cached_property
     def difference(self) -> Vector:

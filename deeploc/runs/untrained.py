@@ -80,6 +80,8 @@ def _not_wanted(run: Run) -> str | None:
     """Return why no copy is built, None if one is."""
     if not run.contrast.verdict.untrained:
         return "switched off (verdict.untrained: false)"
+    if (by := run.contrast.select.by) != "contrast":
+        return f"units are ranked by {by}, and a copy is localized by the statistic"
     if run.setup.model.untrained:
         return "the model itself is untrained"
     size = run.adapter.identity.get("parameters")

@@ -18,6 +18,7 @@ class VerdictStage:
     files: ClassVar[tuple[str, ...]] = ("verdict.json",)
     needs: ClassVar[tuple[str, ...]] = (
         "localize",
+        "ranking",
         "select",
         "profile",
         "reliability",

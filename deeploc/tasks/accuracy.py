@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from deeploc.contrast.sources import as_text
 from deeploc.contrast.validation import StrictModel, Text, as_list
 from deeploc.core.adapter import Adapter, Classifies
+from deeploc.core.attribution import Labelled, Term, mean_terms
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
@@ -80,6 +81,19 @@ class Accuracy:
         classes = require(adapter, Classifies, NAME).classes
         n_classes = len(classes) or self._sets[0][0].classified(adapter, NAME).logits.shape[1]
         self._right = self._classes(ClassNames(classes, n_classes))
+
+    def loss(self) -> list[Term]:
+        """Return the mean cross entropy of the true classes."""
+        right = prepared(self._right, NAME)
+        return mean_terms(
+            [
+                Labelled(presented.stimuli[row], tuple(right[labels]))
+                for presented, groups in self._sets
+                for condition, by_label in groups.items()
+                for labels, rows in by_label.items()
+                for row in presented.rows[condition][rows]
+            ]
+        )
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return top1 and top5 per condition, and per label within it."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deeploc.core.adapter import Adapter, ScoresText, TextRequest, TextScore
+from deeploc.core.attribution import Term, mean_terms
 from deeploc.core.measuring import score_once
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext
@@ -85,6 +86,11 @@ class Choice:
                     ", ".join(question.options),
                     question.prompt[-60:],
                 )
+
+    def loss(self) -> list[Term]:
+        """Return the mean negative log-probability (nats) of the right options."""
+        right = [q.requests[q.right] for group in self._questions.values() for q in group]
+        return mean_terms(right, per_token=False)
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return accuracy and logprob per condition."""

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Float64
 from scipy.special import log_softmax
 
 from deeploc.core.adapter import Adapter, Classifies
+from deeploc.core.attribution import Term, mean_terms
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
 from deeploc.errors import TaskError
@@ -71,6 +72,11 @@ class LabelStability:
                 "try --dtype float32"
             )
         self._intact = intact
+
+    def loss(self) -> list[Term]:
+        """Return the mean cross entropy of the class that the intact model finds most probable."""
+        groups = self._presented.groups()
+        return mean_terms([stimulus for group in groups.values() for stimulus in group])
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return unchanged and kl per condition."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from deeploc.core.adapter import Adapter, ScoresText, TextRequest, TextScore
+from deeploc.core.attribution import Term
 from deeploc.core.measuring import score_once
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
@@ -47,6 +48,16 @@ class MinimalPairs:
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""
         require(adapter, ScoresText, NAME)
+
+    def loss(self) -> list[Term]:
+        """Return the mean margin (nats) by which bad sentences are ahead."""
+        n = sum(len(good) for good, _ in self._requests.values())
+        return [
+            Term(sentence, sign / n, per_token=False)
+            for good, bad in self._requests.values()
+            for side, sign in ((good, 1), (bad, -1))
+            for sentence in side
+        ]
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return accuracy and margin per condition, and per suite within it."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deeploc.core.adapter import Adapter, ScoresText, TextRequest, TextScore
+from deeploc.core.attribution import Term, mean_terms
 from deeploc.core.measuring import score_once
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import TaskContext, require
@@ -41,6 +42,10 @@ class Perplexity:
     def prepare(self, adapter: Adapter) -> None:
         """Refuse an adapter that cannot score text."""
         require(adapter, ScoresText, NAME)
+
+    def loss(self) -> list[Term]:
+        """Return the mean nll of the texts."""
+        return mean_terms(self.requests)
 
     def measure(self, adapter: Adapter) -> list[Measurement]:
         """Return perplexity and nll per condition."""

@@ -57,8 +57,11 @@ class Deeploc(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
+        from deeploc.entry_points import without_files
+
         try:
-            return super().invoke(ctx)
+            with without_files():
+                return super().invoke(ctx)
         except DeeplocError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:

@@ -33,6 +33,7 @@ _MAX_NAME = 24
     help="Read the stimuli from this folder.",
 )
 @_options.strict
+@_options.plugins
 @_options.as_json
 def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> None:
     """Validate a contrast and audit its stimuli.

@@ -15,10 +15,13 @@ def contrast_schema() -> dict[str, Any]:
 
     It refuses values of the wrong form. The loader checks what depends on several values or on
     files (that the conditions of the comparison exist, that a pattern matches a file, that a task
-    has an option). Names of installed tasks are suggestions: no plugin is imported.
+    has an option, that there is a plugin of a name). Names of installed tasks and statistics are
+    suggestions: no plugin is imported.
     """
     schema = Contrast.model_json_schema(by_alias=True)
     schema["properties"]["conditions"]["additionalProperties"] = False  # names have a pattern
     schema["properties"]["evaluate"]["examples"] = [list(entry_points.available("deeploc.tasks"))]
+    if statistics := list(entry_points.available("deeploc.statistics")):
+        schema["properties"]["statistic"]["examples"] = statistics
     head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID}
     return {**head, **schema, "title": "deeploc contrast"}

@@ -23,7 +23,7 @@ from deeploc.contrast.source_fields import (
     check_columns,
     exactly_one_of,
 )
-from deeploc.contrast.validation import Flag, Text, Texts, Whole
+from deeploc.contrast.validation import PLUGIN_NAME, Flag, Text, Texts, Whole
 from deeploc.generators.registry import GENERATORS
 
 __all__ = ["KINDS", "Builtin", "Download", "Local", "Source", "as_text"]
@@ -45,7 +45,7 @@ def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
-_Named = Annotated[str, WithJsonSchema({"enum": list(GENERATORS)})]
+_Named = Annotated[str, WithJsonSchema({"anyOf": [{"enum": list(GENERATORS)}, PLUGIN_NAME]})]
 
 _TOGETHER: dict[str, Any] = {
     "dependentRequired": {"hub": ["split"], "streaming": ["limit"]},
@@ -83,7 +83,7 @@ class Source(Sparse):
         Annotated[Builtin, BeforeValidator(_as_builtin, json_schema_input_type=_Named | Builtin)]
         | None
     ) = None
-    """The name of a generator of deeploc, or a mapping of its name and options."""
+    """The name of a generator, of deeploc or of a plugin, or a mapping of its name and options."""
     download: Download | None = None
     """Files of a declared address, checked by sha256."""
     hub: Text | None = None

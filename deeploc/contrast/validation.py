@@ -13,10 +13,12 @@ from pydantic import (
     Field,
     Strict,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from deeploc import entry_points
 from deeploc.contrast.file import Document
 from deeploc.contrast.yaml import KeyPath
 from deeploc.errors import ContrastError, nearest
@@ -42,6 +44,9 @@ Flag = Annotated[bool, Strict()]
 Percent = Annotated[float, Strict(), Field(gt=0, le=100)]
 Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
 """What every random number generator of NumPy accepts."""
+
+PLUGIN_NAME = {"type": "string", "pattern": f"^{entry_points.NAME}$"}
+"""The JSON Schema of a plugin's name: which there are depends on the command that reads a file."""
 
 TEXT_TAG, MAPPING_TAG = "\0text", "\0mapping"
 """Tags of unions, which pydantic adds to its paths; no key of a contrast file holds a NUL."""
@@ -82,6 +87,38 @@ def errors_at(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
         for path, message in problems
     ]
     return ValidationError.from_exception_data("contrast", details)
+
+
+def unknown_keys(keys: Iterable[str], allowed: Sequence[str]) -> ValidationError:
+    """Return the error for keys that a part of a contrast file does not have.
+
+    Parameters
+    ----------
+    keys
+        The keys.
+    allowed
+        Those that it may have.
+    """
+    details: list[InitErrorDetails] = [
+        {
+            "type": _custom("unknown_key", f"{nearest(key, allowed)}allowed: {', '.join(allowed)}"),
+            "loc": (key,),
+            "input": None,
+        }
+        for key in keys
+    ]
+    return ValidationError.from_exception_data("contrast", details)
+
+
+def is_recorded(info: ValidationInfo) -> bool:
+    """Return whether a contrast is read from a run: its plugins need not be at hand.
+
+    Parameters
+    ----------
+    info
+        What pydantic hands to a validator.
+    """
+    return bool(info.context and info.context.get("recorded"))
 
 
 def _custom(kind: str, message: str) -> PydanticCustomError:

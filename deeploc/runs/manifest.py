@@ -33,6 +33,7 @@ from deeploc.runs.records import (
     UntrainedRecord,
 )
 from deeploc.runs.setup import Setup
+from deeploc.runs.used_plugins import recorded
 from deeploc.stimuli import StimulusSets
 from deeploc.stimuli.stimulus import content_hash
 
@@ -145,12 +146,24 @@ def header_of(
         "address": setup.address,
         "model": dict(adapter.identity),
         "contrast": contrast.to_json(),
-        "options": setup.options(contrast.base),
+        "options": options_of(contrast, setup),
         "stimuli": _describe(stimuli),
         "unreadable": [asdict(image) for image in stimuli.unreadable],
         "sites": layout.table(),
         "versions": versions(),
     }
+
+
+def options_of(contrast: Contrast, setup: Setup) -> dict[str, Any]:
+    """Return the options of a run as the manifest records them.
+
+    Parameters
+    ----------
+    contrast, setup
+        What the run is made from.
+    """
+    files = recorded(setup.address, contrast)
+    return {**setup.options(contrast.base), **({"plugins": files} if files else {})}
 
 
 def _now() -> datetime:

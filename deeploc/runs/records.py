@@ -250,6 +250,13 @@ class SiteRecord(Part):
     width: int = 1
 
 
+class PluginFileRecord(Part):
+    """A plugin file that a run rests on."""
+
+    file: str
+    sha256: str
+
+
 class Options(Part):
     """The options of the run, see `Setup`."""
 
@@ -263,3 +270,4 @@ class Options(Part):
     stimuli: str | None
     strict: bool
     base: str
+    plugins: list[PluginFileRecord] = []

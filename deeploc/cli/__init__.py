@@ -14,7 +14,7 @@ from deeploc.errors import DeeplocError
 _SECTIONS = {
     "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
-    "Models and plugins": ("sites", "plugins"),
+    "Models and plugins": ("sites", "plugins", "check-adapter"),
     "Masks of other tools": ("export", "import"),
 }
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
@@ -51,7 +51,7 @@ class Deeploc(click.Group):
         """Import and return a command."""
         if cmd_name not in _COMMANDS:
             return None
-        module = "import_" if cmd_name == "import" else cmd_name
+        module = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
         command: click.Command = import_module(f"deeploc.cli.{module}").command
         return command
 

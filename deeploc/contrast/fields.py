@@ -12,7 +12,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -166,7 +165,7 @@ class Controls(StrictModel):
         return self.model_extra or {}
 
     @model_validator(mode="after")
-    def _check_plugins(self, info: ValidationInfo) -> "Controls":
+    def _check_plugins(self, info: Any) -> "Controls":
         own = [field.alias or name for name, field in type(self).model_fields.items()]
         plugin_names.check_controls(self.of_plugins, own, MAX_CONTROLS, info)
         return self

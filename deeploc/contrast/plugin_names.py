@@ -1,19 +1,42 @@
 """What a contrast file may name beside deeploc's own: the statistics and controls of plugins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from deeploc import entry_points
-from deeploc.contrast.validation import PLUGIN_NAME, errors_at, is_recorded, unknown_keys
+from deeploc.contrast.validation import errors_at, is_recorded, unknown_keys
+from deeploc.entry_points import Group
+
+
+@dataclass(frozen=True)
+class NamedSchema:
+    """The JSON Schema of a name: those of deeploc, and of the plugins known when it is made.
+
+    Parameters
+    ----------
+    own
+        The names that deeploc has of its own.
+    group
+        The group of plugins.
+    """
+
+    own: Sequence[str]
+    group: Group
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> Any:
+        """Return the names, without importing a plugin."""
+        return {"enum": list(dict.fromkeys([*self.own, *entry_points.available(self.group)]))}
+
 
 STATISTICS = ("welch", "paired", "mann-whitney", "d-prime", "selectivity-index")
 """The statistics that deeploc has of its own."""
 
 
-def _check_statistic(name: str, info: ValidationInfo) -> str:
+def _check_statistic(name: str, info: Any) -> str:
     if name in STATISTICS or is_recorded(info):
         return name
     plugins = entry_points.available("deeploc.statistics")
@@ -30,14 +53,12 @@ def _check_statistic(name: str, info: ValidationInfo) -> str:
 Statistic = Annotated[
     str,
     AfterValidator(_check_statistic),
-    WithJsonSchema({"anyOf": [{"enum": list(STATISTICS)}, PLUGIN_NAME]}),
+    NamedSchema(STATISTICS, "deeploc.statistics"),
 ]
 """What units are ranked by: one of `STATISTICS`, or a plugin."""
 
 
-def check_controls(
-    wanted: Mapping[str, Any], own: Sequence[str], most: int, info: ValidationInfo
-) -> None:
+def check_controls(wanted: Mapping[str, Any], own: Sequence[str], most: int, info: Any) -> None:
     """Refuse a control that is neither deeploc's own nor a plugin, and what is no number of masks.
 
     Parameters
@@ -73,8 +94,8 @@ def check_controls(
             )
 
 
-def controls_schema(most: int) -> dict[str, Any]:
-    """Return the JSON Schema of controls that are plugins.
+def controls_schema(most: int) -> Callable[[dict[str, Any]], None]:
+    """Return what adds the controls of plugins to the JSON Schema of deeploc's own.
 
     Parameters
     ----------
@@ -83,5 +104,10 @@ def controls_schema(most: int) -> dict[str, Any]:
     """
     count = {"type": "integer", "minimum": 0, "maximum": most}
     of_plugin = {"anyOf": [{"type": "boolean"}, count]}
-    names = {PLUGIN_NAME["pattern"]: of_plugin}
-    return {"additionalProperties": False, "patternProperties": names}
+
+    def add(schema: dict[str, Any]) -> None:
+        schema["additionalProperties"] = False
+        for name in entry_points.available("deeploc.controls"):
+            schema["properties"].setdefault(name, of_plugin)
+
+    return add

@@ -13,7 +13,6 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
-    ValidationInfo,
     model_serializer,
     model_validator,
 )
@@ -22,7 +21,6 @@ from pydantic_core import CoreSchema
 
 from deeploc.contrast.labels import label_name
 from deeploc.contrast.validation import (
-    PLUGIN_NAME,
     Seed,
     StrictModel,
     Text,
@@ -108,7 +106,7 @@ class Builtin(BaseModel):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _check_generator(self, info: ValidationInfo) -> "Builtin":
+    def _check_generator(self, info: Any) -> "Builtin":
         if is_recorded(info) and self.generator not in generators.GENERATORS:
             return self
         try:
@@ -130,18 +128,19 @@ class Builtin(BaseModel):
         described = handler.resolve_ref_schema(handler(core_schema))
         seed = described["properties"]["seed"]
         forms = [_form_of(name, known, seed) for name, known in generators.GENERATORS.items()]
-        return {"description": described["description"], "anyOf": [*forms, _of_plugin(seed)]}
+        return {"description": described["description"], "anyOf": [*forms, *_of_plugins(seed)]}
 
 
-def _of_plugin(seed: JsonSchemaValue) -> JsonSchemaValue:
-    """Return the JSON Schema of a plugin's generator: any options, each a single value."""
-    own = {"not": {"enum": list(generators.GENERATORS)}}
-    return {
+def _of_plugins(seed: JsonSchemaValue) -> list[JsonSchemaValue]:
+    """Return the JSON Schema of the generators of plugins: any options, none is imported."""
+    plugins = [n for n in generators.names() if n not in generators.GENERATORS]
+    named = {
         "type": "object",
-        "properties": {"generator": {"allOf": [PLUGIN_NAME, own]}, "seed": seed},
+        "properties": {"generator": {"enum": plugins}, "seed": seed},
         "required": ["generator"],
         "additionalProperties": {"type": ["string", "number", "boolean"]},
     }
+    return [named] if plugins else []
 
 
 def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) -> JsonSchemaValue:

@@ -6,11 +6,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from deeploc.contrast.plugin_names import NamedSchema
 from deeploc.contrast.source_fields import (
     Builtin,
     Download,
@@ -23,7 +23,7 @@ from deeploc.contrast.source_fields import (
     check_columns,
     exactly_one_of,
 )
-from deeploc.contrast.validation import PLUGIN_NAME, Flag, Text, Texts, Whole
+from deeploc.contrast.validation import Flag, Text, Texts, Whole
 from deeploc.generators.registry import GENERATORS
 
 __all__ = ["KINDS", "Builtin", "Download", "Local", "Source", "as_text"]
@@ -45,7 +45,7 @@ def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
-_Named = Annotated[str, WithJsonSchema({"anyOf": [{"enum": list(GENERATORS)}, PLUGIN_NAME]})]
+_Named = Annotated[str, NamedSchema(tuple(GENERATORS), "deeploc.generators")]
 
 _TOGETHER: dict[str, Any] = {
     "dependentRequired": {"hub": ["split"], "streaming": ["limit"]},

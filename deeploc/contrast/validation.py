@@ -13,12 +13,10 @@ from pydantic import (
     Field,
     Strict,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
-from deeploc import entry_points
 from deeploc.contrast.file import Document
 from deeploc.contrast.yaml import KeyPath
 from deeploc.errors import ContrastError, nearest
@@ -44,9 +42,6 @@ Flag = Annotated[bool, Strict()]
 Percent = Annotated[float, Strict(), Field(gt=0, le=100)]
 Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
 """What every random number generator of NumPy accepts."""
-
-PLUGIN_NAME = {"type": "string", "pattern": f"^{entry_points.NAME}$"}
-"""The JSON Schema of a plugin's name: which there are depends on the command that reads a file."""
 
 TEXT_TAG, MAPPING_TAG = "\0text", "\0mapping"
 """Tags of unions, which pydantic adds to its paths; no key of a contrast file holds a NUL."""
@@ -110,7 +105,7 @@ def unknown_keys(keys: Iterable[str], allowed: Sequence[str]) -> ValidationError
     return ValidationError.from_exception_data("contrast", details)
 
 
-def is_recorded(info: ValidationInfo) -> bool:
+def is_recorded(info: Any) -> bool:
     """Return whether a contrast is read from a run: its plugins need not be at hand.
 
     Parameters

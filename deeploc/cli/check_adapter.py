@@ -25,6 +25,8 @@ _WIDTH = 80
     metavar="FILE|DIR",
     help="Read these texts (one on a line of a .txt file), or the images of this folder.",
 )
+@click.option("--untrained", is_flag=True, help="Load random weights, sampled with --seed.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random weights.")
 @_options.hardware
 @_options.weights
 @_options.as_json

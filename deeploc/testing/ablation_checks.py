@@ -157,10 +157,11 @@ class _Recorder:
     def numbers_of(self, subject: Subject, chosen: list[int]) -> set[int]:
         """Return the numbers of some stimuli that are read together."""
         self.numbers = set()
+        stimuli = [subject.stimuli[i] for i in chosen]
         with subject.adapter.ablated(self):
-            read = subject.read([subject.stimuli[i] for i in chosen])
+            read = subject.read(stimuli)
         expect(
-            subject.same(read, subject.intact[chosen]),
+            subject.same(read, subject.read(stimuli)),
             "an edit that returns what it is given changes activations",
         )
         return self.numbers

@@ -156,7 +156,7 @@ class Nameless(ToyAdapter):
         (IgnoresLayout, r"a batch has the shape \(3, 52\), not \(stimuli, units\) = \(3, 26\)"),
         (Drifts, "reading the same stimuli twice gives different activations"),
         (Inert, "an ablated unit of counter.mlp.down:input does not read as 0"),
-        (Spills, "an ablation changes other units of site counter"),
+        (Spills, "an ablation changes other units of site counter.mlp.down:input"),
         (LeavesOneSiteOut, "an ablated unit of counter does not read as 0"),
         (NeverEnds, "an ablation outlives an exception in its context"),
         (TakesAnyMask, "a mask for another model is not refused with MaskError"),

@@ -183,7 +183,9 @@ def _held(subject: Subject, units: dict[str, int]) -> dict[str, OneUnit]:
 def _one_of_every_kind(subject: Subject) -> dict[str, int]:
     """Return the most active unit of the first site of every kind."""
     active = subject.most_active()
-    first = {site.kind: site.name for site in reversed(subject.layout.sites)}
+    first: dict[str, str] = {}
+    for site in subject.layout.sites:
+        first.setdefault(site.kind, site.name)
     return {name: active[name] for name in first.values()}
 
 

@@ -161,7 +161,7 @@ def find(group: Group, name: str) -> Plugin:
     if name not in plugins:
         raise PluginError(
             f"no plugin named {name!r} in {group}; {nearest(name, plugins)}"
-            f"installed: {', '.join(plugins) or 'none'}"
+            f"installed: {', '.join(plugins) or 'none'}; those of a file need --plugin FILE.py"
         )
     return plugins[name]
 

@@ -129,7 +129,8 @@ def place_in(trace: TracebackType | None, path: str) -> int | None:
 @cache
 def _run(path: Path, code: bytes) -> ModuleType:
     """Return the file as a module; equal code is run once in a process."""
-    name = f"deeploc_plugin_{path.stem}_{hashlib.sha256(code).hexdigest()[:8]}"
+    # the name is part of the identity of classes: it is the same wherever the file lies
+    name = f"deeploc_plugin_{hashlib.sha256(code).hexdigest()[:16]}"
     module = ModuleType(name)
     module.__file__ = str(path)
     linecache.checkcache(str(path))

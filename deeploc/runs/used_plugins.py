@@ -62,8 +62,9 @@ def recorded(address: str, contrast: Contrast) -> list[dict[str, str]]:
 def use_recorded(files: Sequence[PluginFileRecord], folder: Path) -> None:
     """Put the plugin files of a run in force.
 
-    A file that was given under the same name (``--plugin``) takes the place of the recorded one:
-    it may have moved, or be another version, which the keys of the results tell.
+    A file that was given (``--plugin``) and is called the same, or declares a plugin of the same
+    name, takes the place of the recorded one: it may have moved, or be another version, which the
+    keys of the results tell.
 
     Parameters
     ----------
@@ -77,23 +78,33 @@ def use_recorded(files: Sequence[PluginFileRecord], folder: Path) -> None:
     RunError
         If a file is gone or has changed.
     """
-    given = {file.path.name for file in entry_points.given_files()}
+    given = entry_points.given_files()
     for file in files:
         path = Path(file.file)
-        if path.name in given:
+        if any(other.path.name == path.name or other.sha256 == file.sha256 for other in given):
             continue
+        if not path.exists():
+            if given:  # it may be one of these under another name
+                continue
+            raise RunError(
+                f"{folder}: its plugin file {path} is gone; name where it is now with --plugin FILE"
+            )
         try:
             read = PluginFile.read(path)
         except PluginError as error:
-            raise RunError(
-                f"{folder}: its plugin file cannot be used: {error}; say with --plugin where it is"
-            ) from None
+            raise RunError(f"{folder}: its plugin file has changed: {error}") from None
+        if any(set(_declared(read)) & set(_declared(other)) for other in given):
+            continue
         if read.sha256 != file.sha256:
             raise RunError(
                 f"{folder}: its plugin file {path} has changed since; restore it, or name it with "
                 f"--plugin {path} to use it as it is now"
             )
         plugins.use([path])
+
+
+def _declared(file: PluginFile) -> list[tuple[Group, str]]:
+    return [(group, name) for group, names in file.names.items() for name in names]
 
 
 def _named(address: str, contrast: Contrast) -> Iterator[tuple[Group, str]]:

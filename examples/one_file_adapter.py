@@ -18,6 +18,7 @@ class Letters(nn.Module):
         self.blocks = nn.ModuleList(nn.Linear(26, 26) for _ in range(2))
 
     def forward(self, letters: Tensor) -> Tensor:
+        """Return the last block's output."""
         for block in self.blocks:
             letters = block(letters).relu()
         return letters
@@ -40,8 +41,9 @@ def mean_difference(positive, negative):
     return positive.mean(axis=0) - negative.mean(axis=0)
 
 
-def same_site(mask, ranking, seed):
-    """Return as many units as the mask has, drawn at random among all units, the mask's too."""
+def any_units(mask, ranking, seed):
+    """Return as many units as the mask has, at random among all, those of the mask too."""
+    del ranking  # this control does not use the statistics
     chosen = np.random.default_rng(seed).permutation(mask.layout.n_units)[: len(mask)]
     return deeploc.UnitMask(mask.layout, np.isin(np.arange(mask.layout.n_units), chosen))
 
@@ -56,6 +58,6 @@ def repeated_letters(seed, letters="aeiou", length=5):
 plugins = {
     "adapters": {"letters": load},
     "statistics": {"mean-difference": mean_difference},
-    "controls": {"any-units": same_site},
+    "controls": {"any-units": any_units},
     "generators": {"repeated-letters": repeated_letters},
 }

@@ -54,9 +54,7 @@ def compared(name: str, samples: Sequence[Sample]) -> Vector:
     PluginError
         If there is no such plugin, it fails, or what it returns is not one number per unit.
     """
-    plugin = entry_points.find("deeploc.statistics", name)
-    smallest: Vector = np.min([_values(plugin, samples[0], other) for other in samples[1:]], axis=0)
-    return smallest
+    return _smallest(entry_points.find("deeploc.statistics", name), samples)
 
 
 def permuted(
@@ -75,17 +73,24 @@ def permuted(
     rows
         The numbers of these stimuli.
     """
+    plugin = entry_points.find("deeploc.statistics", name)
 
     def maxima(responses: Matrix) -> Maxima:
         response = responses[rows].astype(np.float64)
         largest = np.full(len(labels), -np.inf)
         for number, label in enumerate(labels):
             samples = [response[label == sample] for sample in range(label.max() + 1)]
-            values = compared(name, samples)
+            values = _smallest(plugin, samples)
             largest[number] = values.max(where=~np.isnan(values), initial=-np.inf)
         return largest
 
     return maxima
+
+
+def _smallest(plugin: Plugin, samples: Sequence[Sample]) -> Vector:
+    """Return the values of the first sample against each of the others, the smallest counts."""
+    smallest: Vector = np.min([_values(plugin, samples[0], other) for other in samples[1:]], axis=0)
+    return smallest
 
 
 def _values(plugin: Plugin, positive: Sample, negative: Sample) -> Vector:

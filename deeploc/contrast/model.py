@@ -167,8 +167,10 @@ class Contrast(StrictModel):
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], base: Path) -> "Contrast":
-        """Return the contrast that `to_json` described; its plugins need not be at hand.
+    def from_json(
+        cls, value: Mapping[str, Any], base: Path, *, recorded: bool = False
+    ) -> "Contrast":
+        """Return the contrast that `to_json` described.
 
         Parameters
         ----------
@@ -176,6 +178,8 @@ class Contrast(StrictModel):
             What `to_json` returned.
         base
             The folder that relative paths start from.
+        recorded
+            Whether it is read from a run: its plugins need not be at hand then.
 
         Raises
         ------
@@ -184,7 +188,7 @@ class Contrast(StrictModel):
         """
         name = value.get("name", "without a name")
         document = Document(dict(value), {(): f"contrast {name!r}"})
-        return _validated(document, base, recorded=True)
+        return _validated(document, base, recorded=recorded)
 
     def with_changes(self, overrides: Sequence[str]) -> "Contrast":
         """Return the contrast after changes ``dotted.key=VALUE``, validated again.

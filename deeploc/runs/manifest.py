@@ -85,7 +85,7 @@ class Manifest(Part):
             If it is no valid contrast.
         """
         try:
-            return Contrast.from_json(self.contrast, Path(self.options.base))
+            return Contrast.from_json(self.contrast, Path(self.options.base), recorded=True)
         except ContrastError as error:
             first = str(error).splitlines()[0]
             raise RunError(f"{source} holds no valid contrast: {first}; run again") from None

@@ -1,6 +1,7 @@
 """One plugin: where it comes from, what identifies it, and how it is loaded."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ class Plugin:
             raise PluginError(f"{self.title} failed: {self._told(error)}") from error
 
     def _told(self, error: Exception) -> str:
-        line = place_in(error.__traceback__, str(self.file.path)) if self.file else None
+        module = sys.modules.get(self.module)
+        path = str(self.file.path) if self.file else str(getattr(module, "__file__", None))
+        line = place_in(error.__traceback__, path)
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return f"{what} (line {line})" if line else what
 

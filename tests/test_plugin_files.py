@@ -12,8 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deeploc import entry_points
+from deeploc.analysis.comparing import of_responses
+from deeploc.analysis.permuting import permuted_maxima
+from deeploc.analysis.reading import ByCondition
 from deeploc.cli import main
 from deeploc.contrast.fields import Controls
+from deeploc.contrast.model import Contrast
 from deeploc.contrast.schema import contrast_schema
 from deeploc.core.controls import Compared, MaskLabel, control_mask
 from deeploc.core.units import Layout, UnitMask
@@ -25,6 +29,7 @@ from deeploc.plugins import load_model, use, using
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.inputs import tasks_of
 from deeploc.runs.saved_run import load_run
+from deeploc.stimuli import Stimulus
 
 from .conftest import stat_map_of
 
@@ -511,3 +516,41 @@ def test_a_package_is_identified_by_its_code_too(
 
     assert _source_hash("made_for_this_test.part") != before
     assert "made_for_this_test" not in sys.modules
+
+
+@pytest.mark.parametrize("against", ["pooled", "each"])
+def test_welch_as_a_plugin_gives_what_deeploc_has(
+    tmp_path: Path, rng: np.random.Generator, against: str
+) -> None:
+    """A plugin that calls SciPy: the same t, p and d, and the same null under permuted labels."""
+    (tmp_path / "w.py").write_text(
+        "from scipy.stats import ttest_ind\n"
+        "def welch(a, b): return ttest_ind(a, b, equal_var=False).statistic\n"
+        "plugins = {'statistics': {'scipy-welch': welch}}\n"
+    )
+    names = ("a", "b", "c")
+    stimuli = {n: [Stimulus(f"{n}{i}", f"{n}{i}") for i in range(7)] for n in names}
+    groups = ByCondition.of(names, stimuli)
+    rows = {name: groups.rows(name) for name in names}
+    responses = rng.normal(size=(21, 30)) * rng.uniform(0.1, 10, 30)
+    found, maxima = {}, {}
+    with using(tmp_path / "w.py"):
+        for statistic in ("welch", "scipy-welch"):
+            contrast = contrast_of(statistic, against)
+            found[statistic] = of_responses(contrast, responses, rows)
+            maxima[statistic] = permuted_maxima(contrast, groups, seed=3)(responses)
+
+    for own, of_plugin in zip(found["welch"], found["scipy-welch"], strict=True):
+        np.testing.assert_allclose(own, of_plugin, rtol=1e-9)
+    np.testing.assert_allclose(
+        maxima["welch"], maxima["scipy-welch"], rtol=1e-4
+    )  # single precision
+
+
+def contrast_of(statistic: str, against: str) -> Contrast:
+    """Return a contrast of three conditions of texts."""
+    conditions = {name: {"texts": [f"{name}{i}" for i in range(7)]} for name in "abc"}
+    words = {"name": "n", "title": "t", "modality": "text", "source": "s", "contrast": "a > b, c"}
+    return Contrast.model_validate(
+        {**words, "conditions": conditions, "statistic": statistic, "against": against}
+    )

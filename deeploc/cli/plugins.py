@@ -34,5 +34,5 @@ def command(as_json: bool) -> None:
     room = (_WIDTH - 2 * 4 - longest[0] - longest[2] - longest[4]) // 2
     print_table(head, [[g, shorten(n, room), v, shorten(o, room), s] for g, n, v, o, s in rows])
     for plugin in plugins:
-        if plugin.state != "ok":
+        if plugin.state != "ok" and plugin.name != "-":  # of a whole file one was given already
             print_paragraph(f"warning: {plugin.group} {plugin.name}: {plugin.state}")

@@ -20,7 +20,10 @@ COMMANDS = [
     line for language, body in BLOCKS if language == "console" for line in body.splitlines()
 ]
 QUICK = {
-    "run": ("--limit", "6", "--percent", "10", "--mode", "zero", "--controls", "1", "-q"),
+    "run": (
+        *("--limit", "6", "--percent", "10", "--mode", "zero", "--controls", "1", "-q"),
+        *("--set", "verdict.untrained=false"),
+    ),
     "localize": ("--limit", "6", "--sites", "block", "-q"),
     "evaluate": ("--percent", "10", "--mode", "zero", "--controls", "1", "-q"),
 }

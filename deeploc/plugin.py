@@ -113,12 +113,13 @@ class Plugin:
         Raises
         ------
         PluginError
-            For any other exception than those of deeploc; deeploc's own plugins are not guarded.
+            For any other exception than those of deeploc and a lack of memory; deeploc's own
+            plugins are not guarded.
         """
         try:
             yield
         except Exception as error:
-            if self.is_own or isinstance(error, (DeeplocError, *passing)):
+            if self.is_own or isinstance(error, (DeeplocError, MemoryError, *passing)):
                 raise
             raise PluginError(f"{self.title} failed: {self._told(error)}") from error
 

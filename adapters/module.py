@@ -41,6 +41,7 @@ def wrap(
     name: str | None = None,
     example: Sequence[str | Path] = ("a b c",),
     batch_size: int | None = None,
+    options: ModelOptions | None = None,
 ) -> Adapter:
     """Return an adapter for a module.
 
@@ -72,6 +73,9 @@ def wrap(
         Stimulus contents for the one small forward pass that discovers the sites.
     batch_size
         Largest number of stimuli per forward pass; ``None``: chosen by the adapter.
+    options
+        Those that a plugin's ``load(name, options)`` is given: the module is moved to their device
+        and dtype, and their batch size is used.
 
     Raises
     ------
@@ -81,6 +85,9 @@ def wrap(
     """
     module = unwrapped(module)
     name = name or type(module).__name__
+    if options is not None:
+        _move(module, options)
+        batch_size = options.batch_size if batch_size is None else batch_size
     _check_options(module, name, preprocess=preprocess, transform=transform, tokenizer=tokenizer)
     if transform is not None:
         adapter: ImageAdapter | ModuleAdapter | TextAdapter = _image_adapter(
@@ -96,6 +103,13 @@ def wrap(
     if not adapter.sites.sites:  # a first forward pass, so that what does not fit fails at once
         raise AdapterError("wrap was given no sites; leave out sites=[] to have them discovered")
     return adapter
+
+
+def _move(module: nn.Module, options: ModelOptions) -> None:
+    """Move a module to the device and the dtype of the options."""
+    device = resolved_device(options.device)
+    dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
+    module.to(device=device, dtype=dtype)
 
 
 def _check_options(module: nn.Module, name: str, **options: Any) -> None:
@@ -196,9 +210,7 @@ def load(name: str, options: ModelOptions) -> Adapter:
     value = import_object(name, options.seed)
     if not isinstance(value, nn.Module):
         return _finished_adapter(name, value, options)
-    device = resolved_device(options.device)
-    dtype = None if options.dtype == "auto" else resolved_dtype(options.dtype, device)
-    value.to(device=device, dtype=dtype)
+    _move(value, options)
     inner = unwrapped(value)  # a wrapper or the module inside may have the attributes
     names = ("tokenizer", "transform", "preprocess")
     inputs: dict[str, Any] = {n: getattr(value, n, getattr(inner, n, None)) for n in names}

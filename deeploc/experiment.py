@@ -24,7 +24,7 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.inputs import sampled_stimuli, tasks_of
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
-from deeploc.runs.manifest import header_of
+from deeploc.runs.manifest import header_of, options_of
 from deeploc.runs.massive import MassiveStage
 from deeploc.runs.parameters import ParametersStage
 from deeploc.runs.positions import PositionsStage, positions_stages
@@ -35,6 +35,7 @@ from deeploc.runs.saving import Pipeline, StageKind
 from deeploc.runs.setup import Setup
 from deeploc.runs.stages import Stage, bring_up_to_date, changed_inputs
 from deeploc.runs.untrained import UntrainedStage
+from deeploc.runs.used_plugins import use_recorded
 from deeploc.runs.verdict import VerdictStage
 from deeploc.stimuli import StimulusSets
 
@@ -159,6 +160,7 @@ def open_run(
     place = RunFolder(folder)
     manifest = place.read_manifest()
     place.read_mask()
+    use_recorded(manifest.options.plugins, folder)
     options = manifest.options.model_dump()
     hardware = model or ModelOptions()
     setup = Setup.from_options(manifest.address, options, manifest.command, hardware)
@@ -166,6 +168,7 @@ def open_run(
     stimuli = sampled_stimuli(contrast, setup)
     adapter = adapter or _load(contrast, setup)
     header = {k: v for k, v in place.read_plain_manifest().items() if k not in _STAGE_NAMES}
+    header["options"] = options_of(contrast, setup)
     run = Run(place, contrast, setup, adapter, stimuli, header, reporter or SilentReporter())
     if different := changed_inputs(run, LocalizeStage()):
         raise RunError(

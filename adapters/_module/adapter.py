@@ -17,6 +17,7 @@ from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.identity import describe_module, structure_hash
+from deeploc.adapters._torch.passes import attending
 from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
@@ -265,7 +266,9 @@ class ModuleAdapter:
             return self.module(*inputs)
         if self._takes_mask:
             return self.module(**inputs)
-        return self.module(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+        taken = {k: v for k, v in inputs.items() if k != "attention_mask"}
+        with attending(inputs.get("attention_mask")):
+            return self.module(**taken)
 
     @cached_property
     def _takes_mask(self) -> bool:

@@ -15,6 +15,24 @@ from deeploc.errors import AdapterError
 
 from .hooks import first_tensor
 
+_attended: ContextVar[Tensor | None] = ContextVar("attended", default=None)
+
+
+@contextmanager
+def attending(mask: Tensor | None) -> Iterator[None]:
+    """Tell which positions are no padding, for a module whose forward pass takes no mask.
+
+    Parameters
+    ----------
+    mask
+        ``(batch, position)``, 0 at padding; None: there is no padding.
+    """
+    token = _attended.set(mask)
+    try:
+        yield
+    finally:
+        _attended.reset(token)
+
 
 class Passes:
     """Follows the forward passes of a module.
@@ -82,7 +100,7 @@ class Passes:
         self._cache = None if cache is None else ref(cache)
         self._end = self._start + (shown.shape[1] if shown.ndim > 1 else 1)
         if not (same and self._start and self._inputs):
-            self._inputs = _Inputs(shown, kwargs.get("attention_mask"))
+            self._inputs = _Inputs(shown, kwargs.get("attention_mask", _attended.get()))
 
 
 class Continued:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
+from deeploc.analysis import statistic_plugins
 from deeploc.contrast.model import Contrast
+from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.contrast.selecting import Correction
 from deeploc.core import selectivity, stats
 from deeploc.core.multiplicity import benjamini_hochberg, benjamini_yekutieli
@@ -19,8 +21,19 @@ Matrix = Float64[np.ndarray, "stimulus unit"]
 Chosen = Int[np.ndarray, " _"]
 """The numbers of some of the stimuli."""
 
-NEEDS_ACTIVATIONS = ("paired", "mann-whitney")
-"""Statistics that take every single activation; the others need the moments of the conditions."""
+_OF_MOMENTS = ("welch", "d-prime", "selectivity-index")
+"""Statistics that need the moments of the conditions; the others take every single activation."""
+
+
+def needs_activations(contrast: Contrast) -> bool:
+    """Return whether the statistic of a contrast takes every single activation.
+
+    Parameters
+    ----------
+    contrast
+        Its statistic; those of plugins do.
+    """
+    return contrast.statistic not in _OF_MOMENTS
 
 
 class UnitStatistics(NamedTuple):
@@ -28,8 +41,8 @@ class UnitStatistics(NamedTuple):
 
     ``t`` is what units are ranked by: t of Welch's or the paired test, z of the rank test
     (`deeploc.core.selectivity.RankTest`), d' or the selectivity index. ``p`` is its two-sided p and
-    ``df`` its degrees of freedom, infinite for z; d' and the index have the p and df of Welch's t.
-    ``d`` is Cohen's d.
+    ``df`` its degrees of freedom, infinite for z; d', the index and the statistics of plugins have
+    the p and df of Welch's t. ``d`` is Cohen's d.
     """
 
     t: Vector
@@ -82,7 +95,7 @@ def of_moments(contrast: Contrast, moments: Mapping[str, Moments]) -> UnitStatis
     Parameters
     ----------
     contrast
-        Its comparison, and a statistic that is none of `NEEDS_ACTIVATIONS`.
+        Its comparison, and a statistic that does not need activations (`needs_activations`).
     moments
         Condition -> moments of the response, over ``(unit,)``.
     """
@@ -121,12 +134,16 @@ def of_responses(
     rows
         Condition -> the numbers of its stimuli, of paired ones in one order.
     """
-    if contrast.statistic not in NEEDS_ACTIVATIONS:
+    if not needs_activations(contrast):
         return of_moments(contrast, {name: _moments(responses[r]) for name, r in rows.items()})
     samples = [
         responses[np.concatenate([rows[name] for name in names])]
         for names in Design.of(contrast).samples
     ]
+    if contrast.statistic not in STATISTICS:
+        t, df, d = compare(contrast, {name: _moments(responses[r]) for name, r in rows.items()})
+        ranked = statistic_plugins.compared(contrast.statistic, samples)
+        return UnitStatistics(ranked, df, stats.two_sided_p(t, df), d)
     tests = [_test(contrast, samples[0], other) for other in samples[1:]]
     t, df, d = _smallest(tests)
     return UnitStatistics(t, df, stats.two_sided_p(t, df), d)

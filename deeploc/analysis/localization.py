@@ -6,8 +6,8 @@ import numpy as np
 
 from deeploc.analysis.activation_cache import Readings, not_kept
 from deeploc.analysis.comparing import (
-    NEEDS_ACTIVATIONS,
     adjusted,
+    needs_activations,
     of_moments,
 )
 from deeploc.analysis.reading import (
@@ -40,7 +40,7 @@ def localize(
     """Return how strongly every unit prefers one side of ``contrast`` over the other.
 
     Activations are streamed: memory does not grow with the number of stimuli, except for a
-    statistic that takes every single one (``paired``, ``mann-whitney``).
+    statistic that takes every single one (``paired``, ``mann-whitney``, those of plugins).
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def localize(
     groups = ByCondition.of(list(contrast.conditions), stimuli)
     readout = Readout.of(contrast.read)
     values = None
-    if contrast.statistic in NEEDS_ACTIVATIONS:
+    if needs_activations(contrast):
         readings = readings or Readings(adapter, [groups.stimuli])
         values = _every_activation(readings, contrast, groups, layout, on_progress)
         on_progress = ignore_progress  # all is read

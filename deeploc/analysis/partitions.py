@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from deeploc.analysis.comparing import (
-    NEEDS_ACTIVATIONS,
     Matrix,
     adjusted,
     compare,
+    needs_activations,
     of_moments,
     of_responses,
 )
@@ -104,7 +104,7 @@ class Partition:
         response
             Their responses.
         """
-        if self.responses.contrast.statistic in NEEDS_ACTIVATIONS:
+        if needs_activations(self.responses.contrast):
             self._add_activations(units, response)
             return
         cells: dict[str, list[Moments]] = {}

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from deeploc.analysis.comparing import Design, Matrix, of_moments
+from deeploc.analysis import statistic_plugins
+from deeploc.analysis.comparing import Design, Matrix, needs_activations, of_moments
 from deeploc.analysis.reading import ByCondition, ConditionMoments, Rows, Values
 from deeploc.analysis.responses import of_activations
 from deeploc.contrast.model import Contrast
+from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.core.permutation import (
     N_PERMUTATIONS,
     Labellings,
@@ -64,6 +66,8 @@ def permuted_maxima(
     if contrast.statistic == "selectivity-index":
         index = PermutedIndex(labels)
         return lambda response: index.maxima(response[compared])
+    if contrast.statistic not in STATISTICS:
+        return statistic_plugins.permuted(contrast.statistic, labels, compared)
     weights = np.array(design.weights)
     halved = np.square(weights) / (2 * (np.bincount(labels[0]) - 1))
     quotient = PermutedT(
@@ -117,7 +121,7 @@ def permuted_t(
     compared = _compared(contrast, groups)
     owners[compared] = labelling(owners[compared], index, seed)
     relabelled = ByCondition(groups.names, groups.stimuli, owners)
-    if contrast.statistic == "mann-whitney":
+    if needs_activations(contrast):
         of_name = {name: relabelled.rows(name) for name in groups.names}
         return of_activations(contrast, values, of_name).t
     moments = ConditionMoments(relabelled, values.shape[1], contrast.read.response == "abs")

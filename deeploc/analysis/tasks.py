@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from deeploc import entry_points
 from deeploc.contrast.model import Contrast
 from deeploc.core.readout import Readout
-from deeploc.core.task import Task, TaskContext
+from deeploc.core.task import MakesTask, Task, TaskContext
 from deeploc.errors import ContrastError, PluginError, TaskError
 from deeploc.stimuli import Stimulus
 
@@ -58,9 +58,28 @@ def make_tasks(
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):
         try:
-            made[name] = entry_points.load("deeploc.tasks", name)(options, context)
+            plugin = entry_points.find("deeploc.tasks", name)
+            make: MakesTask = plugin.load()
+            with plugin.guarded(ValidationError):
+                made[name] = make(options, context)
+            _check_task(made[name], name, plugin.title)
         except ValidationError as error:
             raise contrast.validation_error(error, ("evaluate", number, name)) from None
         except (PluginError, TaskError, ContrastError) as error:
             raise contrast.error_at(("evaluate", number, name), str(error)) from error
     return list(made.values())
+
+
+def _check_task(task: Task, name: str, plugin: str) -> None:
+    """Refuse what a plugin returned, where it is no task of the plugin's name."""
+    lacking = [part for part in ("name", "metrics", "identity", "prepare", "measure")
+               if not hasattr(task, part)]  # fmt: skip
+    if lacking:
+        raise TaskError(
+            f"{plugin} returned {type(task).__name__}, which has no {lacking[0]!r}; it must return "
+            "a task (deeploc.core.task.Task)"
+        )
+    if task.name != name:
+        raise TaskError(
+            f"{plugin} returned a task called {task.name!r}; give it the name of the plugin"
+        )

@@ -15,7 +15,7 @@ _SECTIONS = {
     "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
     "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
-    "Models and plugins": ("sites", "plugins"),
+    "Models and plugins": ("sites", "plugins", "check-adapter"),
     "Masks of other tools": ("export", "import"),
 }
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
@@ -52,14 +52,17 @@ class Deeploc(click.Group):
         """Import and return a command."""
         if cmd_name not in _COMMANDS:
             return None
-        module = "import_" if cmd_name == "import" else cmd_name
+        module = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
         command: click.Command = import_module(f"deeploc.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
+        from deeploc.entry_points import without_files
+
         try:
-            return super().invoke(ctx)
+            with without_files():
+                return super().invoke(ctx)
         except DeeplocError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:

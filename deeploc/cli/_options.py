@@ -56,7 +56,27 @@ verbose = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 strict = click.option("--strict", is_flag=True, help="Stop at the first unreadable image.")
 
+
+def _use_plugins(_: click.Context, __: click.Parameter, paths: Sequence[Path]) -> None:
+    if paths:  # before any other option is used: a contrast may name what they offer
+        from deeploc.plugins import use
+
+        use(paths)
+
+
+plugins = click.option(
+    "--plugin",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE.py",
+    is_eager=True,
+    expose_value=False,
+    callback=_use_plugins,
+    help="Use the plugins that this file declares; repeatable.",
+)
+
 hardware = _stack(
+    plugins,
     click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps."),
     click.option(
         "--dtype",

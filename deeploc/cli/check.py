@@ -35,6 +35,7 @@ _MAX_NAME = 24
 )
 @_options.checkpoint
 @_options.strict
+@_options.plugins
 @_options.as_json
 def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> None:
     """Validate a contrast and audit its stimuli.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--yaml", "as_yaml", is_flag=True, help="With NAME: print the whole file, with defaults."
 )
+@_options.plugins
 @_options.as_json
 def command(name: str | None, stimuli: Path | None, as_yaml: bool, as_json: bool) -> None:
     """List the shipped contrasts, or describe one.

@@ -4,25 +4,35 @@ import click
 
 from deeploc.cli import _options
 
+_WIDTH = 80
+"""Columns of the table; the reason why a plugin cannot be used stands in full below it."""
+
 
 @click.command("plugins")
+@_options.plugins
 @_options.as_json
 def command(as_json: bool) -> None:
-    """List installed adapters and tasks, and whether each loads."""
-    from deeploc import entry_points, plugins
-    from deeploc.cli._console import print_json, print_table
-    from deeploc.errors import DeeplocError
+    """List the plugins, and whether each loads.
 
-    rows = []
-    for group, entry in plugins.everything():
-        try:
-            entry_points.load(group, entry.name)
-            state = "ok"
-        except DeeplocError as error:
-            state = str(error)
-        rows.append([group.removeprefix("deeploc."), entry.name, entry_points.origin(entry), state])
-    head = ["group", "name", "package", "state"]
+    These are the adapters, tasks, statistics, controls and generators of deeploc, of installed
+    packages, and of the files that --plugin and the user's config name.
+    """
+    from dataclasses import asdict
+
+    from deeploc.cli._console import print_json, print_paragraph, print_table, shorten
+    from deeploc.plugins import listed
+
+    plugins = listed()
     if as_json:
-        print_json([dict(zip(head, row, strict=True)) for row in rows])
-    else:
-        print_table(head, rows)
+        print_json([asdict(plugin) for plugin in plugins])
+        return
+    head = ["group", "name", "version", "origin", "state"]
+    rows = [[p.group, p.name, p.version, p.origin.rpartition("/")[2], "ok"] for p in plugins]
+    for row, plugin in zip(rows, plugins, strict=True):
+        row[-1] = "ok" if plugin.state == "ok" else "broken"
+    longest = [max(len(row[column]) for row in [head, *rows]) for column in range(5)]
+    room = (_WIDTH - 2 * 4 - longest[0] - longest[2] - longest[4]) // 2
+    print_table(head, [[g, shorten(n, room), v, shorten(o, room), s] for g, n, v, o, s in rows])
+    for plugin in plugins:
+        if plugin.state != "ok" and plugin.name != "-":  # of a whole file one was given already
+            print_paragraph(f"warning: {plugin.group} {plugin.name}: {plugin.state}")

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 
+from deeploc.contrast import plugin_names
 from deeploc.contrast.validation import (
     MAPPING_TAG,
     TEXT_TAG,
@@ -102,9 +105,6 @@ Count = Annotated[Whole, Field(ge=0, le=MAX_CONTROLS)]
 _Sites = Annotated[tuple[Text, ...], _UNIQUE, AfterValidator(_check_distinct)]
 Sites = Annotated[_Sites, BeforeValidator(as_list, json_schema_input_type=Text | _Sites)]
 
-Statistic = Literal["welch", "paired", "mann-whitney", "d-prime", "selectivity-index"]
-"""What units are ranked by."""
-
 
 class Read(StrictModel):
     """How the activations for a stimulus become one number per unit.
@@ -138,7 +138,12 @@ class Controls(StrictModel):
     the activations too; ``shuffled``: number of masks that the localizer itself selects on permuted
     condition labels; ``bottom``: the units with the smallest t; ``opposite``: the same, as many at
     every site as the mask has there; ``range``: units sampled between two percentiles of t.
+    Any other key is a control of a plugin: the number of its masks, or true for one.
     """
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra=plugin_names.controls_schema(MAX_CONTROLS)
+    )
 
     random: Count = 20
     """Number of random masks with as many units at every site; below 19 nothing can be affirmed."""
@@ -154,6 +159,17 @@ class Controls(StrictModel):
     """Also, at every site as many as the mask has there, the units with the most negative t."""
     range: Range | None = None
     """Also units sampled between two percentiles of t, [LOW, HIGH]."""
+
+    @property
+    def of_plugins(self) -> Mapping[str, int | bool]:
+        """The controls of plugins: the number of masks of each, or whether there is one."""
+        return self.model_extra or {}
+
+    @model_validator(mode="after")
+    def _check_plugins(self, info: Any) -> "Controls":
+        own = [field.alias or name for name, field in type(self).model_fields.items()]
+        plugin_names.check_controls(self.of_plugins, own, MAX_CONTROLS, info)
+        return self
 
 
 class Ablate(StrictModel):

@@ -23,9 +23,9 @@ from deeploc.contrast.fields import (
     Entries,
     Name,
     Read,
-    Statistic,
 )
 from deeploc.contrast.file import Document
+from deeploc.contrast.plugin_names import Statistic
 from deeploc.contrast.selecting import Select
 from deeploc.contrast.sources import Source
 from deeploc.contrast.validation import (
@@ -90,7 +90,7 @@ class Contrast(StrictModel):
     """Whether a unit must prefer the left side to the others together, or to each of them."""
     statistic: Statistic = "welch"
     """What units are ranked by: t of Welch or of paired stimuli (row by row), z of a rank test,
-    d' or the selectivity index (FSI) with the p of Welch's t."""
+    d' or the selectivity index (FSI) with the p of Welch's t; or the statistic of a plugin."""
     balance: Flag = False
     """Whether both sides of the comparison keep as many stimuli as the smaller one has."""
     read: Read = Read()
@@ -167,7 +167,9 @@ class Contrast(StrictModel):
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], base: Path) -> "Contrast":
+    def from_json(
+        cls, value: Mapping[str, Any], base: Path, *, recorded: bool = False
+    ) -> "Contrast":
         """Return the contrast that `to_json` described.
 
         Parameters
@@ -176,6 +178,8 @@ class Contrast(StrictModel):
             What `to_json` returned.
         base
             The folder that relative paths start from.
+        recorded
+            Whether it is read from a run: its plugins need not be at hand then.
 
         Raises
         ------
@@ -183,7 +187,8 @@ class Contrast(StrictModel):
             If ``value`` is not a valid contrast.
         """
         name = value.get("name", "without a name")
-        return _validated(Document(dict(value), {(): f"contrast {name!r}"}), base)
+        document = Document(dict(value), {(): f"contrast {name!r}"})
+        return _validated(document, base, recorded=recorded)
 
     def with_changes(self, overrides: Sequence[str]) -> "Contrast":
         """Return the contrast after changes ``dotted.key=VALUE``, validated again.
@@ -264,9 +269,9 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:
     return _validated(document, path.absolute().parent)
 
 
-def _validated(document: Document, base: Path) -> Contrast:
+def _validated(document: Document, base: Path, *, recorded: bool = False) -> Contrast:
     try:
-        contrast = Contrast.model_validate(document.data)
+        contrast = Contrast.model_validate(document.data, context={"recorded": recorded})
     except ValidationError as error:
         raise contrast_error(error, document) from None
     contrast._document, contrast._base = document, base

@@ -20,8 +20,15 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from deeploc.contrast.labels import label_name
-from deeploc.contrast.validation import Seed, StrictModel, Text, Texts, as_list
-from deeploc.errors import ContrastError
+from deeploc.contrast.validation import (
+    Seed,
+    StrictModel,
+    Text,
+    Texts,
+    as_list,
+    is_recorded,
+)
+from deeploc.errors import ContrastError, PluginError
 from deeploc.generators import registry as generators
 
 
@@ -91,7 +98,7 @@ def check_columns(
 
 
 class Builtin(BaseModel):
-    """One of deeploc's generators; keys other than ``generator`` and ``seed`` are its options."""
+    """A generator, deeploc's own or that of a plugin; its options are keys of their own."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -99,13 +106,12 @@ class Builtin(BaseModel):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _check_generator(self) -> "Builtin":
-        if self.generator not in generators.GENERATORS:
-            known = generators.GENERATORS
-            raise ValueError(generators.unknown("builtin generator", self.generator, known))
+    def _check_generator(self, info: Any) -> "Builtin":
+        if is_recorded(info) and self.generator not in generators.GENERATORS:
+            return self
         try:
             generators.complete(self.generator, self.options)
-        except ContrastError as error:
+        except (ContrastError, PluginError) as error:
             raise ValueError(str(error)) from None
         return self
 
@@ -122,7 +128,19 @@ class Builtin(BaseModel):
         described = handler.resolve_ref_schema(handler(core_schema))
         seed = described["properties"]["seed"]
         forms = [_form_of(name, known, seed) for name, known in generators.GENERATORS.items()]
-        return {"description": described["description"], "anyOf": forms}
+        return {"description": described["description"], "anyOf": [*forms, *_of_plugins(seed)]}
+
+
+def _of_plugins(seed: JsonSchemaValue) -> list[JsonSchemaValue]:
+    """Return the JSON Schema of the generators of plugins: any options, none is imported."""
+    plugins = [n for n in generators.names() if n not in generators.GENERATORS]
+    named = {
+        "type": "object",
+        "properties": {"generator": {"enum": plugins}, "seed": seed},
+        "required": ["generator"],
+        "additionalProperties": {"type": ["string", "number", "boolean"]},
+    }
+    return [named] if plugins else []
 
 
 def _form_of(name: str, generator: generators.Generator, seed: JsonSchemaValue) -> JsonSchemaValue:

@@ -6,11 +6,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from deeploc.contrast.plugin_names import NamedSchema
 from deeploc.contrast.source_fields import (
     Builtin,
     Download,
@@ -45,7 +45,7 @@ def _as_builtin(value: Any) -> Any:
     return {"generator": value} if isinstance(value, str) else value
 
 
-_Named = Annotated[str, WithJsonSchema({"enum": list(GENERATORS)})]
+_Named = Annotated[str, NamedSchema(tuple(GENERATORS), "deeploc.generators")]
 
 _TOGETHER: dict[str, Any] = {
     "dependentRequired": {"hub": ["split"], "streaming": ["limit"]},
@@ -83,7 +83,7 @@ class Source(Sparse):
         Annotated[Builtin, BeforeValidator(_as_builtin, json_schema_input_type=_Named | Builtin)]
         | None
     ) = None
-    """The name of a generator of deeploc, or a mapping of its name and options."""
+    """The name of a generator, of deeploc or of a plugin, or a mapping of its name and options."""
     download: Download | None = None
     """Files of a declared address, checked by sha256."""
     hub: Text | None = None

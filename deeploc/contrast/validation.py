@@ -84,6 +84,38 @@ def errors_at(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
     return ValidationError.from_exception_data("contrast", details)
 
 
+def unknown_keys(keys: Iterable[str], allowed: Sequence[str]) -> ValidationError:
+    """Return the error for keys that a part of a contrast file does not have.
+
+    Parameters
+    ----------
+    keys
+        The keys.
+    allowed
+        Those that it may have.
+    """
+    details: list[InitErrorDetails] = [
+        {
+            "type": _custom("unknown_key", f"{nearest(key, allowed)}allowed: {', '.join(allowed)}"),
+            "loc": (key,),
+            "input": None,
+        }
+        for key in keys
+    ]
+    return ValidationError.from_exception_data("contrast", details)
+
+
+def is_recorded(info: Any) -> bool:
+    """Return whether a contrast is read from a run: its plugins need not be at hand.
+
+    Parameters
+    ----------
+    info
+        What pydantic hands to a validator.
+    """
+    return bool(info.context and info.context.get("recorded"))
+
+
 def _custom(kind: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(kind, "{message}", {"message": message})
 

@@ -2,6 +2,7 @@
 
 A control is one entry of `CONTROLS`: a name, how its units are chosen, among which, and whether it
 is matched, that is, whether it can stand for "any units would have done" in an empirical p value.
+Any other name is that of a plugin (`deeploc.core.control_plugins`), which is not matched.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeploc.contrast.fields import Controls
+from deeploc.core import control_plugins
 from deeploc.core.matching import lowest_like, magnitude_like, random_global, random_like
 from deeploc.core.selection import (
     UnitScores,
@@ -63,9 +65,11 @@ class MaskLabel:
                 continue
             if rest.isdecimal():
                 return cls(kind, int(rest))
-            low, _, high = rest.partition("-")
-            return cls(kind, range=(float(low), float(high)))
-        return cls(name)
+            if kind == "range":
+                low, _, high = rest.partition("-")
+                return cls(kind, range=(float(low), float(high)))
+        kind, _, number = name.rpartition("-")
+        return cls(kind, int(number)) if kind and number.isdecimal() else cls(name)
 
     @property
     def name(self) -> str:
@@ -225,10 +229,10 @@ def is_matched(kind: str) -> bool:
 
 
 def requested(controls: Controls) -> list[MaskLabel]:
-    """Return the controls that a contrast file asks for, in the order of `CONTROLS`."""
+    """Return the controls that a contrast file asks for: those of `CONTROLS`, then plugins."""
     labels: list[MaskLabel] = []
-    for kind in CONTROLS:
-        setting = getattr(controls, kind.replace("-", "_"))
+    own = {kind: getattr(controls, kind.replace("-", "_")) for kind in CONTROLS}
+    for kind, setting in {**own, **controls.of_plugins}.items():
         if isinstance(setting, tuple):
             labels.append(MaskLabel(kind, range=setting))
         elif isinstance(setting, bool):
@@ -254,6 +258,9 @@ def check_available(compared: Compared, label: MaskLabel) -> None:
         If fewer units are available than the mask has, in all or at one of the sites, or the
         control needs activations that are not at hand.
     """
+    if label.kind not in CONTROLS:
+        control_mask(compared, label)  # whether a plugin works shows when it is called
+        return
     control = CONTROLS[label.kind]
     candidates = UnitMask(compared.mask.layout, control.candidates(compared, label))
     needed = [("", compared.mask.selected, candidates.selected)]
@@ -286,4 +293,7 @@ def control_mask(compared: Compared, label: MaskLabel) -> UnitMask:
     ValueError
         If there are too few units to choose from.
     """
-    return CONTROLS[label.kind].choose(compared, label)
+    if label.kind in CONTROLS:
+        return CONTROLS[label.kind].choose(compared, label)
+    of_kind = (compared.mask, compared.stat_map, compared.among)
+    return control_plugins.chosen(label.kind, *of_kind, _seed(compared, label))

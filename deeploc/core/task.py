@@ -102,6 +102,23 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class MakesTask(Protocol):
+    """A plugin of the group ``tasks``: makes a task."""
+
+    def __call__(self, options: Mapping[str, Any], context: TaskContext, /) -> Task:
+        """Return the task, its items read.
+
+        Parameters
+        ----------
+        options
+            What the contrast file has below the name of the task.
+        context
+            The stimuli and the read-out of the contrast.
+        """
+        ...
+
+
+@runtime_checkable
 class NeedsAbilities(Protocol):
     """A task that only some models can be measured on; a task without ``needs`` takes them all."""
 

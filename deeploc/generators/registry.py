@@ -9,10 +9,13 @@ equal pixels where numpy and Pillow are the same.
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from deeploc import entry_points
 from deeploc.errors import ContrastError
+from deeploc.generators import plugin as plugins
 from deeploc.generators.arithmetic import (
     DIFFICULTIES,
     OPERATIONS,
@@ -83,13 +86,46 @@ GENERATORS: Mapping[str, Generator] = {
 }
 
 
+_N_OF_PLUGINS = 240
+"""Records of a plugin where no number is asked for; it may have fewer."""
+
+
+def names() -> list[str]:
+    """Return the names of all generators, those of plugins after deeploc's own."""
+    return list({**GENERATORS, **entry_points.available("deeploc.generators")})
+
+
+def find(name: str) -> Generator:
+    """Return a generator, deeploc's own or that of a plugin.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such generator.
+    PluginError
+        If it is a plugin that cannot be used.
+    """
+    if name in GENERATORS:
+        return GENERATORS[name]
+    if name not in names():
+        raise ContrastError(unknown("builtin generator", name, names()))
+    plugin = entry_points.find("deeploc.generators", name)
+    options, choices = plugins.declared(plugin)
+    return Generator(partial(plugins.stream, plugin), _N_OF_PLUGINS, options, choices)
+
+
 def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) -> list[Record]:
     """Return the first ``n`` records of a generator.
 
     Parameters
     ----------
     name
-        One of `GENERATORS`.
+        One of `names`.
     n
         How many records; ``None`` for the generator's own number.
     seed
@@ -108,14 +144,13 @@ def generate(name: str, n: int | None, seed: int, options: Mapping[str, Any]) ->
     >>> generate("arithmetic", 1, 0, {"operation": "add"})[0].keys()
     dict_keys(['prompt', 'completion', 'text'])
     """
-    if name not in GENERATORS:
-        raise ContrastError(unknown("builtin generator", name, GENERATORS))
-    generator, settings = GENERATORS[name], complete(name, options)
+    generator, settings = find(name), complete(name, options)
     wanted = generator.default_n if n is None else n
     if wanted < 1:
         raise ContrastError(f"cannot generate {wanted} {name}; ask for 1 or more")
     records = list(islice(generator.stream(seed, settings), wanted))
-    if len(records) < wanted:
+    fewest = wanted if n is not None or name in GENERATORS else 1
+    if len(records) < fewest:
         raise ContrastError(
             f"cannot generate {wanted} {name}: only {len(records)} different ones exist with "
             f"these options; ask for {len(records)} or fewer"
@@ -129,7 +164,7 @@ def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     name
-        One of `GENERATORS`.
+        One of `names`.
     options
         Option -> value.
 
@@ -138,7 +173,7 @@ def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     ContrastError
         If there is no such option, or its value has the wrong type or is not allowed.
     """
-    generator = GENERATORS[name]
+    generator = find(name)
     for option, value in options.items():
         if option not in generator.options:
             raise ContrastError(unknown(f"option of {name}", option, generator.options))

@@ -23,6 +23,8 @@ _WORDS = {
 def words_of(contrast: Mapping[str, Any]) -> StatisticWords:
     """Return what the statistic of a contrast is called; older runs do not name Welch's.
 
+    That of a plugin is called by its name.
+
     Parameters
     ----------
     contrast
@@ -33,5 +35,6 @@ def words_of(contrast: Mapping[str, Any]) -> StatisticWords:
     >>> words_of({"statistic": "mann-whitney"})
     StatisticWords(name='z of the Mann-Whitney test', symbol='z')
     """
-    statistic = contrast.get("statistic")
-    return _WORDS.get(statistic if isinstance(statistic, str) else "welch", _WORDS["welch"])
+    given = contrast.get("statistic")
+    name = given if isinstance(given, str) else "welch"
+    return _WORDS.get(name, StatisticWords(name, name))

@@ -31,6 +31,7 @@ from deeploc.runs.saving import Save
 from deeploc.runs.score_rows import read_rows
 from deeploc.runs.score_table import ScoreSaving, ScoreTable, distinct
 from deeploc.runs.stages import remove
+from deeploc.runs.used_plugins import adapter_of, identities, identity_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class EvaluateStage:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         """Return the tasks with what decides their numbers, the ablations, and the seed."""
+        controls = identities("deeploc.controls", self.ablate.controls.of_plugins)
         return {
+            **({"control plugins": controls} if controls else {}),
             "tasks": task_keys(run, self.tasks),
             "ablate": self.ablate.model_dump(mode="json", by_alias=True),
             "verdict": self.contrast.verdict.model_dump(mode="json", exclude={"untrained"}),
@@ -197,10 +200,14 @@ def task_keys(run: Run, tasks: Sequence[Task]) -> dict[str, str]:
     """
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
     algorithm, seed = EvaluateStage.algorithm, run.setup.seed
-    return {
-        task.name: json_hash([algorithm, model, task.name, dict(task.identity), seed])
-        for task in tasks
-    }
+    adapter = identity_of("deeploc.adapters", adapter_of(run.setup.address))
+    of_plugins = identities("deeploc.tasks", [task.name for task in tasks])
+    keys = {}
+    for task in tasks:
+        plugins = [plugin for plugin in (adapter, of_plugins.get(task.name)) if plugin]
+        decisive = [algorithm, model, task.name, dict(task.identity), seed, *plugins]
+        keys[task.name] = json_hash(decisive)
+    return keys
 
 
 def _may_be_selective(folder: RunFolder, kind: str) -> bool:

@@ -12,6 +12,7 @@ from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.profile import profile
 from deeploc.analysis.select_units import select_units
+from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.contrast.selecting import Select
 from deeploc.core.responses import to_csv
 from deeploc.core.units import UnitMask
@@ -26,6 +27,7 @@ from deeploc.runs.folder import RunFolder
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
 from deeploc.runs.stages import remove
+from deeploc.runs.used_plugins import adapter_of, identity_of
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.stimulus import content_hash
 
@@ -195,10 +197,14 @@ def shared_inputs(run: Run) -> dict[str, Any]:
     compared = {key: resolved[key] for key in ("contrast", "against")}
     if run.contrast.statistic != "welch":  # runs from before there was a choice stay current
         compared["statistic"] = run.contrast.statistic
+    if run.contrast.statistic not in STATISTICS:
+        compared["plugin"] = identity_of("deeploc.statistics", run.contrast.statistic)
     # the name under which a model is loaded does not decide what it is; the rest does
     model = {key: value for key, value in run.adapter.identity.items() if key != "model"}
+    plugin = identity_of("deeploc.adapters", adapter_of(run.setup.address))
     return {
         "model": model,
+        **({"adapter plugin": plugin} if plugin else {}),
         "stimuli": _hashes(run.stimuli.localizing),
         "contrast": compared,
         "read-out": resolved["read"],

@@ -35,6 +35,7 @@ from deeploc.runs.records import (
     UntrainedRecord,
 )
 from deeploc.runs.setup import Setup
+from deeploc.runs.used_plugins import recorded
 from deeploc.stimuli import StimulusSets
 from deeploc.stimuli.stimulus import content_hash
 
@@ -95,7 +96,7 @@ class Manifest(Part):
             If it is no valid contrast.
         """
         try:
-            return Contrast.from_json(self.contrast, Path(self.options.base))
+            return Contrast.from_json(self.contrast, Path(self.options.base), recorded=True)
         except ContrastError as error:
             first = str(error).splitlines()[0]
             raise RunError(f"{source} holds no valid contrast: {first}; run again") from None
@@ -157,13 +158,25 @@ def header_of(
         "address": setup.address,
         "model": dict(adapter.identity),
         "contrast": contrast.to_json(),
-        "options": setup.options(contrast.base),
+        "options": options_of(contrast, setup),
         "stimuli": _describe(stimuli),
         "unreadable": [asdict(image) for image in stimuli.unreadable],
         "sites": layout.table(),
         "versions": versions(),
         **({"notices": notices} if notices else {}),
     }
+
+
+def options_of(contrast: Contrast, setup: Setup) -> dict[str, Any]:
+    """Return the options of a run as the manifest records them.
+
+    Parameters
+    ----------
+    contrast, setup
+        What the run is made from.
+    """
+    files = recorded(setup.address, contrast)
+    return {**setup.options(contrast.base), **({"plugins": files} if files else {})}
 
 
 def _now() -> datetime:

@@ -261,6 +261,13 @@ class SiteRecord(Part):
     width: int = 1
 
 
+class PluginFileRecord(Part):
+    """A plugin file that a run rests on."""
+
+    file: str
+    sha256: str
+
+
 class Options(Part):
     """The options of the run, see `Setup`."""
 
@@ -277,3 +284,4 @@ class Options(Part):
     revision: str | None = None
     trust_remote_code: bool = False
     device_map: str | None = None
+    plugins: list[PluginFileRecord] = []

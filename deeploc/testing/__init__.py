@@ -1,7 +1,16 @@
-"""For tests: adapters with known activations, planted truth, and a check of any adapter."""
+"""For tests: adapters with known activations, planted truth, and checks of any adapter."""
 
-from deeploc.testing.check import check_adapter
+from deeploc.testing.check import CHECKS, Check, Outcome, check_adapter, run_checks
 from deeploc.testing.planted import Planted, planted
 from deeploc.testing.toy import ToyAdapter
 
-__all__ = ["Planted", "ToyAdapter", "check_adapter", "planted"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Outcome",
+    "Planted",
+    "ToyAdapter",
+    "check_adapter",
+    "planted",
+    "run_checks",
+]

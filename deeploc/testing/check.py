@@ -1,24 +1,163 @@
-"""A check of any adapter against its protocol."""
+"""The conformance kit: named checks of any adapter, one per promise of its protocol."""
 
-import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from unittest import SkipTest
 
-import numpy as np
-from jaxtyping import Float
-
-from deeploc.core.ablation import Ablation
-from deeploc.core.adapter import Adapter
-from deeploc.core.positions import ReadsPositions
+from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
-from deeploc.core.units import Layout, Site, UnitMask
-from deeploc.errors import MaskError
 from deeploc.stimuli import Stimulus
+from deeploc.testing import ability_checks as ability
+from deeploc.testing import ablation_checks as ablation
+from deeploc.testing import reading_checks as reading
+from deeploc.testing.checking import Load, Subject
 
-Matrix = Float[np.ndarray, "stimulus unit"]
 
-_OFFSET = 2.5
-"""The value of ablated units in ``check_adapter``: exact in every floating-point type."""
+@dataclass(frozen=True)
+class Check:
+    """One promise that an adapter makes.
+
+    For pytest: ``@pytest.mark.parametrize("check", CHECKS, ids=str)``, and in the test
+    ``check(adapter, stimuli)``; a check that does not apply raises `unittest.SkipTest`, which
+    pytest shows as skipped.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    run
+        Raises AssertionError if the promise is broken.
+    needs
+        The check without which its result says nothing.
+    """
+
+    name: str
+    run: Callable[[Subject], None]
+    needs: str = "deterministic"
+
+    @property
+    def promise(self) -> str:
+        """What is promised, in a sentence."""
+        sentence = " ".join((self.run.__doc__ or "").split()).removeprefix("Check that ")
+        return sentence[:1].upper() + sentence[1:]
+
+    def __call__(
+        self,
+        adapter: Adapter,
+        stimuli: Sequence[Stimulus],
+        readout: Readout | None = None,
+        load: Load | None = None,
+    ) -> None:
+        """Check one promise.
+
+        Parameters
+        ----------
+        adapter
+            The adapter under test.
+        stimuli
+            A few stimuli, of different lengths where it reads texts.
+        readout
+            How to read; default: the mean over positions.
+        load
+            How it is loaded once more.
+
+        Raises
+        ------
+        AssertionError
+            If the promise is broken.
+        unittest.SkipTest
+            If the check does not apply to the adapter.
+        """
+        self.run(Subject(adapter, stimuli, readout or Readout(pool="mean"), load))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("description", reading.description, needs=""),
+    Check("stable-sites", reading.stable_sites, needs="description"),
+    Check("untrained", reading.untrained, needs="description"),
+    Check("batches", reading.batches, needs="description"),
+    Check("deterministic", reading.deterministic, needs="batches"),
+    Check("batch-size", reading.batch_size),
+    Check("neighbours", reading.neighbours),
+    Check("order", reading.order),
+    Check("site-alone", reading.site_alone),
+    Check("positions", reading.positions),
+    Check("no-units", ablation.no_units),
+    Check("after-exception", ablation.after_exception),
+    Check("other-units", ablation.other_units),
+    Check("earlier-sites", ablation.earlier_sites),
+    Check("zero", ablation.zero),
+    Check("offset", ablation.offset),
+    Check("scale", ablation.scale),
+    Check("every-site", ablation.every_site),
+    Check("forward-pass", ablation.forward_pass),
+    Check("foreign-mask", ablation.foreign_mask),
+    Check("tokenization", ability.tokenization),
+    Check("score", ability.score),
+    Check("generate", ability.generate),
+    Check("classify", ability.classify),
+)
+"""Every check, in the order in which they are made."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a check.
+
+    Parameters
+    ----------
+    name, promise
+        Of the check.
+    state
+        Whether the promise is kept.
+    reason
+        What was found instead, or why the check was skipped.
+    """
+
+    name: str
+    promise: str
+    state: Literal["ok", "failed", "skipped"]
+    reason: str = ""
+
+
+def run_checks(
+    adapter: Adapter,
+    stimuli: Sequence[Stimulus],
+    readout: Readout | None = None,
+    *,
+    load: Load | None = None,
+    options: ModelOptions | None = None,
+) -> list[Outcome]:
+    """Return the outcome of every check; none stops at the failure of another.
+
+    Parameters
+    ----------
+    adapter
+        The adapter under test.
+    stimuli
+        A few stimuli, of different lengths where it reads texts.
+    readout
+        How to read; default: the mean over positions.
+    load
+        How the adapter is loaded once more; None: what needs it is skipped.
+    options
+        What it was loaded with.
+    """
+    readout = readout or Readout(pool="mean")
+    subject = Subject(adapter, stimuli, readout, load, options or ModelOptions())
+    outcomes: dict[str, Outcome] = {}
+    for check in CHECKS:
+        before = outcomes.get(check.needs)
+        if before is not None and before.state != "ok":
+            why = f"it rests on {check.needs!r}, which is {before.state}"
+            outcomes[check.name] = Outcome(check.name, check.promise, "skipped", why)
+        else:
+            outcomes[check.name] = _outcome(check, subject)
+    return list(outcomes.values())
 
 
 def check_adapter(
@@ -38,135 +177,24 @@ def check_adapter(
     Raises
     ------
     AssertionError
-        With the requirement that is not met.
+        With the first requirement that is not met.
     """
-    readout = readout or Readout(pool="mean")
-    _check_description(adapter)
-    intact = _values(adapter, stimuli, adapter.sites, readout)
-    _check_reading(adapter, stimuli, readout, intact)
-    if isinstance(adapter, ReadsPositions):
-        _check_positions(adapter, stimuli)
-    _check_ablation(adapter, stimuli, readout)
-    _check_every_site(adapter, stimuli, readout)
-    _check_foreign_mask(adapter)
+    subject = Subject(adapter, stimuli, readout or Readout(pool="mean"))
+    for check in CHECKS:
+        try:
+            check.run(subject)
+        except SkipTest:
+            continue
 
 
-def _check_description(adapter: Adapter) -> None:
-    _expect(isinstance(adapter, Adapter), "it lacks a method or property of Adapter")
-    _expect({"model", "weights"} <= set(adapter.identity), "identity lacks 'model' or 'weights'")
-    decoded = json.loads(json.dumps(dict(adapter.identity)))
-    _expect(decoded == dict(adapter.identity), "identity changes when written and read as JSON")
-    names = [site.name for site in adapter.sites.sites]
-    _expect(len(names) > 0, "it has no sites")
-    _expect(len(set(names)) == len(names), "two sites have the same name")
-    _expect(all(site.n_units > 0 for site in adapter.sites.sites), "a site has no units")
-
-
-def _check_reading(
-    adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout, intact: Matrix
-) -> None:
-    again = _values(adapter, stimuli, adapter.sites, readout)
-    _expect(_same(intact, again), "reading the same stimuli twice gives different activations")
-    order = np.arange(len(stimuli))[::-1]
-    reversed_order = _values(adapter, [stimuli[i] for i in order], adapter.sites, readout)
-    _expect(_same(intact[order], reversed_order), "activations depend on the order of the stimuli")
-    last = adapter.sites.sites[-1]
-    alone = _values(adapter, stimuli, Layout((last,)), readout)
-    columns = adapter.sites.slices[last.name]
-    _expect(
-        _same(intact[:, columns], alone), "a site read alone differs from the site among others"
-    )
-
-
-def _check_positions(adapter: Adapter, stimuli: Sequence[Stimulus]) -> None:
-    readout = Readout(pool="mean", tokens="all")
-    pooled = _values(adapter, stimuli, adapter.sites, readout)
-    assert isinstance(adapter, ReadsPositions)
-    shown = dict(adapter.positions(stimuli, adapter.sites, readout))
-    _expect(sorted(shown) == list(range(len(stimuli))), "positions lack or repeat a stimulus")
-    means = np.stack(
-        [
-            np.concatenate([shown[i][site.name].mean(axis=0) for site in adapter.sites.sites])
-            for i in range(len(stimuli))
-        ]
-    )
-    _expect(_same(pooled, means), "the mean over positions differs from pool 'mean'")
-
-
-def _check_ablation(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
-    layout = adapter.sites.scalars()  # an offset of a head has no direction
-    first = layout.sites[0]
-    intact = _values(adapter, stimuli, layout, readout)
-    chosen = np.zeros(layout.n_units, dtype=bool)
-    no_unit = Ablation(UnitMask(layout, chosen.copy()))
-    with adapter.ablated(no_unit):
-        same = _values(adapter, stimuli, layout, readout)
-    _expect(bool((same == intact).all()), "an ablation of no unit changes activations")
-    chosen[layout.slices[first.name].start] = True
-    held = Ablation(UnitMask(layout, chosen), offset=np.full(len(chosen), _OFFSET))
-    with suppress(_Interrupted), adapter.ablated(held):
-        edited = _values(adapter, stimuli, layout, readout)
-        raise _Interrupted
-    _expect(_same(edited[:, chosen], _OFFSET), "an ablated unit does not read as its offset")
-    columns = layout.slices[first.name]
-    untouched = ~chosen[columns]
-    unchanged = edited[:, columns][:, untouched] == intact[:, columns][:, untouched]
-    _expect(bool(unchanged.all()), "an ablation changes other units of the first site")
-    after = _values(adapter, stimuli, layout, readout)
-    _expect(bool((after == intact).all()), "an ablation outlives an exception in its context")
-
-
-def _check_every_site(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) -> None:
-    """Check that an ablation takes effect at every site, not only at the first."""
-    layout = adapter.sites.scalars()
-    first_units = np.zeros(layout.n_units, dtype=bool)
-    first_units[[layout.slices[site.name].start for site in layout.sites]] = True
-    offset = np.full(layout.n_units, _OFFSET)
-    with adapter.ablated(Ablation(UnitMask(layout, first_units), offset=offset)):
-        edited = _values(adapter, stimuli, layout, readout)
-    for site in layout.sites:
-        unit = edited[:, [layout.slices[site.name].start]]
-        _expect(_same(unit, _OFFSET), f"an ablation takes no effect at site {site.name}")
-
-
-def _check_foreign_mask(adapter: Adapter) -> None:
-    foreign = Layout((Site("no-such-site-in-any-model", "block", 3),))
-    mask = UnitMask(foreign, np.ones(3, dtype=bool))
-    with suppress(MaskError), adapter.ablated(Ablation(mask)):
-        raise AssertionError(_message("a mask for another model is not refused with MaskError"))
-
-
-def _values(
-    adapter: Adapter, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
-) -> Matrix:
-    values = np.full((len(stimuli), layout.n_units), np.nan)
-    n_read = np.zeros(len(stimuli), dtype=int)
-    for batch in adapter.activations(stimuli, layout, readout):
-        _expect(
-            batch.values.shape == (len(batch.indices), layout.n_units),
-            f"a batch has the shape {batch.values.shape}, not (stimuli, units) = "
-            f"{(len(batch.indices), layout.n_units)}",
-        )
-        wide = batch.values.dtype in (np.float32, np.float64)
-        _expect(wide, f"activations are {batch.values.dtype}, not float32 or float64")
-        values[batch.indices] = batch.values
-        np.add.at(n_read, batch.indices, 1)
-    _expect(bool((n_read == 1).all()), "a stimulus is left out or read twice")
-    return values
-
-
-def _same(a: Matrix, b: Matrix | float) -> bool:
-    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True))
-
-
-def _expect(met: bool, failure: str) -> None:
-    if not met:
-        raise AssertionError(_message(failure))
-
-
-def _message(failure: str) -> str:
-    return f"the adapter does not follow the protocol deeploc.core.adapter.Adapter: {failure}"
-
-
-class _Interrupted(Exception):
-    pass
+def _outcome(check: Check, subject: Subject) -> Outcome:
+    try:
+        check.run(subject)
+    except SkipTest as skipped:
+        return Outcome(check.name, check.promise, "skipped", str(skipped))
+    except AssertionError as failure:
+        return Outcome(check.name, check.promise, "failed", str(failure).partition(": ")[2])
+    except Exception as error:  # the adapter's own code: what it does not survive, it does not keep
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Outcome(check.name, check.promise, "failed", reason)
+    return Outcome(check.name, check.promise, "ok")

@@ -1,7 +1,7 @@
-"""A small model, two stacked blocks over one-hot letters, and a task for it."""
+"""A plugin of every group: a small model over one-hot letters, a task, and what compares units."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.readout import Readout
 from deeploc.core.results import Measurement
 from deeploc.core.task import TaskContext
+from deeploc.core.units import StatMap, UnitMask
 
 
 class Letters(nn.Module):
@@ -43,10 +44,10 @@ def load(name: str, options: ModelOptions) -> Adapter:
     name
         What stands after ``letters:`` in the address.
     options
-        Device, dtype, batch size; this model only uses ``seed``.
+        Device, dtype and batch size, which `deeploc.wrap` applies, and whether it is untrained.
     """
-    torch.manual_seed(options.seed)
-    return deeploc.wrap(Letters(), preprocess=one_hot, name=f"letters:{name}")
+    torch.manual_seed(options.seed if options.untrained else 1234)
+    return deeploc.wrap(Letters(), preprocess=one_hot, name=f"letters:{name}", options=options)
 
 
 class Loudness:
@@ -90,3 +91,46 @@ def make(options: Mapping[str, Any], context: TaskContext) -> Loudness:
     """
     del options
     return Loudness(context)
+
+
+def mean_difference(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Return how much more every unit responds to the positive side, on average.
+
+    Parameters
+    ----------
+    positive, negative
+        ``(stimulus, unit)``: the responses to either side.
+    """
+    return positive.mean(axis=0) - negative.mean(axis=0)
+
+
+def any_units(mask: UnitMask, ranking: StatMap, seed: int) -> UnitMask:
+    """Return as many units as the mask has, at random among all, those of the mask too.
+
+    Parameters
+    ----------
+    mask
+        The ablated units, at sites of one kind.
+    ranking
+        The statistics of the units at the same sites; not used here.
+    seed
+        Another one for every mask of this control.
+    """
+    del ranking
+    drawn = np.random.default_rng(seed).permutation(mask.layout.n_units)[: len(mask)]
+    return UnitMask(mask.layout, np.isin(np.arange(mask.layout.n_units), drawn))
+
+
+def letters(seed: int, alphabet: str = "aeiou", length: int = 5) -> Iterator[str]:
+    """Yield texts of random letters.
+
+    Parameters
+    ----------
+    seed
+        Chooses the stream.
+    alphabet, length
+        Options that a contrast file may set.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        yield "".join(rng.choice(list(alphabet), length))

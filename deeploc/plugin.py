@@ -1,0 +1,175 @@
+"""One plugin: where it comes from, what identifies it, and how it is loaded."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deeploc.errors import DeeplocError, PluginError
+from deeploc.plugin_files import Group, PluginFile, place_in, short
+
+_OWN = "deeploc"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that is offered, not yet loaded.
+
+    Parameters
+    ----------
+    group, name
+        What it is called, and where.
+    source
+        The entry point of a package, or the file that declares it.
+    problem
+        Why it cannot be used; empty: nothing is known against it.
+    """
+
+    group: Group
+    name: str
+    source: EntryPoint | PluginFile
+    problem: str = ""
+
+    @property
+    def file(self) -> PluginFile | None:
+        """The file that declares it, None for one of a package."""
+        return self.source if isinstance(self.source, PluginFile) else None
+
+    @property
+    def module(self) -> str:
+        """The module of a package's plugin; empty for one of a file."""
+        return "" if isinstance(self.source, PluginFile) else self.source.module
+
+    @property
+    def origin(self) -> str:
+        """The package, or the path of the file."""
+        if isinstance(self.source, PluginFile):
+            return str(self.source.path)
+        return self.source.dist.name if self.source.dist else "unknown package"
+
+    @property
+    def version(self) -> str:
+        """The version of the package; of a file the first digits of its hash."""
+        if isinstance(self.source, PluginFile):
+            return self.source.sha256[:8]
+        return self.source.dist.version if self.source.dist else ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether deeploc itself offers it."""
+        return self.file is None and self.origin == _OWN
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return (
+            f"{short(self.group)} plugin {self.name!r} ({f'{self.origin} {self.version}'.strip()})"
+        )
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides what it does, as JSON: name, package and version, and a hash of its code."""
+        if isinstance(self.source, PluginFile):
+            return {"name": self.name, "code": self.source.sha256}
+        made = {"name": self.name, "package": self.origin, "version": self.version}
+        return {**made, "code": _source_hash(self.source.module)}
+
+    def load(self) -> Any:
+        """Import and return it.
+
+        Raises
+        ------
+        PluginError
+            If it cannot be used or imported, or is no function.
+        """
+        if self.problem:
+            raise PluginError(self.problem)
+        if isinstance(self.source, PluginFile):
+            value = self.source.load(self.group, self.name)
+        else:
+            value = _imported(self, self.source)
+        if not callable(value):
+            raise PluginError(
+                f"{self.title} is {type(value).__name__} {str(value)[:40]!r}; it must be a "
+                "function or a class"
+            )
+        return value
+
+    @contextmanager
+    def guarded(self, *passing: type[Exception]) -> Iterator[None]:
+        """Turn an exception of somebody else's code into one line that names file and line.
+
+        Parameters
+        ----------
+        passing
+            Exceptions that the caller handles.
+
+        Raises
+        ------
+        PluginError
+            For any other exception than those of deeploc and a lack of memory; deeploc's own
+            plugins are not guarded.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.is_own or isinstance(error, (DeeplocError, MemoryError, *passing)):
+                raise
+            raise PluginError(f"{self.title} failed: {self._told(error)}") from error
+
+    def _told(self, error: Exception) -> str:
+        module = sys.modules.get(self.module)
+        path = str(self.file.path) if self.file else str(getattr(module, "__file__", None))
+        line = place_in(error.__traceback__, path)
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{what} (line {line})" if line else what
+
+
+def _imported(plugin: Plugin, entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except DeeplocError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"plugin {entry.name!r} ({plugin.origin} {plugin.version}, {entry.value}) cannot be "
+            f"imported: {type(error).__name__}: {error}; repair or uninstall that package"
+        ) from error
+
+
+@cache
+def _source_hash(module: str) -> str:
+    """Return a hash of every Python file of the top-level package or module of ``module``.
+
+    Nothing is imported. It is the hash of nothing where the source cannot be found.
+
+    Parameters
+    ----------
+    module
+        The dotted name of a module.
+    """
+    digest = hashlib.sha256()
+    for name, file in _sources(module.partition(".")[0]):
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _sources(package: str) -> list[tuple[str, Path]]:
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # nothing of that name, or it was made without a spec
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        file = Path(spec.origin or "")
+        return [(file.name, file)] if file.is_file() else []
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    found = [(file.relative_to(d).as_posix(), file) for d in folders for file in d.rglob("*.py")]
+    return sorted(found)

@@ -128,7 +128,10 @@ def built(kind: str, make: Callable[[str], Any]) -> Any:
     torch.manual_seed(0)
     model = auto.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():
-        parameter += 0.05 * torch.randn(parameter.shape)
+        if parameter.ndim > 1:  # of unit variance behind every layer, else a deep one returns 0
+            parameter.normal_(0, parameter[0].numel() ** -0.5)
+        else:
+            parameter += 0.05 * torch.randn(parameter.shape)
     return model.eval()
 
 

@@ -36,18 +36,50 @@ def blocks(model: nn.Module, trace: Trace) -> list[str]:
     list of str
         Empty for a network without blocks, such as a plain stack of convolutions.
     """
+    return _repeated(_candidates(model, "", trace), trace)
+
+
+def wrapped_blocks(model: nn.Module, trace: Trace) -> list[str]:
+    """Return the blocks of a trunk that is the only part of the module around it.
+
+    Parameters
+    ----------
+    model
+        The network.
+    trace
+        One forward pass of it.
+
+    Returns
+    -------
+    list of str
+        Empty for a network without blocks.
+    """
+    root, within = "", _candidates(model, "", trace)
+    while len(within) == 1:
+        root = within[0][0]
+        within = _candidates(model, root, trace)
+    return _repeated(within, trace, root)
+
+
+def _candidates(model: nn.Module, root: str, trace: Trace) -> list[Named]:
+    """Return the parts of the module at ``root`` that may be blocks."""
     stages = {type(m) for path, m in model.named_modules() if path and _is_stage(m, path, trace)}
     stages -= set(_CONTAINERS)
-    candidates = [
+    return [
         (path, module)
-        for path, module in _blocks(model, "", stages, trace)
+        for path, module in _blocks(model.get_submodule(root), root, stages, trace)
         if len(trace[path].output_shape) > 2
     ]
+
+
+def _repeated(candidates: Sequence[Named], trace: Trace, root: str = "") -> list[str]:
+    """Return the paths of those candidates that are repeated, and of stages of one block."""
     kinds = Counter(type(module) for _, module in candidates if _n_layers(module) > 1)
     repeated = [path for path, module in candidates if kinds[type(module)] > 1]
     # one of a kind beside repeated ones, or several of different kinds: a stage of one block
-    tops = Counter(_top(path) for path in repeated or [path for path, _ in candidates])
-    beside = [path for path, _ in candidates if tops[_top(path)] > (0 if repeated else 1)]
+    start = len(root) + 1 if root else 0
+    tops = Counter(_top(path[start:]) for path in repeated or [path for path, _ in candidates])
+    beside = [path for path, _ in candidates if tops[_top(path[start:])] > (0 if repeated else 1)]
     return sorted({*repeated, *beside}, key=lambda path: trace[path].ended)
 
 

@@ -52,7 +52,7 @@ def discover(model: nn.Module, run: Run, n_stimuli: int | None = None) -> Layout
         Makes one small forward pass.
     n_stimuli
         Number of stimuli in that pass, if all stimuli have equally many positions (images); only
-        then sites know their number of positions, and are there ``attention`` and ``conv``.
+        then sites know their number of positions, and are there sites of kind ``conv``.
 
     Raises
     ------

@@ -110,10 +110,11 @@ class Read(StrictModel):
     """How the activations for a stimulus become one number per unit.
 
     ``sites`` are kinds, paths of modules, or globs over these (``"*"``: every site of every kind);
-    a kind that a model lacks is passed over where others are there. The default of ``pool`` is ``last`` for texts and ``mean`` for images. ``tokens: content`` never reads
-    special tokens, and its ``last`` is the last token that ends a word; ``all`` reads every
-    attended token. ``max_tokens`` truncates (``None``: at the model's context length);
-    ``lowercase`` is applied when the stimuli are loaded.
+    a kind that a model lacks is passed over where others are there. The default of ``pool`` is
+    ``last`` for texts and ``mean`` for images. ``tokens: content`` never reads special tokens, and
+    its ``last`` is the last token that ends a word; ``all`` reads every attended token.
+    ``max_tokens`` truncates (``None``: at the model's context length); ``lowercase`` is applied
+    when the stimuli are loaded.
     """
 
     sites: Sites = ("block",)

@@ -39,8 +39,10 @@ def discover(model: nn.Module, run: Run, n_stimuli: int | None = None) -> Layout
     Kind ``block`` is the output of each repeated block of the trunk, ``mlp-neurons`` the input of
     the down projection of the MLP in it, ``experts`` the same of all experts of a mixture in one
     site, ``router`` what scores the experts, ``attention`` the output of an attention module in it,
-    ``conv`` the output of each convolution after its activation. In a plain stack of convolutions
-    these are the blocks.
+    ``heads`` the input of its output projection, ``state`` the output of another module that mixes
+    positions, ``mlp`` that of an MLP, ``embedding`` that of what makes the vectors of the first
+    block, ``conv`` that of each convolution after its activation. In a plain stack of layers these
+    are the blocks.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def discover(model: nn.Module, run: Run, n_stimuli: int | None = None) -> Layout
         Makes one small forward pass.
     n_stimuli
         Number of stimuli in that pass, if all stimuli have equally many positions (images); only
-        then sites know their number of positions, and are there ``attention`` and ``conv``.
+        then sites know their number of positions, and are there sites of kind ``conv``.
 
     Raises
     ------

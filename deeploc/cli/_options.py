@@ -135,7 +135,7 @@ experiment = _stack(
         "--overwrite", is_flag=True, help="Replace a run with other inputs in the run folder."
     ),
     click.option(
-        "--sites", multiple=True, metavar="KIND", help="Kind of site, or glob of paths; repeatable."
+        "--sites", multiple=True, metavar="KIND", help="Kind of site, path or glob; repeatable."
     ),
     click.option(
         "--set",
@@ -156,7 +156,7 @@ ablation = _stack(
     click.option(
         "--mode",
         multiple=True,
-        help="Ablation: zero, mean, resample, noise, scale:G or add; repeatable.",
+        help="Ablation: zero, mean, resample, noise, scale:G or add[:G]; repeatable.",
     ),
     click.option(
         "--controls", type=click.IntRange(min=0), help="Number of matched random controls."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("zero",),
     show_default="zero",
-    help="Ablation: zero, mean, resample, noise, scale:G or add; repeatable.",
+    help="Ablation: zero, mean, resample, noise, scale:G or add[:G]; repeatable.",
 )
 @click.option(
     "--amplify",

@@ -109,15 +109,16 @@ Sites = Annotated[_Sites, BeforeValidator(as_list, json_schema_input_type=Text |
 class Read(StrictModel):
     """How the activations for a stimulus become one number per unit.
 
-    ``sites`` are kinds or globs over site names (``"*"``: every site of every kind). The default
-    of ``pool`` is ``last`` for texts and ``mean`` for images. ``tokens: content`` never reads
-    special tokens, and its ``last`` is the last token that ends a word; ``all`` reads every
-    attended token. ``max_tokens`` truncates (``None``: at the model's context length);
-    ``lowercase`` is applied when the stimuli are loaded.
+    ``sites`` are kinds, paths of modules, or globs over these (``"*"``: every site of every kind);
+    a kind that a model lacks is passed over where others are there. The default of ``pool`` is
+    ``last`` for texts and ``mean`` for images. ``tokens: content`` never reads special tokens, and
+    its ``last`` is the last token that ends a word; ``all`` reads every attended token.
+    ``max_tokens`` truncates (``None``: at the model's context length); ``lowercase`` is applied
+    when the stimuli are loaded.
     """
 
     sites: Sites = ("block",)
-    """Kinds of site (block, mlp-neurons, attention, conv) or globs over their names."""
+    """Kinds of site (block, attention, heads, mlp-neurons, ...), paths of modules, or globs."""
     pool: Literal["last", "mean", "max", "cls", "none"] = "last"
     """How positions become one number: last token, mean, max, class token; none: they do not."""
     response: Literal["abs", "signed"] = "signed"

@@ -156,6 +156,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ids = self._ids.pop(path, None)
         if ids is None or not x.is_floating_point() or x.shape[:2] != ids.shape:
             return None
+        if len(ids) != self._n:  # numbers of positions, the same for every stimulus
+            return None
         if self.observed.embedding is None and (self._n < 2 or not torch.equal(ids[0], ids[1])):
             self.observed.embedding = path, tuple(x.shape)
             self._n_rows = ids.numel()

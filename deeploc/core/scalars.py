@@ -21,6 +21,22 @@ def mask_of_scalars(mask: UnitMask) -> UnitMask:
     return UnitMask(mask.layout.scalars(), np.repeat(mask.selected, _widths(mask.layout)))
 
 
+def mask_of_units(mask: UnitMask, layout: Layout) -> UnitMask:
+    """Return a mask over scalars as one over units: those of which a scalar is selected.
+
+    Parameters
+    ----------
+    mask
+        Of the units of ``layout``, or of every scalar of them.
+    layout
+        The sites with their units.
+    """
+    if len(mask.selected) == layout.n_units:
+        return mask
+    starts = np.cumsum([0, *_widths(layout)[:-1]])
+    return UnitMask(layout, np.logical_or.reduceat(mask.selected, starts))
+
+
 def vector_of_scalars(layout: Layout, vector: Vector) -> Float64[np.ndarray, " scalar"]:
     """Return a vector over units as one over scalars, each with the number of its unit.
 

@@ -8,6 +8,7 @@ from jaxtyping import Int32
 
 from deeploc.atomic import Buffer
 from deeploc.core.results import Score
+from deeploc.core.scalars import mask_of_units
 from deeploc.core.units import Layout, UnitMask
 from deeploc.runs.files import load_tensors, safetensors_parts
 
@@ -50,10 +51,11 @@ class ControlMasks:
         row
             A score of it.
         mask
-            Its units.
+            Its units, or every scalar of them.
         """
         if row.control_of and name_of(row) not in self._units:
-            self._units[name_of(row)] = np.flatnonzero(mask.selected).astype(np.int32)
+            units = mask_of_units(mask, self._layout).selected
+            self._units[name_of(row)] = np.flatnonzero(units).astype(np.int32)
 
     def keep(self, earlier: Mapping[str, Units], rows: Iterable[Score]) -> None:
         """Take those of an earlier evaluation whose scores are still current.

@@ -37,12 +37,11 @@ def zero(subject: Subject) -> None:
 def offset(subject: Subject) -> None:
     """Check that at a site of every kind an ablated unit reads as the value that it is held at."""
     for site, unit in _one_of_every_kind(subject).items():
-        if _site(subject, site).width == 1:  # of a head no single value can be read
-            before = subject.at_positions({site: unit})[site]
-            read = _held(subject, {site: unit})[site]
-            unreached = (read == 0) & (before == 0)  # as tokens that go to other experts
-            held = subject.same(read[~unreached], OFFSET)
-            expect(held, f"an ablated unit of {site} does not read as its offset")
+        before = subject.at_positions({site: unit})[site]
+        read = _held(subject, {site: unit})[site]
+        unreached = (read == 0) & (before == 0)  # as tokens that go to other experts
+        held = subject.same(read[~unreached], OFFSET)
+        expect(held, f"an ablated unit of {site} does not read as its offset")
 
 
 def scale(subject: Subject) -> None:
@@ -60,12 +59,7 @@ def scale(subject: Subject) -> None:
 
 def every_site(subject: Subject) -> None:
     """Check that an ablation takes effect at every site."""
-    units = {
-        name: unit
-        for name, unit in subject.most_active().items()
-        if _site(subject, name).width == 1
-    }
-    for site, read in _held(subject, units).items():
+    for site, read in _held(subject, subject.most_active()).items():
         reached = read[read != 0]
         silent = not subject.intact[:, subject.layout.slices[site]].any()
         took = subject.same(reached, OFFSET) and (len(reached) > 0 or silent)
@@ -187,10 +181,6 @@ def _one_of_every_kind(subject: Subject) -> dict[str, int]:
     for site in subject.layout.sites:
         first.setdefault(site.kind, site.name)
     return {name: active[name] for name in first.values()}
-
-
-def _site(subject: Subject, name: str) -> Site:
-    return next(site for site in subject.layout.sites if site.name == name)
 
 
 def _identical(a: Matrix, b: Matrix) -> bool:

@@ -53,8 +53,8 @@ class Subject:
 
     @property
     def layout(self) -> Layout:
-        """All sites."""
-        return self.adapter.sites
+        """All sites, with every scalar of an attention head as a unit: an edit sets scalars."""
+        return self.adapter.sites.scalars()
 
     def read(
         self,

@@ -170,7 +170,9 @@ def test_a_wrapped_encoder_is_not_scored_left_to_right() -> None:
 def test_a_model_of_more_than_text_is_one_line(tmp_path: Path) -> None:
     """A forward pass that needs more than token ids is an error of one line that says so."""
     size = {"languages": ["en_XX", "de_DE"], "default_language": None}
-    with pytest.raises(AdapterError, match=r"XmodModel fails on 5 texts of 7 tokens: ValueError: Inp"):
+    with pytest.raises(
+        AdapterError, match=r"XmodModel fails on 5 texts of 7 tokens: ValueError: Inp"
+    ):
         saved(hf.XmodForMaskedLM(hf.XmodConfig(**_BERT, **size)), tmp_path)
 
 

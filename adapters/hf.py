@@ -15,9 +15,9 @@ from deeploc.errors import AdapterError
 
 from ._image.adapter import ImageAdapter
 from ._image.transformers import image_adapter, load_processor
-from ._text.adapter import TextAdapter
 from ._text.choose import text_adapter
 from ._text.load import load_config, load_errors, load_model, load_tokenizer
+from ._text.reading import TextAdapter
 from ._torch.auto_classes import (
     auto_classes,
     is_two_towers,

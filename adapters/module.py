@@ -19,8 +19,8 @@ from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._module.adapter import ModuleAdapter, Preprocess
 from ._module.import_object import import_object, is_adapter
-from ._text.adapter import TextAdapter
 from ._text.choose import text_adapter
+from ._text.reading import TextAdapter
 from ._torch.code import module_settings
 from ._torch.device import check_unused, resolved_device, resolved_dtype
 from ._torch.identity import structure_hash

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tokenizers.normalizers import Replace
 
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._text.tokens import encode
-from deeploc.adapters.hf import HFAdapter
 from deeploc.adapters.module import wrap
 from deeploc.analysis.audit import Audit, audit_stimuli
 from deeploc.analysis.confounds import confounds

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deeploc import entry_points
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import Adapter, TextRequest, TextScore
 from deeploc.core.measuring import measure_all, prepare_all, read, score_once

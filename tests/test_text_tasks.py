@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.optimize import minimize
 
-from deeploc.adapters.hf import HFAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast, load
 from deeploc.core.ablation import Ablation

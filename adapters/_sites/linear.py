@@ -62,8 +62,9 @@ def _acts_linearly(module: nn.Module, n_in: int, n_out: int, example: Tensor) ->
     single[0] = first.norm()
     x = torch.stack([first, second, first + second, single, torch.zeros(n_in)])
     own = next((t for t in module.state_dict().values() if isinstance(t, Tensor)), example)
+    device = "cpu" if own.is_meta else own.device  # offloaded weights come when they are needed
     try:
-        y = module.forward(x[None].to(own.device, example.dtype))
+        y = module.forward(x[None].to(device, example.dtype))
     except _REFUSALS:  # it takes other inputs than one sequence of vectors
         return False
     if not isinstance(y, Tensor) or y.shape != (1, len(x), n_out):

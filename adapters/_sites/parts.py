@@ -128,6 +128,8 @@ class Parts:
         if mlp.path not in self._trace:
             return False
         around, linear = self._trace[mlp.path], self._within.linear
+        if around.output_id == self._trace[self._block.path].output_id:  # a wrapper of the block
+            return False
         up, down = linear[mlp.up], linear[mlp.down]
         if self._is_image and around.input_id != up.input_id:  # ConvNeXt's has its convolution, too
             return False

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from deeploc.adapters._torch.identity import weights_hash
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.units import Site
 
-from .adapter import HFAdapter, TextAdapter
+from .adapter import HFAdapter
 from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
 from .masked import MaskedAdapter
+from .reading import TextAdapter
 from .seq2seq import EncoderDecoderAdapter
 from .tokenize import Tokenizer
 
@@ -52,6 +54,9 @@ def text_adapter(
         If the model cannot be run on a text alone.
     """
     common = (tokenizer, name, options, sites)
+    if getattr(model.config, "quantization_config", None) is not None:
+        # before any forward pass: the first ones may pack the weights anew
+        origin = {**(origin or {}), "weights": weights_hash(model)}
     if _takes(model, "decoder_input_ids") and model.config.is_encoder_decoder:
         halves = EncoderDecoder(model)
         if halves.has_head:

@@ -20,9 +20,9 @@ from deeploc.core.adapter import ModelOptions, TextRequest, TextScore
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
-from .adapter import TextAdapter
 from .causal import Attended, CausalLM, Ids
 from .head import head_at
+from .reading import TextAdapter
 from .requests import EncodedRequests
 from .tokenize import Tokenizer, tokenize
 

@@ -113,10 +113,11 @@ def score_encoded(
         Largest share (0-1) of padding in a batch; 0: equal lengths only.
     """
     scores = [TextScore(0.0, 0, True)] * len(encoded)  # correct where nothing is predicted
-    sharing: dict[bytes, list[int]] = {}
+    sharing: dict[tuple[bytes, int], list[int]] = {}
     for index, request in enumerate(encoded):
         if len(request.ids) > request.start:
-            sharing.setdefault(request.ids[:-1].tobytes(), []).append(index)
+            # the start, too: where it differs, the head would be computed at other positions
+            sharing.setdefault((request.ids[:-1].tobytes(), request.start), []).append(index)
     rows = list(sharing.values())
 
     def run(indices: Indices) -> list[TextScore]:

@@ -18,8 +18,8 @@ from deeploc.core.adapter import ModelOptions, Sampling, TextRequest, TextScore
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
-from .adapter import TextAdapter
 from .encoder_decoder import EncoderDecoder
+from .reading import TextAdapter
 from .requests import EncodedRequests
 from .tokenize import Tokenizer, target_tokens, tokenize
 

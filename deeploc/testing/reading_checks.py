@@ -149,7 +149,7 @@ def positions(subject: Subject) -> None:
     if not isinstance(adapter, ReadsPositions):
         raise SkipTest("it does not show positions")
     readout = Readout(pool="mean", tokens="all", max_tokens=subject.readout.max_tokens)
-    shown = dict(adapter.positions(subject.stimuli, adapter.sites, readout))
+    shown = dict(adapter.positions(subject.stimuli, subject.layout, readout))
     expect(
         sorted(shown) == list(range(len(subject.stimuli))), "positions lack or repeat a stimulus"
     )

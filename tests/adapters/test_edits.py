@@ -86,14 +86,15 @@ def test_an_affine_edit_as_an_array_is_the_same(
     adapter: Any, gain: float, shift: bool, with_first: bool
 ) -> None:
     """What `Ablation.edited` computes is what adapters run on the device."""
-    mask = first_units(adapter.sites)
-    offset = np.linspace(-1, 1, adapter.sites.n_units) if shift else None
+    layout = adapter.sites.scalars()
+    mask = first_units(layout)
+    offset = np.linspace(-1, 1, layout.n_units) if shift else None
     first = None if offset is None or not with_first else offset[::-1].copy()
     affine = Ablation(mask, gain=gain, offset=offset, first=first)
     with adapter.ablated(affine):
-        expected = read(adapter, adapter.sites)
+        expected = read(adapter, layout)
     with adapter.ablated(AsArray(affine)):
-        edited = read(adapter, adapter.sites)
+        edited = read(adapter, layout)
 
     assert isinstance(affine, Edit)
     np.testing.assert_allclose(edited, expected, rtol=1e-6, atol=1e-6)

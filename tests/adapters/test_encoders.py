@@ -11,8 +11,9 @@ import torch
 import transformers as hf
 
 from deeploc import wrap
-from deeploc.adapters._text.adapter import HFAdapter, TextAdapter
+from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._text.masked import MaskedAdapter
+from deeploc.adapters._text.reading import TextAdapter
 from deeploc.adapters._text.seq2seq import EncoderDecoderAdapter
 from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
@@ -199,7 +200,7 @@ def test_padding_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     """A text reads in a padded batch as it does alone; what cannot be padded never is."""
     together, alone = adapter_for(name), adapter_for(name, batch_size=1)
     assert together._can_pad == (name not in DEPEND_ON_PADDING)
-    monkeypatch.setattr("deeploc.adapters._text.adapter.PADDING", 1.0)
+    monkeypatch.setattr("deeploc.adapters._text.reading.PADDING", 1.0)
     layout = together.sites
     one, other = (values_of(a, STIMULI, layout, pool="mean") for a in (together, alone))
 

@@ -217,7 +217,7 @@ def test_text_ends_where_logits_are_not_finite(
     """The text up to there, and a line that says so; not a traceback of sampling."""
     adapter = adapter_of("llama")
     n_prompt = len(adapter.tokenizer(PROMPT)["input_ids"])
-    edit = Overflowing(first_units(adapter.sites), n_prompt + 2)
+    edit = Overflowing(first_units(adapter.sites.scalars()), n_prompt + 2)
     with adapter.ablated(edit):
         made = adapter.generate(PROMPT, Sampling(N, temperature))
 

@@ -10,7 +10,7 @@ import transformers as hf
 from PIL import Image
 
 from deeploc.adapters._image.adapter import ImageAdapter
-from deeploc.adapters._text.adapter import TextAdapter
+from deeploc.adapters._text.reading import TextAdapter
 from deeploc.adapters.hf import load
 from deeploc.core.adapter import ModelOptions
 from deeploc.errors import AdapterError

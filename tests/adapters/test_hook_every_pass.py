@@ -407,7 +407,7 @@ def test_bypassed_hook_is_an_error(bypass: Callable[[], Any], called: str, when:
     if when == "before":
         start()
     with (
-        pytest.raises(AdapterError, match=r"^site blocks\.\d\S* was not ablated|^the forward of"),
+        pytest.raises(AdapterError, match=r"^site \S+ was not ablated|^the forward of"),
         adapter.ablated(ablation),
     ):
         if when == "inside":
@@ -422,7 +422,7 @@ def test_bypassed_hook_is_an_error_while_reading(bypass: Callable[[], Any]) -> N
     adapter = adapter_of(module)
     sites = adapter.sites
     start()
-    with pytest.raises(AdapterError, match=r"^site blocks\.\d\S* takes no part in the forward"):
+    with pytest.raises(AdapterError, match=r"^site \S+ takes no part in the forward"):
         values_of(adapter, STIMULI[:2], sites)
 
 

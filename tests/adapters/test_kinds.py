@@ -196,7 +196,7 @@ def test_missing_kinds_are_passed_over_and_told() -> None:
     assert sites.choose(["mlp-neurons", "block"]).kinds == ("block",)
     assert missing_kinds(sites, ["mlp-neurons", "block"]) == [
         "this model has no mlp-neurons, which the contrast asks for beside others; it has "
-        "embedding, heads, attention, mlp, block"
+        "embedding, heads, attention, router, experts, mlp, block"
     ]
     with pytest.raises(AdapterError, match=r"no site of kind or name 'mlp-neurons'; it has the"):
         sites.choose(["mlp-neurons"])
@@ -332,8 +332,8 @@ def test_named_modules_of_a_network_of_ones_own() -> None:
     adapter: Any = deeploc.wrap(net, preprocess=_vectors)
 
     assert named(adapter.named(["*.norm", "block"])) == [
-        ("*.norm", "0.norm", 8),
-        ("*.norm", "1.norm", 8),
+        *(("*.norm", f"0.norm#{call}", 8) for call in (1, 2)),
+        *(("*.norm", f"1.norm#{call}", 8) for call in (1, 2)),
         ("block", "0", 8),
         ("block", "1", 8),
     ]

@@ -190,7 +190,7 @@ def test_passes_of_generated_text_follow_each_other(family: str) -> None:
     small = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
     model = model_of(family) if family != "mamba" else _mamba(small)
     adapter = HFAdapter(model, tokenizer_of(bos=True), family)
-    watching = Watching(first_units(adapter.sites))
+    watching = Watching(first_units(adapter.sites.scalars()))
     n_prompt = len(ids_of(adapter, "the bird sang"))
     adapter.tokenizer.eos_token = None
     adapter.model.generation_config.eos_token_id = None
@@ -217,7 +217,7 @@ def test_a_stimulus_is_the_same_in_every_batch() -> None:
     """Neither padding nor the rest of the batch changes its number; another text has another."""
     adapter = adapter_of("gpt2")
     rows = [np.array(ids_of(adapter, text)) for text in SENTENCES]
-    watching = Watching(first_units(adapter.sites))
+    watching = Watching(first_units(adapter.sites.scalars()))
     with adapter.ablated(watching), torch.no_grad():
         for row in rows:
             adapter.model(torch.from_numpy(row)[None])
@@ -257,7 +257,7 @@ def test_a_pass_that_bypasses_the_model_is_an_error_where_stimuli_count() -> Non
     adapter = adapter_of("gpt2")
     with (
         pytest.raises(AdapterError, match="what the model is shown is not known"),
-        adapter.ablated(Watching(first_units(adapter.sites))),
+        adapter.ablated(Watching(first_units(adapter.sites.scalars()))),
     ):
         adapter.model.base_model.forward(torch.tensor([[1, 2, 3]]))
 

@@ -19,6 +19,7 @@ from deeploc.cli import main
 from deeploc.cli._results import print_results
 from deeploc.core.stats import ALPHA
 from deeploc.experiment import STAGES
+from deeploc.runs.difference import DifferenceStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.parameters import ParametersStage
 from deeploc.runs.ranking import RankingStage
@@ -27,8 +28,10 @@ from .test_report import seal
 
 CONTEXT = Context(main)
 
-PLAIN = [stage.name for stage in STAGES if stage not in (RankingStage, ParametersStage)]
-"""The stages of a run whose units are ranked by the statistic."""
+PLAIN = [
+    stage.name for stage in STAGES if stage not in (RankingStage, ParametersStage, DifferenceStage)
+]
+"""The stages of a run whose units are ranked by the statistic, and none of whose modes adds."""
 
 # A shell's background jobs, and what they start, inherit that SIGINT is ignored.
 INTERRUPTIBLE = [
@@ -359,12 +362,15 @@ def test_export_import_round_trip(finished: Path, tiny_lm: Path, contrast_file: 
 
 
 def test_sites_lists_what_can_be_ablated(tiny_lm: Path) -> None:
-    """Kind, path, units and shape of each site."""
-    rows = [line.split() for line in run("sites", f"hf:{tiny_lm}").stdout.splitlines()]
+    """A tree with kind, units and shape of each site; as JSON the site table."""
+    text = run("sites", f"hf:{tiny_lm}", "-v").stdout
+    table = json.loads(run("sites", f"hf:{tiny_lm}", "--json").stdout)
+    named = {(row["name"], row["kind"], row["n_units"]) for row in table}
 
-    assert rows[0] == ["kind", "site", "units", "shape"]
-    assert ["block", "transformer.h.0", "16", "(token,", "16)"] in rows
-    assert ["mlp-neurons", "transformer.h.1.mlp.c_proj:input", "64", "(token,", "64)"] in rows
+    assert text.splitlines()[0].split() == ["site", "kind", "units", "shape"]
+    assert ("transformer.h.0", "block", 16) in named
+    assert ("transformer.h.1.mlp.c_proj:input", "mlp-neurons", 64) in named
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_check_lists_the_stimuli_of_a_file(contrast_file: Path) -> None:

@@ -111,7 +111,7 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
 
 def full_config(kind: str) -> Any:
     config = CONFIG_MAPPING[kind]()
-    auto = next(auto for auto, kinds in AUTOS.items() if kind in kinds)
+    auto = auto_class(kind, config)
     with torch.device("meta"):
         n = sum(p.numel() for p in auto.from_config(config).parameters())
     if n > LARGEST:
@@ -119,12 +119,18 @@ def full_config(kind: str) -> Any:
     return config
 
 
-def built(kind: str, make: Callable[[str], Any]) -> Any:
-    """Return a random network of a type."""
+def auto_class(kind: str, config: Any) -> Any:
+    """Return the auto class of a type; its config gets the name of the class to build."""
     auto = next(auto for auto, kinds in AUTOS.items() if kind in kinds)
-    config = make(kind)
     names = AUTOS[auto][kind]
     config.architectures = [names[0] if isinstance(names, tuple | list) else names]
+    return auto
+
+
+def built(kind: str, make: Callable[[str], Any]) -> Any:
+    """Return a random network of a type."""
+    config = make(kind)
+    auto = auto_class(kind, config)
     torch.manual_seed(0)
     model = auto.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():
@@ -132,13 +138,29 @@ def built(kind: str, make: Callable[[str], Any]) -> Any:
             parameter.normal_(0, parameter[0].numel() ** -0.5)
         else:
             parameter += 0.05 * torch.randn(parameter.shape)
+    if norms := [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]:
+        fit_norms(model, norms)
     return model.eval()
+
+
+def fit_norms(model: Any, norms: list[torch.nn.BatchNorm2d]) -> None:
+    """Give batch norms the means and variances of what they are shown, as training does."""
+    model.eval()
+    for norm in norms:
+        norm.train().momentum = None
+        norm.weight.copy_(1 + 0.05 * torch.randn(norm.weight.shape))  # some types begin with 0
+    model(torch.randn(8, 3, *image_size(model.config)))
+
+
+def image_size(config: Any) -> tuple[int, int]:
+    """Return the rows and columns of an image that a network takes."""
+    size = getattr(getattr(config, "vision_config", config), "image_size", None) or 64
+    return tuple(size) if isinstance(size, tuple | list) else (size, size)
 
 
 def checked(model: Any, images: list[Stimulus]) -> str:
     """Check one network, and return its class and its kinds of sites."""
-    size = getattr(getattr(model.config, "vision_config", model.config), "image_size", None) or 64
-    rows, columns = size if isinstance(size, tuple | list) else (size, size)
+    rows, columns = image_size(model.config)
     processor = ViTImageProcessor(size={"height": rows, "width": columns})
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)

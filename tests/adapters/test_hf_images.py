@@ -168,3 +168,17 @@ def test_untrained_networks_follow_the_seed(tmp_path: Path) -> None:
     weights = [adapter.identity["weights"] for adapter in made]
 
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_random_masks_are_refused(tmp_path: Path) -> None:
+    """A network that masks patches at random gives an image other activations each time."""
+    masked = hf.ViTMAEModel(hf.ViTMAEConfig(**_IMAGE))
+    with pytest.raises(AdapterError, match="draws random numbers for every image"):
+        adapter_at(folder_of(masked, tmp_path))
+
+
+def test_what_embeds_an_image_is_no_block(tmp_path: Path) -> None:
+    """Also in a model inside another that has a classifier."""
+    sites = adapter_at(folder_of(classifier(), tmp_path)).sites
+    assert [site.path for site in sites.choose(["embedding"]).sites] == ["vit.embeddings"]
+    assert [site.path for site in sites.choose(["block"]).sites] == ["vit.layers.0", "vit.layers.1"]

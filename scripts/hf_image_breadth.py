@@ -12,6 +12,7 @@ Each other type is told in one line.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import warnings
@@ -45,6 +46,9 @@ LIMIT = 1e-3
 LARGEST = 100_000_000
 """Most weights of a network that is built as its config class is by default."""
 
+SECONDS = 60
+"""For one network."""
+
 AUTOS = {
     AutoModelForImageClassification: modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
@@ -67,6 +71,7 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, out_of_time)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         images = noise(Path(folder))
@@ -77,6 +82,10 @@ def main() -> None:
     total = counts["works"] + counts["fails"]
     print(f"{counts['works']} of {total} buildable types fully work")
     sys.exit(counts["fails"] > 0)
+
+
+def out_of_time(*_: object) -> None:
+    raise Fault(f"no answer in {SECONDS} s")
 
 
 def noise(folder: Path) -> list[Stimulus]:
@@ -94,6 +103,7 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
         tiny_config,
         full_config,
     ):  # some cannot be as small, or show nothing if they are
+        signal.alarm(SECONDS)
         try:
             model = built(kind, config)
         except Exception as error:  # whatever a model class raises
@@ -105,6 +115,8 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
             states.setdefault("fails", one_line(error))
         except Exception as error:  # a traceback is a fault of deeploc
             states.setdefault("fails", f"TRACEBACK {one_line(error)}")
+        finally:
+            signal.alarm(0)
     state = "fails" if "fails" in states else "unbuilt"
     return state, states[state]
 

@@ -25,6 +25,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 from transformers.models.auto import modeling_auto
 from transformers.utils import logging
 
+import deeploc.adapters._text.adapter as text
 from deeploc.adapters.hf import load
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, ScoresText, TextRequest
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("family", nargs="?", choices=FAMILIES)
     parser.add_argument("types", nargs="*", help="only these")
     arguments = parser.parse_args()
+    text.PADDING = 1.0  # all texts in one padded batch, where a model can pad
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.simplefilter("ignore")
@@ -142,7 +144,6 @@ def read(adapter: Any, layout: Layout, pool: str = "mean") -> np.ndarray:
 
 def check_batches(adapter: Any, one: Any) -> None:
     """Refuse activations that depend on what shares the forward pass."""
-    adapter._padding = 1.0 if adapter._padding else 0.0  # all texts in one padded batch
     together, alone = read(adapter, adapter.sites), read(one, one.sites)
     if not np.isfinite(alone).all():
         raise Fault("activations are not finite")

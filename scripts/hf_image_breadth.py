@@ -12,11 +12,13 @@ Each other type is told in one line.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ LIMIT = 1e-3
 LARGEST = 100_000_000
 """Most weights of a network that is built as its config class is by default."""
 
+SECONDS = 60
+"""For one network."""
+
 AUTOS = {
     AutoModelForImageClassification: modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
@@ -67,6 +72,7 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, out_of_time)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         images = noise(Path(folder))
@@ -77,6 +83,10 @@ def main() -> None:
     total = counts["works"] + counts["fails"]
     print(f"{counts['works']} of {total} buildable types fully work")
     sys.exit(counts["fails"] > 0)
+
+
+def out_of_time(*_: object) -> None:
+    raise Fault(f"no answer in {SECONDS} s")
 
 
 def noise(folder: Path) -> list[Stimulus]:
@@ -91,9 +101,10 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
     """Return whether a type works, fails or cannot be built, and more about it."""
     states: dict[str, str] = {}
     for config in (
-        tiny_config,
+        small_config,
         full_config,
     ):  # some cannot be as small, or show nothing if they are
+        signal.alarm(SECONDS)
         try:
             model = built(kind, config)
         except Exception as error:  # whatever a model class raises
@@ -105,13 +116,22 @@ def outcome(kind: str, images: list[Stimulus]) -> tuple[str, str]:
             states.setdefault("fails", one_line(error))
         except Exception as error:  # a traceback is a fault of deeploc
             states.setdefault("fails", f"TRACEBACK {one_line(error)}")
+        finally:
+            signal.alarm(0)
     state = "fails" if "fails" in states else "unbuilt"
     return state, states[state]
 
 
+def small_config(kind: str) -> Any:
+    config = tiny_config(kind)
+    if isinstance(getattr(config, "image_size", None), list | tuple):
+        config.image_size = [32, 32]
+    return config
+
+
 def full_config(kind: str) -> Any:
     config = CONFIG_MAPPING[kind]()
-    auto = next(auto for auto, kinds in AUTOS.items() if kind in kinds)
+    auto = auto_class(kind, config)
     with torch.device("meta"):
         n = sum(p.numel() for p in auto.from_config(config).parameters())
     if n > LARGEST:
@@ -119,12 +139,18 @@ def full_config(kind: str) -> Any:
     return config
 
 
-def built(kind: str, make: Callable[[str], Any]) -> Any:
-    """Return a random network of a type."""
+def auto_class(kind: str, config: Any) -> Any:
+    """Return the auto class of a type; its config gets the name of the class to build."""
     auto = next(auto for auto, kinds in AUTOS.items() if kind in kinds)
-    config = make(kind)
     names = AUTOS[auto][kind]
     config.architectures = [names[0] if isinstance(names, tuple | list) else names]
+    return auto
+
+
+def built(kind: str, make: Callable[[str], Any]) -> Any:
+    """Return a random network of a type."""
+    config = make(kind)
+    auto = auto_class(kind, config)
     torch.manual_seed(0)
     model = auto.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():
@@ -132,13 +158,32 @@ def built(kind: str, make: Callable[[str], Any]) -> Any:
             parameter.normal_(0, parameter[0].numel() ** -0.5)
         else:
             parameter += 0.05 * torch.randn(parameter.shape)
+    if norms := [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]:
+        with suppress(ValueError):  # two towers take no images alone
+            fit_norms(model, norms)
     return model.eval()
+
+
+def fit_norms(model: Any, norms: list[torch.nn.BatchNorm2d]) -> None:
+    """Give batch norms the means and variances of what they are shown, as training does."""
+    model.eval()
+    for norm in norms:
+        norm.train().momentum = None
+        norm.weight.copy_(1 + 0.05 * torch.randn(norm.weight.shape))  # some types begin with 0
+    size = image_size(model.config)
+    n = 64 if max(size) <= 64 else 8  # the last maps of small images have one position
+    model(pixel_values=torch.randn(n, 3, *size))
+
+
+def image_size(config: Any) -> tuple[int, int]:
+    """Return the rows and columns of an image that a network takes."""
+    size = getattr(getattr(config, "vision_config", config), "image_size", None) or 64
+    return tuple(size) if isinstance(size, tuple | list) else (size, size)
 
 
 def checked(model: Any, images: list[Stimulus]) -> str:
     """Check one network, and return its class and its kinds of sites."""
-    size = getattr(getattr(model.config, "vision_config", model.config), "image_size", None) or 64
-    rows, columns = size if isinstance(size, tuple | list) else (size, size)
+    rows, columns = image_size(model.config)
     processor = ViTImageProcessor(size={"height": rows, "width": columns})
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)

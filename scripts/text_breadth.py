@@ -14,6 +14,8 @@ restore    after it, scores are those of the intact model, bit for bit
 generate   a continuation of 8 tokens, the same one twice
 score      the log-probability of a text is the one in the logits of transformers
 
+A model that is not causal (XLNet) is read only: what its last site reads stands for its scores.
+
 A row is printed per type, with + for what holds, and a line below it for the first that does not.
 Each type runs in a process of its own, so that a crash is one row.
 """
@@ -38,6 +40,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 import deeploc
+from deeploc.core.adapter import ScoresText
 from deeploc.core.positions import ReadsPositions
 from deeploc.errors import DeeplocError
 
@@ -230,11 +233,11 @@ def positions(adapter: Any, size: int) -> list[dict[str, np.ndarray]]:
     assert isinstance(adapter, ReadsPositions)
     readout = deeploc.Readout(tokens="all")
     with batch_size(adapter, size):
-        rows = dict(adapter.positions(stimuli(TEXTS), adapter.sites, readout))
+        rows = dict(adapter.positions(stimuli(TEXTS), adapter.sites.scalars(), readout))
     return [rows[number] for number in range(len(TEXTS))]
 
 
-def pool(adapter: Any, size: int) -> np.ndarray:
+def pool(adapter: Any, size: int | None) -> np.ndarray:
     values = np.zeros((len(TEXTS), adapter.sites.n_units))
     readout = deeploc.Readout(tokens="all", pool="mean")
     with batch_size(adapter, size):
@@ -244,6 +247,9 @@ def pool(adapter: Any, size: int) -> np.ndarray:
 
 
 def score(adapter: Any, size: int | None = None) -> np.ndarray:
+    """Return the scores of texts; of a model that is read only, what its last site reads."""
+    if not isinstance(adapter, ScoresText):
+        return pool(adapter, size)[:, adapter.sites.slices[adapter.sites.sites[-1].name]]
     requests = [deeploc.TextRequest("", text) for text in TEXTS]
     with batch_size(adapter, size):
         return np.array([each.logprob for each in adapter.score(requests)])
@@ -339,12 +345,16 @@ def n_hooks(adapter: Any) -> int:
 
 
 def check_generate(adapter: Any) -> None:
+    if not hasattr(adapter, "generate"):  # a model that is not causal
+        return
     sampling = deeploc.Sampling(max_tokens=8)
     first, second = (adapter.generate(PROMPT, sampling) for _ in range(2))
     assert first == second, f"generates {first!r}, then {second!r}"
 
 
 def check_score(adapter: Any) -> None:
+    if not hasattr(adapter, "generate"):
+        return
     ids = torch.tensor([adapter.tokenizer(TEXTS[0])["input_ids"]])
     with torch.inference_mode():
         logits = adapter.model(input_ids=ids[:, :-1], **without_cache(adapter.model)).logits

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import nn
 
+from deeploc.adapters._torch.hooks import first_tensor
 from deeploc.adapters._torch.quiet import load_errors, quiet
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import ModelOptions
@@ -116,13 +117,20 @@ def _n_classes(module: Any, pixels: Pixels, name: str) -> int:
     images = torch.from_numpy(np.moveaxis(pixels, -1, 0)[None].copy())
     try:
         with eval_mode(module), quiet():
-            output = module(images.to(first.device, first.dtype))
+            output, again = (module(images.to(first.device, first.dtype)) for _ in range(2))
     except Exception as error:  # a model may need anything beside pixels
         reason = " ".join(str(error).split())[:160]
         raise AdapterError(
             f"model {name!r} cannot be run on images alone: {type(error).__name__}: {reason}; "
             "deeploc shows it pixel_values of one size, nothing else"
         ) from error
+    one, two = first_tensor(output), first_tensor(again)
+    if one is not None and two is not None and not torch.allclose(one, two, equal_nan=True):
+        raise AdapterError(
+            f"model {name!r} draws random numbers for every image (which patches are masked, for "
+            "example): the same image gives other activations each time; load a network of the "
+            "same weights that draws none"
+        )
     logits = output.get("logits") if isinstance(output, Mapping) else None
     return int(logits.shape[-1]) if logits is not None and logits.ndim == 2 else 0
 

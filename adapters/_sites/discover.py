@@ -153,7 +153,7 @@ class SiteFinder:
         """Return all sites, in the order of the forward pass."""
         trunk = blocks(self._model, self._trace)
         convs = post_activations(self._model, self._trace) if self._n else []
-        if not trunk and convs:
+        if not trunk and self._n:
             trunk = wrapped_blocks(self._model, self._trace)
         if not trunk and convs:
             return self._ordered([replace(self.sized(site), kind="block") for site in convs])

@@ -27,7 +27,8 @@ def patch_embedding(model: nn.Module, trace: Trace, blocks: list[str]) -> list[S
     """Return the site of the module that turns patches into vectors, if there is one.
 
     Patches are what a convolution takes whose steps are as long as its kernel. The site is the
-    smallest module around it that ends before the blocks begin, or the convolution itself.
+    largest module around it that ends before the blocks begin, or the convolution itself: with
+    the positions that are added, and a class token.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def patch_embedding(model: nn.Module, trace: Trace, blocks: list[str]) -> list[S
     for call in sorted(trace.calls, key=lambda call: call.started):
         if call.ended < start and _cuts_patches(model.get_submodule(call.path)):
             around = [p for p in above(call.path) if p in trace and trace[p].ended < start]
-            return [Site([call.path, *around][-1], "embedding", 0)]
+            return [Site([*around, call.path][0], "embedding", 0)]
     return []
 
 

@@ -98,7 +98,8 @@ def mlps_of(block: Within, experts: Collection[str]) -> list[Mlp]:
 def alternatives(block: Within, model: nn.Module, trace: Trace) -> list[str]:
     """Return the members of lists of experts: several modules that are called one after the other.
 
-    Members of a list between which the block calls other layers are stations of one path.
+    Members of a list between which the block calls other layers, or of which one mixes positions,
+    are stations of one path.
 
     Parameters
     ----------
@@ -114,7 +115,8 @@ def alternatives(block: Within, model: nn.Module, trace: Trace) -> list[str]:
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             members = [f"{path}.{name}" for name, child in module.named_children() if _deep(child)]
             returned = {trace[member].output_shape[-1] for member in members if member in trace}
-            if len(members) > 1 and returned & block.widths and not _apart(block, path):
+            mixes = any(holds(path, mixer) for mixer in block.mixers)
+            if len(members) > 1 and returned & block.widths and not (mixes or _apart(block, path)):
                 found += members
     return found
 

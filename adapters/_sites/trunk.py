@@ -8,6 +8,7 @@ No table of model names. A *block* is a repeated module with at least two layers
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from torch import nn
 
@@ -36,7 +37,7 @@ def blocks(model: nn.Module, trace: Trace) -> list[str]:
     list of str
         Empty for a network without blocks, such as a plain stack of convolutions.
     """
-    return _repeated(_candidates(model, "", trace), trace)
+    return _repeated(model, _candidates(model, "", trace), trace)
 
 
 def wrapped_blocks(model: nn.Module, trace: Trace) -> list[str]:
@@ -58,7 +59,7 @@ def wrapped_blocks(model: nn.Module, trace: Trace) -> list[str]:
     while len(within) == 1:
         root = within[0][0]
         within = _candidates(model, root, trace)
-    return _repeated(within, trace, root)
+    return _repeated(model, within, trace, root)
 
 
 def _candidates(model: nn.Module, root: str, trace: Trace) -> list[Named]:
@@ -72,7 +73,9 @@ def _candidates(model: nn.Module, root: str, trace: Trace) -> list[Named]:
     ]
 
 
-def _repeated(candidates: Sequence[Named], trace: Trace, root: str = "") -> list[str]:
+def _repeated(
+    model: nn.Module, candidates: Sequence[Named], trace: Trace, root: str = ""
+) -> list[str]:
     """Return the paths of those candidates that are repeated, and of stages of one block."""
     kinds = Counter(type(module) for _, module in candidates if _n_layers(module) > 1)
     repeated = [path for path, module in candidates if kinds[type(module)] > 1]
@@ -80,7 +83,22 @@ def _repeated(candidates: Sequence[Named], trace: Trace, root: str = "") -> list
     start = len(root) + 1 if root else 0
     tops = Counter(_top(path[start:]) for path in repeated or [path for path, _ in candidates])
     beside = [path for path, _ in candidates if tops[_top(path[start:])] > (0 if repeated else 1)]
+    if repeated:  # in one model inside another, what embeds its input is in no stage
+        around = _around(model, beside)
+        start = len(around) + 1 if around else 0
+        stages = {_top(path[start:]) for path in repeated}
+        beside = [path for path in beside if _top(path[start:]) in stages]
     return sorted({*repeated, *beside}, key=lambda path: trace[path].ended)
+
+
+def _around(model: nn.Module, paths: Sequence[str]) -> str:
+    """Return the innermost module that is around all ``paths`` and is no container."""
+    around = [path.split(".")[:-1] for path in paths]
+    shared = list(takewhile(lambda names: len(set(names)) == 1, zip(*around, strict=False)))
+    parts = [names[0] for names in shared]
+    while parts and isinstance(model.get_submodule(".".join(parts)), _CONTAINERS):
+        parts.pop()
+    return ".".join(parts)
 
 
 def largest_stack(model: nn.Module, trace: Trace) -> list[str]:

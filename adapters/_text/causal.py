@@ -44,6 +44,8 @@ class CausalLM:
         """Number of tokens with an embedding."""
         embedding = self.model.get_input_embeddings()
         n = getattr(embedding, "num_embeddings", None)  # a quantized one has no tensor `weight`
+        if n is None and not hasattr(embedding, "weight"):  # vectors that are no tokens'
+            n = self.model.config.vocab_size
         return int(n or embedding.weight.shape[0])
 
     @cached_property

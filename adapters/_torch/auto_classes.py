@@ -120,8 +120,8 @@ def tower(model: Any, modality: Modality) -> Any:
     part = getattr(model.config, _PARTS[modality], None)
     if part is None or _takes(type(model), modality):
         return model
-    own = (m for m in model.children() if type(getattr(m, "config", None)) is type(part))
-    return next(own, model)
+    models = (m for m in model.children() if hasattr(m, "main_input_name"))  # heads are none
+    return next((m for m in models if type(m.config) is type(part)), model)
 
 
 def without_pooler(config: Any, auto: str) -> dict[str, bool]:

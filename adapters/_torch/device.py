@@ -80,6 +80,8 @@ def prepare_network(module: nn.Module, options: ModelOptions) -> nn.Module:
     device = resolved_device(options.device)
     dtype = resolved_dtype(options.dtype, device)
     module.to(device=device, dtype=dtype)
+    if any(parameter.ndim == 5 for parameter in module.parameters()):  # channels last has no time
+        return module.eval()
     return module.to(memory_format=torch.channels_last).eval()
 
 

@@ -396,3 +396,9 @@ def test_a_vision_language_model_is_read_as_its_text_model(tmp_path: Path) -> No
     assert all("language_model" in site.path for site in adapter.sites.sites)
     expected = float(logits[range(ids.shape[1] - 2), ids[0, 1:-1]].sum())
     assert score.logprob == pytest.approx(expected, rel=1e-5)
+
+
+def test_parts_of_a_block_in_one_list_are_no_experts() -> None:
+    """T5 keeps attention and MLP of a block in a list; its MLPs have neurons."""
+    sites = adapter_for("t5").sites
+    assert len(sites.choose(["mlp-neurons"]).sites) == 4

@@ -168,3 +168,26 @@ def test_untrained_networks_follow_the_seed(tmp_path: Path) -> None:
     weights = [adapter.identity["weights"] for adapter in made]
 
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_random_masks_are_refused(tmp_path: Path) -> None:
+    """A network that masks patches at random gives an image other activations each time."""
+    masked = hf.ViTMAEModel(hf.ViTMAEConfig(**_IMAGE))
+    with pytest.raises(AdapterError, match="draws random numbers for every image"):
+        adapter_at(folder_of(masked, tmp_path))
+
+
+def test_what_embeds_an_image_is_no_block(tmp_path: Path) -> None:
+    """Also in a model inside another that has a classifier."""
+    sites = adapter_at(folder_of(classifier(), tmp_path)).sites
+    assert [site.path for site in sites.choose(["embedding"]).sites] == ["vit.embeddings"]
+    assert [site.path for site in sites.choose(["block"]).sites] == ["vit.layers.0", "vit.layers.1"]
+
+
+def test_blocks_in_stages_in_a_model_inside_another(tmp_path: Path) -> None:
+    """Stages of a trunk that holds no convolutions are searched: Swin's blocks are found."""
+    sizes = {"depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "embed_dim": 8}
+    config = hf.SwinConfig(image_size=32, patch_size=4, **sizes)
+    sites = adapter_at(folder_of(hf.SwinForImageClassification(config), tmp_path)).sites
+    for kind in ("block", "heads", "mlp-neurons"):
+        assert len(sites.choose([kind]).sites) == 4, kind

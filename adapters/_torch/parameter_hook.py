@@ -126,10 +126,11 @@ class _Removable:
     def __init__(self, hook: ParameterHook) -> None:
         self._hook = hook
         attributes = vars(hook.module)
-        forward = attributes.get("forward")
-        self._runner = forward if isinstance(forward, _Runner) else _Runner(hook.module)
+        runner = _runner_within(attributes.get("forward"))
+        if runner is None:
+            runner = attributes["forward"] = _Runner(hook.module)
+        self._runner = runner
         self._runner.hooks = (*self._runner.hooks, hook)
-        attributes["forward"] = self._runner
 
     def remove(self) -> None:
         """Take the hook away; the module's own forward comes back with the last one."""
@@ -139,6 +140,13 @@ class _Removable:
             del attributes["forward"]
             if runner.replaced is not None:
                 attributes["forward"] = runner.replaced
+
+
+def _runner_within(forward: Any) -> "_Runner | None":
+    """Return the runner that a forward is, or that is inside what was put around it since."""
+    while forward is not None and not isinstance(forward, _Runner):
+        forward = getattr(forward, "_forward", None)
+    return forward
 
 
 class _Runner:
@@ -153,7 +161,11 @@ class _Runner:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         forward: Callable[..., Any] = self._forward
-        for hook in self.hooks:  # the one that was added first acts first, as with torch's hooks
+        # the one that was added first acts first, as with torch's hooks: of two modes the inner
+        # one is the first to see what enters a product, and the last to see what leaves it
+        entering = [hook for hook in self.hooks if hook.place.tap == "input"]
+        leaving = [hook for hook in self.hooks if hook.place.tap == "output"]
+        for hook in (*entering, *reversed(leaving)):
             forward = partial(_call, hook, forward)
         return forward(*args, **kwargs)
 

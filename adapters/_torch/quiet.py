@@ -3,9 +3,10 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from importlib import import_module
 from io import StringIO
+from threading import Lock
 from typing import Any
 
 from deeploc.errors import AdapterError
@@ -15,32 +16,48 @@ _EACH_PASS = ("bitsandbytes.autograd._functions", "torch.utils._pytree")
 """Loggers that repeat a message in every forward pass, or whenever a package is imported."""
 
 
+_lock = Lock()
+_within = 0
+"""How many contexts of `quiet` are open, in all threads."""
+_restore = ExitStack()
+"""What the last of them to be left restores."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Python warnings and the messages of transformers inside the context.
 
     The handlers are silenced, not the logger: setting the level of a logger clears the caches of
-    all loggers, which takes longer than a forward pass of a small model.
+    all loggers, which takes longer than a forward pass of a small model. Filters and handlers
+    belong to the process: where several threads are inside, the first silences them and the last
+    restores them.
     """
-    loud = [logging.getLogger(name) for name in _EACH_PASS]
-    disabled = [logger.disabled for logger in loud]
-    logger = logging.getLogger("transformers")
-    levels = [(handler, handler.level) for handler in logger.handlers]
-    propagate, logger.propagate = logger.propagate, False
-    for handler, _ in levels:
-        handler.setLevel(_NOTHING)
-    for other in loud:
-        other.disabled = True
+    global _within
+    with _lock:
+        if not _within:
+            _silence(_restore)
+        _within += 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for other, was in zip(loud, disabled, strict=True):
-            other.disabled = was
-        logger.propagate = propagate
-        for handler, level in levels:
-            handler.setLevel(level)
+        with _lock:
+            _within -= 1
+            if not _within:
+                _restore.close()
+
+
+def _silence(restore: ExitStack) -> None:
+    logger = logging.getLogger("transformers")
+    for handler in logger.handlers:
+        restore.callback(handler.setLevel, handler.level)
+        handler.setLevel(_NOTHING)
+    restore.callback(setattr, logger, "propagate", logger.propagate)
+    logger.propagate = False
+    for other in map(logging.getLogger, _EACH_PASS):
+        restore.callback(setattr, other, "disabled", other.disabled)
+        other.disabled = True
+    restore.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
 
 
 @contextmanager

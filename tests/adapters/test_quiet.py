@@ -3,7 +3,9 @@
 import logging
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import Event
 
 import pytest
 from transformers.utils import logging as transformers_logging
@@ -53,3 +55,31 @@ def test_loading_errors_are_one_line() -> None:
         raise AdapterError("mine")
 
     assert str(error.value) == "timm:x cannot be loaded: OSError: broken file; do this"
+
+
+def test_threads_restore_what_the_first_of_them_found() -> None:
+    """Where a thread enters within another one and leaves after it, all is as it was before."""
+    logger, handler = logging.getLogger("transformers"), logging.NullHandler()
+    logger.addHandler(handler)
+    filters = list(warnings.filters)
+    entered, leave = (Event(), Event()), (Event(), Event())
+
+    def hold(number: int) -> None:
+        with quiet():
+            entered[number].set()
+            leave[number].wait(10)
+
+    with ThreadPoolExecutor(2) as threads:
+        held = []
+        for number in (0, 1):
+            held.append(threads.submit(hold, number))
+            entered[number].wait(10)
+        inside = handler.level
+        for number in (0, 1):
+            leave[number].set()
+            held[number].result()
+    logger.removeHandler(handler)
+
+    assert inside > logging.CRITICAL
+    assert handler.level == logging.NOTSET
+    assert list(warnings.filters) == filters

@@ -27,7 +27,7 @@ from .mixing import observe_positions
 from .parts import Parts
 from .routers import router_sites
 from .trace import trace_calls
-from .trunk import blocks, largest_stack, stacks_beside, wrapped_blocks
+from .trunk import blocks, largest_stack, stacks_beside
 
 Run = Callable[[], Any]
 """Makes one small forward pass."""
@@ -151,10 +151,8 @@ class SiteFinder:
 
     def sites(self) -> list[Site]:
         """Return all sites, in the order of the forward pass."""
-        trunk = blocks(self._model, self._trace)
+        trunk = blocks(self._model, self._trace, unwrap=bool(self._n))
         convs = post_activations(self._model, self._trace) if self._n else []
-        if not trunk and self._n:
-            trunk = wrapped_blocks(self._model, self._trace)
         if not trunk and convs:
             return self._ordered([replace(self.sized(site), kind="block") for site in convs])
         if not trunk and (layers := plain_layers(self._model, self._trace)):

@@ -22,7 +22,7 @@ _PARTS = re.compile(r"att(n|ention|_)|mlp|ffn", re.IGNORECASE)
 Named = tuple[str, nn.Module]
 
 
-def blocks(model: nn.Module, trace: Trace) -> list[str]:
+def blocks(model: nn.Module, trace: Trace, *, unwrap: bool = False) -> list[str]:
     """Return the paths of the repeated blocks of the trunk, in forward order.
 
     Parameters
@@ -31,35 +31,19 @@ def blocks(model: nn.Module, trace: Trace) -> list[str]:
         The network.
     trace
         One forward pass of it.
+    unwrap
+        Search a trunk that is the only part of the module around it, too.
 
     Returns
     -------
     list of str
         Empty for a network without blocks, such as a plain stack of convolutions.
     """
-    return _repeated(model, _candidates(model, "", trace), trace)
-
-
-def wrapped_blocks(model: nn.Module, trace: Trace) -> list[str]:
-    """Return the blocks of a trunk that is the only part of the module around it.
-
-    Parameters
-    ----------
-    model
-        The network.
-    trace
-        One forward pass of it.
-
-    Returns
-    -------
-    list of str
-        Empty for a network without blocks.
-    """
-    root, within = "", _candidates(model, "", trace)
-    while len(within) == 1:
-        root = within[0][0]
-        within = _candidates(model, root, trace)
-    return _repeated(model, within, trace, root)
+    root, candidates = "", _candidates(model, "", trace)
+    while unwrap and len(candidates) == 1:
+        root = candidates[0][0]
+        candidates = _candidates(model, root, trace)
+    return _repeated(model, candidates, trace, root)
 
 
 def _candidates(model: nn.Module, root: str, trace: Trace) -> list[Named]:

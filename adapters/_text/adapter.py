@@ -3,56 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deeploc.core.adapter import ModelOptions, Sampling, TextRequest, TextScore
-from deeploc.core.units import Site
+from deeploc.core.adapter import Sampling, TextRequest, TextScore
 
 from .attribute import AttributesTexts
 from .causal import CausalLM
 from .generate import continuation, own_settings
-from .reading import TextAdapter
-from .requests import EncodedRequests
 from .score import Encoded, encode_request, score_encoded
-from .tokenize import Tokenizer
+from .scorer import TextScorer
 
 
-class HFAdapter(TextAdapter, AttributesTexts):
+class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts):
     """A causal LM and its tokenizer; reads, ablates, scores and generates.
 
     Parameters
     ----------
     model
         A causal LM of transformers.
-    tokenizer, name, options, sites, origin
-        As of `TextAdapter`.
-    lm
-        Its forward passes, if they were made before.
+    tokenizer, name, options, sites, origin, lm
+        As of `TextScorer`.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        name: str,
-        options: ModelOptions | None = None,
-        sites: Sequence[str | Site] | None = None,
-        *,
-        origin: Mapping[str, Any] | None = None,
-        lm: CausalLM | None = None,
-    ) -> None:
-        self._causal = lm or CausalLM(model)
-        super().__init__(self._causal, tokenizer, name, options, sites, origin=origin)
-        self._encoded = EncodedRequests(self._encode, self._lm.context)
-
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the score of every request, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        encoded = self._encoded.of(requests)
-        return score_encoded(self._causal, encoded, self._batch_size, self._scored_padding)
+    _makes_passes = CausalLM
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return the continuation of ``prompt``, without the prompt.
@@ -69,7 +40,7 @@ class HFAdapter(TextAdapter, AttributesTexts):
         AdapterError
             If the prompt is empty or too long.
         """
-        return continuation(self._causal, self.tokenizer, prompt, sampling)
+        return continuation(self._passes, self.tokenizer, prompt, sampling)
 
     def generation_settings(self, sampling: Sampling) -> Mapping[str, Any]:
         """Return what the checkpoint's generation config asks for and `generate` does not do.
@@ -82,6 +53,9 @@ class HFAdapter(TextAdapter, AttributesTexts):
         return own_settings(self.model, sampling)
 
     def _encode(self, request: TextRequest) -> Encoded:
-        encoded = encode_request(self.tokenizer, request, self._lm.context)
+        encoded = encode_request(self.tokenizer, request, self._passes.context)
         self._check_vocabulary(encoded.ids)
         return encoded
+
+    def _scores(self, encoded: Sequence[Encoded]) -> list[TextScore]:
+        return score_encoded(self._passes, encoded, self._batch_size, self._scored_padding)

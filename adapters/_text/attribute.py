@@ -39,7 +39,7 @@ class AttributesTexts(ABC):
 
     model: Any
     tokenizer: Tokenizer
-    _causal: CausalLM
+    _passes: CausalLM
 
     @property
     @abstractmethod
@@ -86,14 +86,14 @@ class AttributesTexts(ABC):
         AdapterError
             If an example is no text, or has no token to predict.
         """
-        encoded = encode_examples(self.tokenizer, examples, readout, self._causal.context)
+        encoded = encode_examples(self.tokenizer, examples, readout, self._passes.context)
         batches = self._attributed(encoded)
         sites = self._names.with_those_of(ablation.mask.layout)
         attribute = partial(attribute_batch, self.model, sites, ablation, steps=steps)
 
         @torch.inference_mode(False)  # wherever it is called: its tensors are differentiated
         def run(indices: Indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            texts = _Batch(self._causal, [encoded[i] for i in indices.tolist()])
+            texts = _Batch(self._passes, [encoded[i] for i in indices.tolist()])
             return attribute(texts.losses, n_stimuli=len(indices), valid=texts.valid)
 
         for indices, (effects, gradients, losses) in each_batch(batches, run):
@@ -119,7 +119,7 @@ class AttributesTexts(ABC):
         AdapterError
             If an example is no text, or has no token to predict.
         """
-        lm, examples = self._causal, [term.example for term in terms]
+        lm, examples = self._passes, [term.example for term in terms]
         encoded = encode_examples(self.tokenizer, examples, readout, lm.context)
         weights = weights_of(terms, [text.n_scored for text in encoded])
 
@@ -135,7 +135,7 @@ class AttributesTexts(ABC):
 
     def _attributed(self, encoded: Sequence[Encoded]) -> list[Indices]:
         """Return which texts share a pass whose gradient is taken."""
-        lm, bound = self._causal, self._batch_size
+        lm, bound = self._passes, self._batch_size
         lengths = np.array([len(text.ids) - 1 for text in encoded], dtype=np.int64)
         positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1)) // KEPT
         return bucketed(lengths, max(positions, 1), bound, self._scored_padding)

@@ -90,7 +90,7 @@ def continuation(lm: CausalLM, tokenizer: Tokenizer, prompt: str, sampling: Samp
             f"the prompt has {len(ids)} tokens but the model's context is {lm.context}; "
             "shorten the prompt"
         )
-    length, ends = min(sampling.max_tokens, room), _ends(lm.model, tokenizer)
+    length, ends = min(sampling.max_tokens, room), end_tokens(lm.model, tokenizer)
     with eval_mode(lm.model), eager(), quiet():
         new = new_tokens(lm, ids, Choice(sampling), ends, length)
     if len(new) < length and not ends.intersection(new):
@@ -120,8 +120,16 @@ def own_settings(model: Any, sampling: Sampling) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None and v != neutral[k] and v != []}
 
 
-def _ends(model: Any, tokenizer: Tokenizer) -> frozenset[int]:
-    """Return the tokens that end a text: those of the checkpoint, else of the tokenizer."""
+def end_tokens(model: Any, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text: those of the checkpoint, else of the tokenizer.
+
+    Parameters
+    ----------
+    model
+        A model of transformers.
+    tokenizer
+        Its tokenizer.
+    """
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ends = tokenizer.eos_token_id if own is None else own
     return frozenset(() if ends is None else [ends] if isinstance(ends, int) else ends)

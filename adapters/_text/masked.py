@@ -4,9 +4,8 @@ Salazar et al. (2020), doi:10.18653/v1/2020.acl-main.240. The exponential of its
 over tokens is the pseudo-perplexity.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,18 +15,14 @@ from torch import Tensor
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
-from deeploc.core.adapter import ModelOptions, TextRequest, TextScore
-from deeploc.core.units import Site
+from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.errors import AdapterError
 
 from .causal import Attended, CausalLM, Ids
 from .head import head_at
-from .reading import TextAdapter
-from .requests import EncodedRequests
+from .score import LOGITS
+from .scorer import TextScorer
 from .tokenize import Tokenizer, tokenize
-
-_LOGITS = 2**25
-"""The most logits (rows x vocabulary) of one batch: 128 MiB in float32."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ def score_masked(
     """
     rows = _rows(encoded, mask)
     lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
-    largest = max(_LOGITS // lm.vocabulary, 1)
+    largest = max(LOGITS // lm.vocabulary, 1)
     bound = largest if bound is None else min(bound, largest)
     totals, greedy = np.zeros(len(encoded)), np.ones(len(encoded), dtype=bool)
 
@@ -180,7 +175,7 @@ def _logits_at(
     return logits[:, 0] if chosen else logits[rows, at]
 
 
-class MaskedAdapter(TextAdapter):
+class MaskedAdapter(TextScorer[CausalLM, EncodedMasked]):
     """A masked LM and its tokenizer; reads, ablates, and scores by pseudo-log-likelihood.
 
     Parameters
@@ -188,39 +183,18 @@ class MaskedAdapter(TextAdapter):
     model
         A model of transformers that predicts masked tokens.
     tokenizer, name, options, sites, origin, lm
-        As of `HFAdapter`; the tokenizer has a mask token.
+        As of `TextScorer`; the tokenizer has a mask token.
     """
 
     _scoring = {"scoring": "pseudo-log-likelihood: each token of a completion masked in turn"}
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        name: str,
-        options: ModelOptions | None = None,
-        sites: Sequence[str | Site] | None = None,
-        *,
-        origin: Mapping[str, Any] | None = None,
-        lm: CausalLM | None = None,
-    ) -> None:
-        self._masked = lm or CausalLM(model)
-        super().__init__(self._masked, tokenizer, name, options, sites, origin=origin)
-        self._encoded = EncodedRequests(self._encode, self._lm.context)
-
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the pseudo-log-likelihood of every completion, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        encoded = self._encoded.of(requests)
-        mask, bound = int(self.tokenizer.mask_token_id), self._batch_size
-        return score_masked(self._masked, mask, encoded, bound, self._scored_padding)
+    _makes_passes = CausalLM
 
     def _encode(self, request: TextRequest) -> EncodedMasked:
-        encoded = encode_masked(self.tokenizer, request, self._lm.context)
+        encoded = encode_masked(self.tokenizer, request, self._passes.context)
         self._check_vocabulary(encoded.ids)
         return encoded
+
+    def _scores(self, encoded: Sequence[EncodedMasked]) -> list[TextScore]:
+        mask = int(self.tokenizer.mask_token_id)
+        return score_masked(self._passes, mask, encoded, self._batch_size, self._scored_padding)

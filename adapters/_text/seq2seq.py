@@ -1,30 +1,28 @@
 """Score and generate with an encoder-decoder: the encoder has the prompt, the decoder the rest."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
 
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
-from deeploc.adapters._torch.device import seeded
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.adapters._torch.read import eval_mode
-from deeploc.core.adapter import ModelOptions, Sampling, TextRequest, TextScore
-from deeploc.core.units import Site
+from deeploc.core.adapter import Sampling, TextRequest, TextScore
 from deeploc.errors import AdapterError
 
+from .decode import Choice
 from .encoder_decoder import EncoderDecoder
-from .reading import TextAdapter
-from .requests import EncodedRequests
+from .generate import end_tokens
+from .score import LOGITS
+from .scorer import TextScorer
 from .tokenize import Tokenizer, target_tokens, tokenize
 
-_LOGITS = 2**25
-"""The most logits (positions x vocabulary) of one batch: 128 MiB in float32."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def score_completions(
     """
     scores = [TextScore(0.0, 0, True)] * len(encoded)
     lengths = np.array([len(e.prompt) + len(e.completion) for e in encoded], dtype=np.int64)
-    positions = min(budget(lm.device), max(_LOGITS // lm.vocabulary, 1))
+    positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1))
 
     def run(indices: Indices) -> list[TextScore]:
         return _score_batch(lm, [encoded[i] for i in indices])
@@ -141,11 +139,13 @@ def answer(lm: EncoderDecoder, tokenizer: Tokenizer, prompt: str, sampling: Samp
     ids = torch.from_numpy(shown).long()[None].to(lm.device)
     said = torch.tensor([[lm.start]], device=lm.device)
     room = min(sampling.max_tokens, (lm.context or sampling.max_tokens + 1) - 1)
-    ends = _ends(lm, tokenizer)
-    with seeded(sampling.seed), eval_mode(lm.model), eager(), quiet():
-        for _ in range(room):
-            token = _chosen(lm.logits(ids, None, said)[0, -1].float(), sampling)
-            if token in ends:
+    choose, ends = Choice(sampling), end_tokens(lm.model, tokenizer)
+    with eval_mode(lm.model), eager(), quiet():
+        for step in range(room):
+            token = choose(lm.logits(ids, None, said)[0, -1], step)
+            if token is None:
+                _log.warning("the text ends after %d tokens: the logits are not finite", step)
+            if token is None or token in ends:
                 break
             said = torch.cat([said, said.new_tensor([[token]])], dim=1)
     return str(tokenizer.decode(said[0, 1:].tolist(), skip_special_tokens=True))
@@ -190,19 +190,7 @@ def _score_batch(lm: EncoderDecoder, batch: Sequence[EncodedPair]) -> list[TextS
     return [TextScore(total, n, all_hit) for total, n, all_hit in rows]
 
 
-def _chosen(logits: Tensor, sampling: Sampling) -> int:
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    return int(torch.multinomial((logits / sampling.temperature).softmax(dim=-1), 1))
-
-
-def _ends(lm: EncoderDecoder, tokenizer: Tokenizer) -> frozenset[int]:
-    own = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
-    ends = tokenizer.eos_token_id if own is None else own
-    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
-
-
-class EncoderDecoderAdapter(TextAdapter):
+class EncoderDecoderAdapter(TextScorer[EncoderDecoder, EncodedPair]):
     """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
 
     Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
@@ -213,37 +201,12 @@ class EncoderDecoderAdapter(TextAdapter):
     model
         An encoder-decoder of transformers with a head.
     tokenizer, name, options, sites, origin, lm
-        As of `HFAdapter`.
+        As of `TextScorer`.
     """
 
     _scoring = {"scoring": "log-likelihood under the decoder, the prompt in the encoder"}
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        name: str,
-        options: ModelOptions | None = None,
-        sites: Sequence[str | Site] | None = None,
-        *,
-        origin: Mapping[str, Any] | None = None,
-        lm: EncoderDecoder | None = None,
-    ) -> None:
-        self._halves = lm or EncoderDecoder(model)
-        super().__init__(self._halves, tokenizer, name, options, sites, origin=origin)
-        self._encoded = EncodedRequests(self._encode, self._lm.context)
-
-    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
-        """Return the score of every completion given its prompt, in order.
-
-        Raises
-        ------
-        AdapterError
-            If a completion does not fit into the model's context.
-        """
-        encoded = self._encoded.of(requests)
-        bound = self._batch_size
-        return score_completions(self._halves, encoded, bound, self._scored_padding)
+    _makes_passes = EncoderDecoder
 
     def generate(self, prompt: str, sampling: Sampling) -> str:
         """Return what the decoder says to ``prompt``.
@@ -260,10 +223,13 @@ class EncoderDecoderAdapter(TextAdapter):
         AdapterError
             If the prompt is too long.
         """
-        return answer(self._halves, self.tokenizer, prompt, sampling)
+        return answer(self._passes, self.tokenizer, prompt, sampling)
 
     def _encode(self, request: TextRequest) -> EncodedPair:
-        encoded = encode_pair(self.tokenizer, request, self._lm.context)
+        encoded = encode_pair(self.tokenizer, request, self._passes.context)
         self._check_vocabulary(encoded.prompt)
         self._check_vocabulary(encoded.completion)
         return encoded
+
+    def _scores(self, encoded: Sequence[EncodedPair]) -> list[TextScore]:
+        return score_completions(self._passes, encoded, self._batch_size, self._scored_padding)

@@ -9,6 +9,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from deeploc.adapters._torch.quiet import quiet
 from deeploc.core.adapter import Modality
 
 CAUSAL = "AutoModelForCausalLM"
@@ -186,6 +187,11 @@ def _demoted(config: Any, suitable: Sequence[str]) -> Iterator[str]:
 
 def _mapped(config: Any, mapping: str) -> tuple[Any, ...]:
     """Return the classes that transformers maps the type of a config to."""
+    with quiet():  # the code of a model is imported here, with all that quantizes it
+        return _mapped_classes(config, mapping)
+
+
+def _mapped_classes(config: Any, mapping: str) -> tuple[Any, ...]:
     classes: Any = getattr(import_module("transformers"), mapping, None)
     if classes is None:
         classes = getattr(import_module("transformers.models.auto.modeling_auto"), mapping)

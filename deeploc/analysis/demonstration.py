@@ -241,7 +241,8 @@ def _name(classes: Sequence[Sequence[str]], number: int) -> str:
 def _mask(run: LocalizedModel, dose: Dose) -> tuple[UnitMask, str]:
     """Return the units that are edited, and a description of them."""
     kinds = run.mask.layout.kinds
-    kind = dose.kind or kinds[0]
+    selected = [kind for kind in kinds if len(run.mask.of_kind(kind))]
+    kind = dose.kind or next(iter(selected), kinds[0])
     if kind not in kinds:
         raise MaskError(f"this run has no sites of kind {kind!r}; it has {', '.join(kinds)}")
     if dose.percent is None:

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._sites.named import SiteNames
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.identity import describe_module, describe_origin, json_hash
@@ -103,21 +102,6 @@ class ImageAdapter(AttributesImages):
     def sites(self) -> Layout:
         """Embedding, blocks, their parts and convolutions, as far as the network has them."""
         return find_sites(self.module, self._wanted, *self._probe())
-
-    def named(self, wanted: Sequence[str]) -> Layout:
-        """Return sites by kind or name, or any module by its path.
-
-        Parameters
-        ----------
-        wanted
-            See `deeploc.core.naming.NamesSites`.
-
-        Raises
-        ------
-        AdapterError
-            If one of them names nothing in the network.
-        """
-        return self._names.named(wanted)
 
     @cached_property
     def _batch(self) -> int:
@@ -237,12 +221,13 @@ class ImageAdapter(AttributesImages):
         with eval_mode(self.module):
             return feature_site(self.module, *self._probe(), has_classes=self._has_classes)
 
-    @cached_property
-    def _names(self) -> SiteNames:
-        def find(sites: Sequence[Site], lenient: bool) -> Layout:
-            return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+    @property
+    def _root(self) -> nn.Module:
+        root: nn.Module = self.module
+        return root
 
-        return SiteNames(self.module, self.sites, find)
+    def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
+        return find_sites(self.module, sites, *self._probe(), lenient=lenient)
 
     def _probe(self) -> tuple[Callable[[], Any], int]:
         """Return a forward pass of two different images, and their number."""

@@ -1,6 +1,6 @@
 """The cross entropy of images under a classifier, and its gradient."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deeploc.adapters._sites.named import SiteNames
+from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.rows import rows_of
 from deeploc.adapters._torch.batching import Indices, each_batch, in_order
 from deeploc.adapters._torch.gradient import KEPT, Loss, attribute_batch
@@ -31,7 +31,7 @@ from .prepare import Preparation, PreparedImages
 Images = Float[Tensor, "image colour row column"]
 
 
-class AttributesImages(ABC):
+class AttributesImages(NamesModules):
     """The ability `Attributes` of an adapter around a network of images."""
 
     module: nn.Module
@@ -42,16 +42,6 @@ class AttributesImages(ABC):
     @abstractmethod
     def _batch(self) -> int:
         """Largest number of images in a pass."""
-
-    @cached_property
-    @abstractmethod
-    def _names(self) -> SiteNames:
-        """Gives the sites of the model by name."""
-
-    @property
-    @abstractmethod
-    def sites(self) -> Layout:
-        """Every site of the network."""
 
     @abstractmethod
     def _probe(self) -> tuple[Callable[[], Any], int]: ...

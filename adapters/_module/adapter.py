@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._sites.named import SiteNames
+from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
@@ -38,7 +38,7 @@ Preprocess = Callable[[Contents], Inputs]
 _BATCH = 32
 
 
-class ModuleAdapter:
+class ModuleAdapter(NamesModules):
     """A module and the function that prepares its input.
 
     Parameters
@@ -98,21 +98,6 @@ class ModuleAdapter:
     def sites(self) -> Layout:
         """The sites that were given, else those that are discovered."""
         return find_sites(self.module, self._wanted, *self._probe())
-
-    def named(self, wanted: Sequence[str]) -> Layout:
-        """Return sites by kind or name, or any module by its path.
-
-        Parameters
-        ----------
-        wanted
-            See `deeploc.core.naming.NamesSites`.
-
-        Raises
-        ------
-        AdapterError
-            If one of them names nothing in the network.
-        """
-        return self._names.named(wanted)
 
     @cached_property
     def _batch_size(self) -> int:
@@ -220,12 +205,13 @@ class ModuleAdapter:
         sites = self._names.with_those_of(ablation.mask.layout)
         return ablated(ablation, self.module, sites, self.module)
 
-    @cached_property
-    def _names(self) -> SiteNames:
-        def find(sites: Sequence[Site], lenient: bool) -> Layout:
-            return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+    @property
+    def _root(self) -> nn.Module:
+        root: nn.Module = self.module
+        return root
 
-        return SiteNames(self.module, self.sites, find)
+    def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
+        return find_sites(self.module, sites, *self._probe(), lenient=lenient)
 
     def _probe(self) -> tuple[Callable[[], Any], int | None]:
         """Return a forward pass of the example, and the number of its images."""

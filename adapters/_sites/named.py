@@ -1,10 +1,12 @@
 """Sites by name: those that were found, and any other module by its path."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from torch import nn
 
@@ -118,6 +120,43 @@ class SiteNames:
             f"this model has no site or module {pattern!r}; {hint}"
             f"kinds: {', '.join(self._sites.kinds)}; `deeploc sites MODEL` lists every site"
         )
+
+
+class NamesModules(ABC):
+    """The ability `deeploc.core.naming.NamesSites` of an adapter of a torch model."""
+
+    @property
+    @abstractmethod
+    def sites(self) -> Layout:
+        """The sites that were found."""
+
+    @property
+    @abstractmethod
+    def _root(self) -> nn.Module:
+        """The module in which the paths of the sites start."""
+
+    @abstractmethod
+    def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
+        """Fill in further sites, see `Find`."""
+
+    @cached_property
+    def _names(self) -> SiteNames:
+        return SiteNames(self._root, self.sites, self._find)
+
+    def named(self, wanted: Sequence[str]) -> Layout:
+        """Return sites by kind or name, or any module by its path.
+
+        Parameters
+        ----------
+        wanted
+            See `deeploc.core.naming.NamesSites`.
+
+        Raises
+        ------
+        AdapterError
+            If one of them names nothing in the model.
+        """
+        return self._names.named(wanted)
 
 
 def general_name(name: str) -> str:

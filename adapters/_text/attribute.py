@@ -1,6 +1,6 @@
 """The loss of texts under a causal language model, and its gradient."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from deeploc.adapters._sites.named import SiteNames
+from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.rows import rows_of
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
 from deeploc.adapters._torch.gradient import KEPT, attribute_batch
@@ -34,7 +34,7 @@ from .score import LOGITS, Encoded, encode_request
 from .tokenize import Tokenizer
 
 
-class AttributesTexts(ABC):
+class AttributesTexts(NamesModules):
     """The ability `Attributes` of an adapter around a causal language model."""
 
     model: Any
@@ -50,16 +50,6 @@ class AttributesTexts(ABC):
     @abstractmethod
     def _batch_size(self) -> int | None:
         """Largest number of texts in a pass."""
-
-    @cached_property
-    @abstractmethod
-    def _names(self) -> SiteNames:
-        """Gives the sites of the model by name."""
-
-    @property
-    @abstractmethod
-    def sites(self) -> Layout:
-        """Every site of the model."""
 
     def attributions(
         self,

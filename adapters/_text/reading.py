@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from deeploc.adapters._sites.named import SiteNames
+from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.texts import find_text_sites
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import (
@@ -40,7 +41,7 @@ from .tokenize import Tokenizer
 from .tokens import Texts, encode, tokenization
 
 
-class TextAdapter:
+class TextAdapter(NamesModules):
     """A model of texts and its tokenizer; reads and ablates.
 
     What else a model can do is the method of a class below: abilities are told by methods.
@@ -98,21 +99,6 @@ class TextAdapter:
     def sites(self) -> Layout:
         """Embedding, blocks and their parts, unless other sites were given."""
         return find_text_sites(self.model, self._wanted, self._lm.probes)
-
-    def named(self, wanted: Sequence[str]) -> Layout:
-        """Return sites by kind or name, or any module by its path.
-
-        Parameters
-        ----------
-        wanted
-            See `deeploc.core.naming.NamesSites`.
-
-        Raises
-        ------
-        AdapterError
-            If one of them names nothing in the model.
-        """
-        return self._names.named(wanted)
 
     @cached_property
     def _batch_size(self) -> int | None:
@@ -217,12 +203,13 @@ class TextAdapter:
         sites = self._names.with_those_of(ablation.mask.layout)
         return ablated(ablation, self.model, sites, self.model.base_model)
 
-    @cached_property
-    def _names(self) -> SiteNames:
-        def find(sites: Sequence[Site], lenient: bool) -> Layout:
-            return find_text_sites(self.model, sites, self._lm.probes, lenient=lenient)
+    @property
+    def _root(self) -> nn.Module:
+        root: nn.Module = self.model
+        return root
 
-        return SiteNames(self.model, self.sites, find)
+    def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
+        return find_text_sites(self.model, sites, self._lm.probes, lenient=lenient)
 
     def _batches(self, texts: Texts, positions: int) -> list[Indices]:
         padding = PADDING if self._can_pad else 0.0

@@ -68,6 +68,19 @@ def test_ablate_shows_what_was_asked_for(finished: Path) -> None:
     ]
 
 
+def test_the_first_kind_with_selected_units_is_taken(tiny_lm: Path, tmp_path: Path) -> None:
+    """A kind of site of which nothing was selected is not what is shown unasked."""
+    file = tmp_path / "animals.yaml"
+    file.write_text(CONTRAST.replace("[mlp-neurons]", "[heads, mlp-neurons]"))
+    folder = tmp_path / "run"
+    percent = "select={percent: 2}"  # 1 of 64 neurons of a block, none of two heads
+    result = run("localize", file, "-m", f"hf:{tiny_lm}", "-o", folder, "-q", "--set", percent)
+    shown = run("ablate", folder, "--prompt", "the cat", "--max-tokens", 1, "--json")
+
+    assert result.exit_code == 0, result.output
+    assert "ablated: 2 units of mlp-neurons, zero" in json.loads(shown.stdout)["continuations"]
+
+
 def test_amplified_units_are_those_of_the_ablation(finished: Path) -> None:
     """The text under ``scale:3`` is that of an ablation with this gain, by hand."""
     opened = open_run(finished)

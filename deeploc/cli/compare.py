@@ -8,7 +8,8 @@ import click
 from deeploc.cli import _options
 
 if TYPE_CHECKING:
-    from deeploc.report.overlaps import ComparedRun, ComparedRuns
+    from deeploc.report.overlaps import ComparedRuns
+    from deeploc.runs.saved_run import SavedRun
 
 _PER_BLOCK = 6
 """How many runs stand side by side."""
@@ -45,8 +46,9 @@ def _print_runs(compared: "ComparedRuns") -> None:
     from deeploc.cli._console import print_table, shorten
 
     rows = []
-    for number, run in enumerate(compared.runs, start=1):
-        manifest, name = run.manifest, run.folder.path.name
+    both = zip(compared.runs, compared.manifests, strict=True)
+    for number, (run, manifest) in enumerate(both, start=1):
+        name = run.folder.path.name
         adapter, _, model = manifest.address.rpartition(":")
         about = f"{manifest.contrast['name']} in {adapter}:{Path(model).name}"
         rows.append([str(number), shorten(name, 24), shorten(about, 36), manifest.ranked_by])
@@ -102,23 +104,23 @@ def _print_verdicts(compared: "ComparedRuns", numbers: range) -> None:
             click.echo(f"primary outcome of {number + 1}: {run.verdict.primary}")
 
 
-def _questions(run: "ComparedRun", kind: str) -> list[str]:
+def _questions(run: "SavedRun", kind: str) -> list[str]:
     network = run.network(kind)
     return [reply.question for reply in network.replies] if network else []
 
 
-def _answer(run: "ComparedRun", kind: str, question: str) -> str:
+def _answer(run: "SavedRun", kind: str, question: str) -> str:
     network = run.network(kind)
     answer = network.answer(question) if network else "not asked"
     return "-" if answer == "not asked" else answer
 
 
-def _ablated(run: "ComparedRun", kind: str) -> str:
+def _ablated(run: "SavedRun", kind: str) -> str:
     network = run.network(kind)
     return f"{network.n_ablated:,}" if network else "-"
 
 
-def _primary(run: "ComparedRun", kind: str, which: str) -> str:
+def _primary(run: "SavedRun", kind: str, which: str) -> str:
     from deeploc.report.text import format_number
 
     network = run.network(kind)

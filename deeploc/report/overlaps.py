@@ -11,52 +11,13 @@ import numpy as np
 from jaxtyping import Int
 
 from deeploc.core.overlap import Overlap, correlation
-from deeploc.core.units import Layout, StatMap, UnitMask
-from deeploc.core.verdict import Network, Verdict
+from deeploc.core.units import Layout
 from deeploc.errors import RunError
-from deeploc.runs.folder import RunFolder
 from deeploc.runs.manifest import Manifest
+from deeploc.runs.saved_run import SavedRun, load_run
 
 Units = Int[np.ndarray, " _"]
 """The numbers of some units in a layout."""
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A run as it is compared; each part is read on first use.
-
-    Parameters
-    ----------
-    folder
-        The run folder.
-    """
-
-    folder: RunFolder
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """What the run is made from."""
-        return self.folder.read_manifest()
-
-    @cached_property
-    def stat_map(self) -> StatMap:
-        """The statistics of its units."""
-        return self.folder.read_stat_map()
-
-    @cached_property
-    def mask(self) -> UnitMask:
-        """The selected units."""
-        return self.folder.read_mask()
-
-    @cached_property
-    def verdict(self) -> Verdict | None:
-        """The verdict, None where there is none."""
-        return self.folder.read_verdict()
-
-    def network(self, kind: str) -> Network | None:
-        """Return the answers about one kind of site, None where there are none."""
-        networks = self.verdict.networks if self.verdict else ()
-        return next((network for network in networks if network.sites == kind), None)
 
 
 @dataclass(frozen=True)
@@ -105,8 +66,13 @@ class ComparedRuns:
         Every two of them at every kind of site that both have.
     """
 
-    runs: Sequence[ComparedRun]
+    runs: Sequence[SavedRun]
     pairs: Sequence[PairOverlap]
+
+    @cached_property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """What each run is made from."""
+        return tuple(run.folder.read_manifest() for run in self.runs)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -118,13 +84,13 @@ class ComparedRuns:
         runs = [
             {
                 "run": str(run.folder.path),
-                "contrast": run.manifest.contrast["name"],
-                "model": run.manifest.address,
-                "ranked_by": run.manifest.ranked_by,
+                "contrast": manifest.contrast["name"],
+                "model": manifest.address,
+                "ranked_by": manifest.ranked_by,
                 "selected": {k: len(run.mask.of_kind(k)) for k in run.mask.layout.kinds},
                 "verdict": run.verdict and run.verdict.to_json(),
             }
-            for run in self.runs
+            for run, manifest in zip(self.runs, self.manifests, strict=True)
         ]
         return {"runs": runs, "overlaps": [pair.to_json() for pair in self.pairs]}
 
@@ -148,7 +114,7 @@ def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
     for number, folder in enumerate(resolved):
         if folder in resolved[:number]:
             raise RunError(f"{folders[number]} is named twice; name each run once")
-    runs = [ComparedRun(RunFolder(folder)) for folder in folders]
+    runs = [load_run(folder) for folder in folders]
     pairs = [
         pair
         for a, b in combinations(range(len(runs)), 2)
@@ -157,7 +123,7 @@ def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
     return ComparedRuns(runs, pairs)
 
 
-def _pairs(a: int, b: int, first: ComparedRun, second: ComparedRun) -> Iterator[PairOverlap]:
+def _pairs(a: int, b: int, first: SavedRun, second: SavedRun) -> Iterator[PairOverlap]:
     common = set(first.mask.layout.units) & set(second.mask.layout.units)
     kinds = dict.fromkeys(kind for _, kind, _ in first.mask.layout.units)
     for kind in kinds:

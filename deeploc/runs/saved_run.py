@@ -12,7 +12,7 @@ from deeploc.core.responses import Profile
 from deeploc.core.results import Score
 from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.untrained import Untrained
-from deeploc.core.verdict import Verdict
+from deeploc.core.verdict import Network, Verdict
 from deeploc.runs.control_masks import Units
 from deeploc.runs.folder import RunFolder
 
@@ -86,6 +86,17 @@ class SavedRun:
     def verdict(self) -> Verdict | None:
         """The answers about the network at each kind of site."""
         return self.folder.read_verdict()
+
+    def network(self, kind: str) -> Network | None:
+        """Return the answers about one kind of site, None where there are none.
+
+        Parameters
+        ----------
+        kind
+            The kind of site.
+        """
+        networks = self.verdict.networks if self.verdict else ()
+        return next((network for network in networks if network.sites == kind), None)
 
 
 def load_run(path: str | Path) -> SavedRun:

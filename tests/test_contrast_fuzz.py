@@ -51,6 +51,7 @@ FOUND = {
     "an escaped surrogate in a key": (MINIMAL + b'evaluate: [{choice: {"\\ud800": 1}}]\n', None),
     "an escaped NUL in a path": (MINIMAL.replace(b"{texts: [x, y]}", b'{file: "a\\0b"}', 1), None),
     "a line break in an override": (MINIMAL, "titel\n=x"),
+    "a control that is no number": (MINIMAL + b"ablate: {controls: {name: mine}}\n", None),
     "weights whose sum overflows": (
         MINIMAL.replace(b"a > b", b"{a: 1.0e+308, b: 1.0e+308}"),
         None,

@@ -162,8 +162,11 @@ class Controls(StrictModel):
     """Also units sampled between two percentiles of t, [LOW, HIGH]."""
 
     @property
-    def of_plugins(self) -> Mapping[str, int | bool]:
-        """The controls of plugins: the number of masks of each, or whether there is one."""
+    def of_plugins(self) -> Mapping[str, Any]:
+        """The controls of plugins: the number of masks of each, or whether there is one.
+
+        While a file is checked it holds whatever the file says.
+        """
         return self.model_extra or {}
 
     @model_validator(mode="after")

@@ -19,7 +19,6 @@ from deeploc.adapters._torch.origins import Called, Origins
 from deeploc.adapters._torch.parameter_hook import parameter_hook, place_at
 from deeploc.adapters._torch.row_mode import Layers, Place, RowFunction, RowMode, Rows, unseen
 from deeploc.core.units import Site
-from deeploc.errors import AdapterError
 
 from .trace import Trace
 
@@ -180,7 +179,7 @@ class _TrialMode(RowMode):
     ) -> Any:
         try:
             result = super().__torch_function__(func, types, args, kwargs)
-        except AdapterError:
+        except Exception:  # also shapes that following does not know; the model's own comes again
             self._trial.failed = True
             result = func(*args, **(kwargs or {}))
         with unseen():
@@ -191,7 +190,7 @@ class _TrialMode(RowMode):
         """Show what enters a layer of one expert, as a hook of that layer."""
         try:
             return super().before(expert, module, args)
-        except AdapterError:
+        except Exception:
             self._trial.failed = True
 
     def _multiplied(self, called: Called, part: Tensor) -> Any:

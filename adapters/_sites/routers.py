@@ -29,6 +29,8 @@ def router_sites(
 ) -> list[Site]:
     """Return what scores the experts of the given sites, kind ``router``: one unit per score.
 
+    What scores a single expert chooses nothing, and is none.
+
     Parameters
     ----------
     model
@@ -53,7 +55,7 @@ def router_sites(
     found = (_site(path, n_units, trace) for path, n_units in mode.picked.items())
     around = {site.within.rpartition(".")[0] for site in experts}
     beside = tuple(f"{path}." if path else "" for path in around)
-    return [site for site in found if site.path.startswith(beside)]
+    return [site for site in found if site.n_units > 1 and site.path.startswith(beside)]
 
 
 def _site(path: str, n_units: int, trace: Trace) -> Site:

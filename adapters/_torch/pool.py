@@ -107,7 +107,8 @@ def _none(x: Activations, _: Valid) -> Pooled:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(_pooled_dtype(x))
+    """Return a copy: the model may write into ``x`` later in the pass (``+=``, in-place ReLU)."""
+    return x.to(_pooled_dtype(x), copy=True)
 
 
 def _pooled_dtype(x: Tensor) -> torch.dtype:

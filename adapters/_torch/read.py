@@ -101,7 +101,8 @@ def read_positions(
     def keep(site: Site, x: Activations | Routed) -> None:
         positions = _positions(site, x, valid)
         x = x.dense() if isinstance(x, Routed) else x
-        wide = x if x.dtype == torch.float64 else x.float()
+        # a copy: the model may write into its own tensor later in the pass
+        wide = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32, copy=True)
         for number, row in enumerate(rows):
             own = wide[number] if positions is None else wide[number][positions[number]]
             row[site.name] = own.cpu().numpy()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeploc.adapters._sites.axes import TextProbe, close
 from deeploc.adapters._torch.hooks import eager, first_tensor
@@ -37,7 +37,8 @@ class CausalLM:
     @property
     def device(self) -> torch.device:
         """The device of the token embedding, and so of token ids."""
-        return input_device(self.model.get_input_embeddings())
+        embedding = self.model.get_input_embeddings()  # of a Perceiver: a parameter, of its latents
+        return input_device(embedding if isinstance(embedding, nn.Module) else self.model)
 
     @property
     def vocabulary(self) -> int:

@@ -45,6 +45,11 @@ class ParameterHook(SiteHook):
         """The name of the site, for messages."""
         return self.name
 
+    @property
+    def inner_acts_first(self) -> bool:
+        """Whether of two such hooks the inner one is shown the activations first."""
+        return self.place.tap == "input" and not isinstance(self.place, Layers)
+
     def register(self) -> "_Removable":
         """Run the forward of the module inside the hook, until the handle is removed."""
         return _Removable(self)
@@ -162,10 +167,11 @@ class _Runner:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         forward: Callable[..., Any] = self._forward
         # the one that was added first acts first, as with torch's hooks: of two modes the inner
-        # one is the first to see what enters a product, and the last to see what leaves it
-        entering = [hook for hook in self.hooks if hook.place.tap == "input"]
-        leaving = [hook for hook in self.hooks if hook.place.tap == "output"]
-        for hook in (*entering, *reversed(leaving)):
+        # one is the first to see what enters a product, and the last to see what leaves it; of two
+        # that register hooks of layers, the outer one registers first
+        inner_first = [hook for hook in self.hooks if hook.inner_acts_first]
+        outer_first = [hook for hook in self.hooks if not hook.inner_acts_first]
+        for hook in (*inner_first, *reversed(outer_first)):
             forward = partial(_call, hook, forward)
         return forward(*args, **kwargs)
 

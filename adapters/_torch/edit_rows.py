@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deeploc.core.ablation import Ablation, Edit
 from deeploc.core.units import Site
 
-from .parameter_hook import ParameterHook, parameter_hook
+from .parameter_hook import ParameterHook, parameter_hook, rehearsal
 from .passes import Passes
 from .row_mode import RowFunction, Rows
 
@@ -104,7 +104,8 @@ class _Arrays:
 
     def __call__(self, given: Tensor) -> Iterator[RowFunction]:
         products: list[Rows] = []
-        yield products.append
+        with rehearsal():
+            yield products.append
         new = self._new(products, given)
 
         def edited(rows: Rows) -> Tensor:

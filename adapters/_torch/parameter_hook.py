@@ -1,7 +1,8 @@
 """Hooks at the activations that `row_mode` finds inside a module."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from typing import Any
@@ -17,6 +18,26 @@ from .row_mode import Layers, Parameter, Place, RowFunction, RowMode
 Visits = Callable[[Tensor], Iterator[RowFunction]]
 """Called with what the module is given; yields what the rows are shown to, once for each time that
 its forward is to be run. What the last of them returns counts."""
+
+_rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Run a forward, inside the context, only to learn what an edit is to be given.
+
+    Other edits act in it as they will act when it counts; what reads must leave it out.
+    """
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
+
+
+def is_rehearsal() -> bool:
+    """Return whether the forward that runs does not count: it will be run again."""
+    return _rehearsing.get()
 
 
 @dataclass(frozen=True, kw_only=True)

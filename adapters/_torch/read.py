@@ -15,6 +15,7 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
 from .hooks import SiteHook, called_otherwise, hook_sites, not_run
+from .parameter_hook import is_rehearsal
 from .pool import Activations, Pool, Pooled, Valid, pool_routed
 from .routed import Routed, routed_hook
 from .shape import PADDED, as_sequences
@@ -127,6 +128,8 @@ def _pass(
     called: Counter[str] = Counter()
 
     def function(site: Site, x: Tensor) -> None:
+        if is_rehearsal():
+            return
         called[site.name] += 1
         if site.call in (0, called[site.name]):
             sequences = as_sequences(site, x, n_stimuli)

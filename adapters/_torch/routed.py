@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deeploc.core.units import Site
 from deeploc.errors import AdapterError
 
-from .parameter_hook import ParameterHook, parameter_hook
+from .parameter_hook import ParameterHook, is_rehearsal, parameter_hook
 from .row_mode import RowFunction, Rows
 
 Dense = Float[Tensor, "batch position unit"]
@@ -117,7 +117,12 @@ def routed_hook(
 
     def visits(given: Tensor) -> Iterator[RowFunction]:
         products: list[Rows] = []
-        yield products.append
+
+        def note(rows: Rows) -> None:
+            if not is_rehearsal():
+                products.append(rows)
+
+        yield note
         keep(Routed.of(site, products, given, n_stimuli))
 
     return parameter_hook(model, site, visits)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,12 @@ def logits(model: Any) -> Tensor:
 def read(model: Any, layout: Layout) -> list[dict[str, np.ndarray]]:
     """Return the activations (position, unit) of each stimulus, padding included."""
     return read_positions(model, layout, lambda: logits(model), n_stimuli=len(IDS))
+
+
+def pooled(model: Any, layout: Layout) -> np.ndarray:
+    """Return what is read of a batch, averaged over its tokens."""
+    run = partial(model, input_ids=IDS, use_cache=False)
+    return read_batch(model, layout, run, pool=pooling("mean", layout), n_stimuli=len(IDS))
 
 
 def mask_of(layout: Layout, share: float = 0.4, seed: int = 0) -> UnitMask:
@@ -231,11 +237,12 @@ def test_an_edit_of_experts_as_an_array_is_the_same(kind: str, with_first: bool)
     offset, first = rng.normal(size=(2, mask.layout.n_units))
     affine = Ablation(mask, 0.5, offset, first if with_first else None)
 
-    def edited(edit: Edit) -> Tensor:
+    def edited(edit: Edit) -> tuple[Tensor, Any]:
         with ablated(edit, model, mask.layout, model):
-            return logits(model)
+            return logits(model), pooled(model, layout)
 
-    torch.testing.assert_close(edited(AsArray(affine)), edited(affine))
+    for by_array, on_device in zip(edited(AsArray(affine)), edited(affine), strict=True):
+        torch.testing.assert_close(by_array, on_device)
 
 
 def test_mean_of_a_neuron_is_set_only_where_a_token_is_routed() -> None:
@@ -338,6 +345,9 @@ def test_list_of_experts_is_read_and_ablated(stack: tuple[Stack, Layout, Tensor]
     mask = mask_of(layout)
     with ablated(Ablation(mask), net, layout, net):
         zeroed = net(x)
+        held = read_positions(net, layout, lambda: net(x), n_stimuli=3)
+    for row in held:
+        assert not row[layout.sites[0].name][:, mask.at(layout.sites[0].name)].any()
     rows = read_positions(net, layout, lambda: net(x), n_stimuli=3)
     flat, block = x.view(-1, 8), net.blocks[0]
     chosen = block.gate(flat).topk(2).indices

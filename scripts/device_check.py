@@ -124,7 +124,8 @@ def split(source: str, device: str) -> deeploc.ModelOptions:
     )
     path = next(p for p, m in model.named_modules() if m is blocks)
     on_cpu = {id(m) for m in list(blocks)[: len(blocks) // 2]}
-    leaves = [p for p, m in model.named_modules() if not list(m.children()) and p]
+    leaves = [p for p, m in model.named_modules() if p and not list(m.children())]
+    leaves += [p for p, _ in model.named_parameters() if "." in p]
     inside = [p for p in leaves if not p.startswith(f"{path}.")]
     places = {p: "cpu" if "emb" in p or "wte" in p or "wpe" in p else device for p in inside}
     for number, block in enumerate(blocks):

@@ -115,8 +115,11 @@ class _ScoreMode(TorchFunctionMode):
         """Return the path of the matrix that ``x`` is, or is made from."""
         if isinstance(x, nn.Parameter) and x.ndim == 2 and x not in self._weights:
             named = self._model.named_parameters()
-            self._weights[x] = next((path for path, p in named if p is x), None)
+            path = next((path for path, p in named if p is x), None)
+            if path is None:  # not yet in its place: weights that are loaded for the pass
+                return None
+            self._weights[x] = path
         if x not in self._weights:
             return None
-        path: str | None = self._weights[x]
-        return path
+        found: str = self._weights[x]
+        return found

@@ -41,8 +41,8 @@ def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 def map_of(folder: Path, model: Any, disk: str) -> str:
     """Write a device map: modules whose path matches ``disk`` are on the disk, others not."""
-    leaves = (path for path, module in model.named_modules() if not [*module.children()])
-    devices = {path: "disk" if re.search(disk, path) else "cpu" for path in leaves}
+    own = (path for path, m in model.named_modules() if m._parameters or not [*m.children()])
+    devices = {path: "disk" if re.search(disk, path) else "cpu" for path in own}
     file = folder / "devices.json"
     file.write_text(json.dumps(devices))
     return str(file)
@@ -88,6 +88,17 @@ def test_weights_on_the_disk(disk: str, tied: bool, tmp_path: Path) -> None:
     spread = load(str(tmp_path), ModelOptions(device_map=device_map))
 
     assert any(parameter.is_meta for parameter in spread.model.parameters())
+    as_in_one_place(spread, load(str(tmp_path), ModelOptions()))
+
+
+def test_experts_on_the_disk(tmp_path: Path) -> None:
+    """Experts and routers whose weights are loaded for each pass are found, read and ablated."""
+    model = model_of("mixtral")
+    model.save_pretrained(tmp_path)
+    tokenizer_of(bos=True).save_pretrained(tmp_path)
+    spread = load(str(tmp_path), ModelOptions(device_map=map_of(tmp_path, model, "layers.1")))
+
+    assert {"experts", "router"} <= set(spread.sites.kinds)
     as_in_one_place(spread, load(str(tmp_path), ModelOptions()))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL.Image import fromarray
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
@@ -231,9 +232,15 @@ class ImageAdapter(AttributesImages):
 
     def _probe(self) -> tuple[Callable[[], Any], int]:
         """Return a forward pass of two different images, and their number."""
-        noise = torch.rand((2, *self._size), generator=torch.Generator().manual_seed(0))
-        images = noise.to(self._device, self._dtype)
+        generator = torch.Generator().manual_seed(0)
+        if self._preparation.is_packed:  # noise would be no valid arguments
+            pictures = torch.randint(256, (2, 64, 64, 3), generator=generator, dtype=torch.uint8)
+            made = [self._preparation.crop(fromarray(picture.numpy())) for picture in pictures]
+            images = self._input(torch.from_numpy(np.stack(made)))
+        else:
+            noise = torch.rand((2, *self._size), generator=generator)
+            images = noise.to(self._device, self._dtype)
         return (lambda: self.module(images)), len(images)
 
     def _input(self, pixels: Tensor) -> Float[Tensor, "image colour row column"]:
-        return self._preparation.normalized(pixels, self._device).to(self._dtype)
+        return self._preparation.normalized(pixels, self._device, self._dtype)

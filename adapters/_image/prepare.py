@@ -41,17 +41,24 @@ class Preparation:
         Of every colour, on the scale 0-1; not used for floats.
     described
         As JSON, all that decides the result.
+    is_packed
+        Whether the pixels are arguments of the network written one after the other (`Packing`),
+        which stay as they are.
     """
 
     crop: Callable[[Image], Pixels]
     mean: Sequence[float]
     std: Sequence[float]
     described: Mapping[str, Any]
+    is_packed: bool = False
 
     def normalized(
-        self, pixels: Shaped[Tensor, "image row column colour"], device: torch.device
+        self,
+        pixels: Shaped[Tensor, "image row column colour"],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> Float[Tensor, "image colour row column"]:
-        """Return the input of the network in float32, in the memory format channels last.
+        """Return the input of the network, in the memory format channels last.
 
         Parameters
         ----------
@@ -59,7 +66,13 @@ class Preparation:
             From ``crop``.
         device
             Where the network runs.
+        dtype
+            Of the network; images are normalized in float32.
         """
+        images = self._normalized(pixels, device)
+        return images if self.is_packed else images.to(dtype)
+
+    def _normalized(self, pixels: Tensor, device: torch.device) -> Tensor:
         images = pixels.to(device).permute(0, 3, 1, 2)
         if pixels.is_floating_point():
             return images.to(torch.float32)

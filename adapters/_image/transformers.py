@@ -19,6 +19,7 @@ from deeploc.errors import AdapterError
 
 from .adapter import ImageAdapter
 from .class_names import class_names
+from .packed import PIXELS, Packing
 from .prepare import Pixels, Preparation
 
 _REMEDY = "save its image processor (preprocessor_config.json) into the same folder"
@@ -59,7 +60,7 @@ def image_adapter(
     Parameters
     ----------
     module
-        A model of transformers that takes ``pixel_values`` alone, on its device.
+        A model of transformers that takes what its processor makes of an image, on its device.
     processor
         Its image processor.
     name
@@ -74,14 +75,22 @@ def image_adapter(
     AdapterError
         If the processor does not make one image of one size, or the network does not take it.
     """
-    crop = _crop_of(processor, name)
-    grey = crop(new_image("RGB", (256, 256), (128, 128, 128)))
-    rows, columns, colours = grey.shape
-    n = _n_classes(module, grey, name)
+    grey = new_image("RGB", (256, 256), (128, 128, 128))
+    packing = Packing.of(_made_of(processor, grey), module)
+    if packing is not None:
+        packing.attach(module)
+    crop = _pixels_of(processor, name) if packing is None else _packed_by(processor, name, packing)
     described = {"processor": type(processor).__name__, **_settings(processor)}
+    if packing is not None:
+        described |= {"packed": [field.name for field in packing.fields]}
+        described |= {"square": packing.has_mask}
+    preparation = Preparation(crop, (), (), described, packing is not None)
+    pixels = crop(grey)
+    rows, columns, colours = pixels.shape
+    n = _n_classes(module, preparation, pixels, name)
     return ImageAdapter(
         module,
-        Preparation(crop, (), (), described),
+        preparation,
         (colours, rows, columns),
         identity={"adapter": "hf", "model": name, **origin},
         classes=_classes(module, n),
@@ -90,14 +99,33 @@ def image_adapter(
     )
 
 
-def _crop_of(processor: Any, name: str) -> Callable[[Image], Pixels]:
+def _made_of(processor: Any, image: Image) -> Mapping[str, Any]:
+    """Return the arguments that an image processor makes of one image."""
+    with quiet():
+        made: Mapping[str, Any] = processor(images=image, return_tensors="np")
+    return made
+
+
+def _packed_by(processor: Any, name: str, packing: Packing) -> Callable[[Image], Pixels]:
+    """Return a function that packs all that the processor makes of an image."""
+
+    def crop(image: Image) -> Pixels:
+        if packing.has_mask:  # else how many patches are its own would follow its aspect
+            image = image.resize((max(image.size), max(image.size)))
+        try:
+            return packing.pack(_made_of(processor, image))
+        except AdapterError as error:
+            raise AdapterError(f"the image processor of {name!r}: {error}") from error
+
+    return crop
+
+
+def _pixels_of(processor: Any, name: str) -> Callable[[Image], Pixels]:
     """Return a function that makes (row, column, colour) of an image, normalized."""
     shapes: set[tuple[int, ...]] = set()
 
     def crop(image: Image) -> Pixels:
-        with quiet():
-            made = processor(images=image, return_tensors="np")["pixel_values"][0]
-        pixels = np.asarray(made, dtype=np.float32)
+        pixels = np.asarray(_made_of(processor, image)[PIXELS][0], dtype=np.float32)
         shapes.add(pixels.shape)
         if pixels.ndim != 3 or len(pixels) != 3 or len(shapes) > 1:
             raise AdapterError(
@@ -111,18 +139,19 @@ def _crop_of(processor: Any, name: str) -> Callable[[Image], Pixels]:
 
 
 @torch.inference_mode()
-def _n_classes(module: Any, pixels: Pixels, name: str) -> int:
+def _n_classes(module: Any, preparation: Preparation, pixels: Pixels, name: str) -> int:
     """Return how many classes the network scores; 0 if it returns features."""
     first = next(module.parameters())
-    images = torch.from_numpy(np.moveaxis(pixels, -1, 0)[None].copy())
+    images = torch.from_numpy(np.ascontiguousarray(pixels)[None])
+    images = preparation.normalized(images, first.device, first.dtype)
     try:
         with eval_mode(module), quiet():
-            output, again = (module(images.to(first.device, first.dtype)) for _ in range(2))
+            output, again = (module(images) for _ in range(2))
     except Exception as error:  # a model may need anything beside pixels
         reason = " ".join(str(error).split())[:160]
         raise AdapterError(
             f"model {name!r} cannot be run on images alone: {type(error).__name__}: {reason}; "
-            "deeploc shows it pixel_values of one size, nothing else"
+            "deeploc shows it what its image processor makes of one image of a fixed size"
         ) from error
     one, two = first_tensor(output), first_tensor(again)
     if one is not None and two is not None and not torch.allclose(one, two, equal_nan=True):

@@ -88,12 +88,17 @@ def own_auto_classes(config: Any) -> list[str]:
 def modalities(config: Any) -> list[Modality]:
     """Return what the model of a config can be shown: text, images, or each in a tower of its own.
 
+    A checkpoint of two towers whose class takes one modality (a classifier) is that one alone.
+
     Parameters
     ----------
     config
         Of the checkpoint.
     """
-    return [modality for modality in _MAPPINGS if auto_classes(config, modality)]
+    possible = [modality for modality in _MAPPINGS if auto_classes(config, modality)]
+    written = next(iter(config.architectures or ()), None)
+    own = [m for m in possible if _takes(_class_called(written, config, m), m)]
+    return own if len(own) == 1 and is_two_towers(config) else possible
 
 
 def is_two_towers(config: Any) -> bool:
@@ -172,9 +177,19 @@ def _suits(config: Any, auto: str, classes: Sequence[type], modality: Modality) 
     )
 
 
+def _class_called(name: str | None, config: Any, modality: Modality) -> Any:
+    """Return the class of transformers with this name that a checkpoint can be loaded as."""
+    mapped = (_mapped(config, mapping) for _, mapping in _MAPPINGS[modality])
+    return next((c for classes in mapped for c in classes if c.__name__ == name), None)
+
+
 def _takes(model_class: Any, modality: Modality) -> bool:
-    both = set(getattr(model_class, "input_modalities", ())) >= {"text", "image"}
-    return model_class.main_input_name in _INPUTS[modality] and not both
+    if model_class is None:
+        return False
+    taken = set(getattr(model_class, "input_modalities", ()))
+    if taken == {"image"}:  # also where an image is given as a number for every colour
+        return modality == "image"
+    return model_class.main_input_name in _INPUTS[modality] and not taken >= {"text", "image"}
 
 
 def _demoted(config: Any, suitable: Sequence[str]) -> Iterator[str]:

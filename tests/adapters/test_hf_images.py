@@ -191,3 +191,43 @@ def test_blocks_in_stages_in_a_model_inside_another(tmp_path: Path) -> None:
     sites = adapter_at(folder_of(hf.SwinForImageClassification(config), tmp_path)).sites
     for kind in ("block", "heads", "mlp-neurons"):
         assert len(sites.choose([kind]).sites) == 4, kind
+
+
+def patches() -> tuple[Any, Any]:
+    """Return a network that takes patches, their mask and their numbers, and its processor."""
+    text = {**_BLOCKS, "vocab_size": 330, "eos_token_id": 1, "bos_token_id": 0}
+    vision = {**_BLOCKS, "patch_size": 8, "num_patches": 16}
+    config = hf.Siglip2Config(text_config=text, vision_config=vision)
+    processor = hf.Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
+    return hf.Siglip2ForImageClassification(config), processor
+
+
+def colour_numbers() -> tuple[Any, Any]:
+    """Return a network that takes a number for the colour of every pixel, and its processor."""
+    colours = np.random.default_rng(0).uniform(-1, 1, (512, 3)).tolist()
+    config = hf.ImageGPTConfig(n_embd=16, n_layer=2, n_head=2, n_positions=64, num_labels=3)
+    processor = hf.ImageGPTImageProcessor(clusters=colours, size={"height": 8, "width": 8})
+    return hf.ImageGPTForImageClassification(config), processor
+
+
+@pytest.mark.parametrize("made", [patches, colour_numbers])
+def test_networks_that_take_more_than_pixels(
+    made: Any, tmp_path: Path, image_files: list[Stimulus]
+) -> None:
+    """All that the processor makes of a square image is shown, in bfloat16 too."""
+    network, processor = made()
+    folder = folder_of(network, tmp_path, processor)
+    adapter = adapter_at(folder)
+    check_adapter(adapter, image_files)
+    blocks = adapter.sites.choose(["block"])
+    values = values_of(adapter, image_files, blocks, pool="mean")
+
+    for row, stimulus in zip(values, image_files, strict=True):
+        image = Image.open(stimulus.content).convert("RGB")
+        square = image.resize((max(image.size),) * 2) if made is patches else image
+        shown = processor(images=square, return_tensors="pt")
+        with torch.no_grad():
+            states = network(**shown, output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(row[:16], states[1][0].mean(dim=0), rtol=1e-4, atol=1e-5)
+    half = adapter_at(folder, dtype="bfloat16").classify(image_files).logits
+    np.testing.assert_allclose(half, adapter.classify(image_files).logits, rtol=0.1, atol=0.1)

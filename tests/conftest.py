@@ -1,10 +1,17 @@
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from deeploc.cli import main
 from deeploc.core.units import Layout, Site, StatMap
+from deeploc.experiment import STAGES
+from deeploc.atomic import write_json
+from deeploc.runs.keys import json_hash
 
 
 @pytest.fixture
@@ -72,20 +79,19 @@ def checkpoint_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def contrast_file(tmp_path: Path) -> Path:
-    """Return a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
+def write_contrast(folder: Path) -> Path:
+    """Write a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
     rng = np.random.default_rng(5)
     lines = [" ".join(rng.permutation(REAL)[:5]) for _ in range(12)]
-    (tmp_path / "sentences.txt").write_text("\n".join(lines) + "\n")
+    (folder / "sentences.txt").write_text("\n".join(lines) + "\n")
     rows = ["text,kind"] + [f"{' '.join(rng.permutation(UNREAL)[:5])},N" for _ in range(12)]
-    (tmp_path / "lists.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "pairs.jsonl").write_text(
+    (folder / "lists.csv").write_text("\n".join(rows) + "\n")
+    (folder / "pairs.jsonl").write_text(
         '{"sentence_good": "the cat sees", "sentence_bad": "cat the sees", "UID": "order"}\n'
         '{"sentence_good": "a bird sees", "sentence_bad": "bird a sees", "UID": "order"}\n'
         '{"sentence_good": "the old dog", "sentence_bad": "the dog old", "UID": "adjective"}\n'
     )
-    path = tmp_path / "words.yaml"
+    path = folder / "words.yaml"
     path.write_text(
         """\
 name: words
@@ -105,3 +111,38 @@ evaluate:
 """
     )
     return path
+
+
+@pytest.fixture
+def contrast_file(tmp_path: Path) -> Path:
+    """Return a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
+    return write_contrast(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole_run(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a whole run of ``contrast_file`` on ``tiny_lm``; nobody writes there."""
+    folder = tmp_path_factory.mktemp("whole")
+    command = ["run", str(write_contrast(folder)), "-m", f"hf:{tiny_lm}"]
+    result = CliRunner().invoke(main, [*command, "-o", str(folder / "run"), "-q"])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+@pytest.fixture
+def finished(whole_run: Path, contrast_file: Path) -> Path:
+    """Return a copy of the whole run that is as if made here, from this ``contrast_file``."""
+    folder = contrast_file.parent / "run"
+    shutil.copytree(whole_run, folder)
+    moved(folder, whole_run.parent, contrast_file.parent)
+    return folder
+
+
+def moved(folder: Path, there: Path, here: Path) -> None:
+    """Rewrite the manifest of a run: its paths, and the hash of these that the report rests on."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text().replace(str(there), str(here)))
+    stages = {stage.name for stage in STAGES}
+    header = {key: value for key, value in manifest.items() if key not in stages}
+    manifest["report"]["inputs"]["header"] = json_hash(header)
+    write_json(file, manifest)

@@ -104,6 +104,14 @@ def test_shapes_are_checked_under_test() -> None:
         moments_of(np.ones(3))
 
 
+def test_types_without_shapes_are_checked_under_test() -> None:
+    """So are functions and dataclasses without an array in their signatures."""
+    with pytest.raises(TypeError, match="seed"):
+        split_half({}, "zero")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="name"):
+        Site(0, "block", 4)  # type: ignore[arg-type]
+
+
 def test_welch_matches_scipy(rng: np.random.Generator) -> None:
     """t, df and p agree with scipy's unequal-variance test to 1e-12."""
     a, b = rng.normal(0.3, 2.0, (40, 3)), rng.normal(0.0, 1.0, (25, 3))

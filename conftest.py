@@ -9,7 +9,7 @@ is still checked, those without an array in the signature by beartype alone.
 import inspect
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any, ForwardRef, get_args
+from typing import Any, ForwardRef, Literal, get_args, get_origin
 
 import jaxtyping
 
@@ -24,6 +24,8 @@ def has_shapes(annotation: object) -> bool:
         return True
     if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
         return True
+    if get_origin(annotation) is Literal:
+        return False
     parts = annotation if isinstance(annotation, list) else get_args(annotation)
     return any(map(has_shapes, parts))
 

@@ -1,4 +1,3 @@
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,6 @@ from click.testing import CliRunner
 
 from deeploc.cli import main
 from deeploc.core.units import Layout, Site, StatMap
-from deeploc.experiment import STAGES
-from deeploc.atomic import write_json
-from deeploc.runs.keys import json_hash
 
 
 @pytest.fixture
@@ -120,29 +116,24 @@ def contrast_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole_run(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a whole run of ``contrast_file`` on ``tiny_lm``; nobody writes there."""
-    folder = tmp_path_factory.mktemp("whole")
-    command = ["run", str(write_contrast(folder)), "-m", f"hf:{tiny_lm}"]
-    result = CliRunner().invoke(main, [*command, "-o", str(folder / "run"), "-q"])
+def shared_contrast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same contrast as `contrast_file`, in a folder in which no test writes."""
+    return write_contrast(tmp_path_factory.mktemp("contrast"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    tiny_lm: Path, shared_contrast: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a whole run of `shared_contrast`, in which no test writes."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    command = ["run", str(shared_contrast), "-m", f"hf:{tiny_lm}", "-o", str(folder), "-q"]
+    result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
-    return folder / "run"
-
-
-@pytest.fixture
-def finished(whole_run: Path, contrast_file: Path) -> Path:
-    """Return a copy of the whole run that is as if made here, from this ``contrast_file``."""
-    folder = contrast_file.parent / "run"
-    shutil.copytree(whole_run, folder)
-    moved(folder, whole_run.parent, contrast_file.parent)
     return folder
 
 
-def moved(folder: Path, there: Path, here: Path) -> None:
-    """Rewrite the manifest of a run: its paths, and the hash of these that the report rests on."""
-    file = folder / "manifest.json"
-    manifest = json.loads(file.read_text().replace(str(there), str(here)))
-    stages = {stage.name for stage in STAGES}
-    header = {key: value for key, value in manifest.items() if key not in stages}
-    manifest["report"]["inputs"]["header"] = json_hash(header)
-    write_json(file, manifest)
+@pytest.fixture
+def finished(whole_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the whole run, below the folder of `contrast_file`."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))

@@ -127,10 +127,10 @@ def test_identical_command_gives_identical_numbers(
     np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5)
 
 
-def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+def test_finished_run_is_reused(finished: Path, tiny_lm: Path, shared_contrast: Path) -> None:
     """The same command measures nothing again and writes nothing."""
     before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
-    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished)
+    result = run("run", shared_contrast, "-m", f"hf:{tiny_lm}", "-o", finished)
 
     stages = ", ".join(PLAIN)
     assert f"up to date, reused: {stages}\n" in result.stderr
@@ -138,12 +138,12 @@ def test_finished_run_is_reused(finished: Path, tiny_lm: Path, contrast_file: Pa
 
 
 def test_moved_model_is_the_same_model(
-    finished: Path, tiny_lm: Path, contrast_file: Path, tmp_path: Path
+    finished: Path, tiny_lm: Path, shared_contrast: Path, tmp_path: Path
 ) -> None:
     """Where a checkpoint lies does not matter; what is in it does."""
     moved = tmp_path / "moved"
     shutil.copytree(tiny_lm, moved)
-    result = run("run", contrast_file, "-m", f"hf:{moved}", "-o", finished)
+    result = run("run", shared_contrast, "-m", f"hf:{moved}", "-o", finished)
 
     stages = ", ".join(PLAIN).partition(", verdict")[0]
     assert f"up to date, reused: {stages}" in result.stderr
@@ -194,9 +194,9 @@ def test_json_is_one_document(finished: Path) -> None:
     assert len(document["profile"]["responses"]) == 12
 
 
-def test_run_prints_the_profile(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+def test_run_prints_the_profile(finished: Path, tiny_lm: Path, shared_contrast: Path) -> None:
     """A row per kind and condition, then the held-out test; within 80 columns."""
-    result = run("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q", "-v")
+    result = run("run", shared_contrast, "-m", f"hf:{tiny_lm}", "-o", finished, "-q", "-v")
     table = result.stdout[result.stdout.index("response to held-out stimuli") :].splitlines()
 
     assert table[1].split() == ["sites", "condition", "selected", "units", "random", "units"]
@@ -284,9 +284,9 @@ def test_the_number_of_controls_for_a_verdict_is_printed(
     assert f"only with at least {needed} matched random controls (--controls)" in text
 
 
-def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, contrast_file: Path) -> None:
+def test_run_ends_in_one_screen(finished: Path, tiny_lm: Path, shared_contrast: Path) -> None:
     """Six questions a network, within 80 columns and 26 lines; the tables only with -v."""
-    args = ("run", contrast_file, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
+    args = ("run", shared_contrast, "-m", f"hf:{tiny_lm}", "-o", finished, "-q")
     short, full = run(*args).stdout.splitlines(), run(*args, "-v").stdout
 
     assert len(short) <= 26

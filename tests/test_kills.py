@@ -13,8 +13,6 @@ from click.testing import CliRunner, Result
 
 from deeploc.cli import main
 
-from .conftest import write_contrast
-
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_runs.py"
 
 
@@ -43,10 +41,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def arguments(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+def arguments(tiny_lm: Path, shared_contrast: Path) -> list[object]:
     """Return the arguments of a command that writes into ``run`` below the current folder."""
-    contrast = write_contrast(tmp_path_factory.mktemp("contrast"))
-    return ["run", contrast, "-m", f"hf:{tiny_lm}", "-o", "run", "-q"]
+    return ["run", shared_contrast, "-m", f"hf:{tiny_lm}", "-o", "run", "-q"]
 
 
 @pytest.fixture
@@ -66,9 +63,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(
-    arguments: list[object], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, bytes]:
+def whole(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the files of an undisturbed run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:

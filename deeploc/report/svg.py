@@ -66,7 +66,8 @@ def inline_svg(
         text = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         # `savefig` would draw twice, first to place what `layout` places as it draws anyway
-        FigureCanvasSVG(figure).print_svg(text, metadata=no_metadata)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata=no_metadata)
     return _inline(text.getvalue(), title, desc)
 
 

@@ -62,10 +62,23 @@ def tiny_model(
     sizes
         A key of `SIZES`.
     """
+    return random_model(tiny_config(kind, sizes), auto, seed=seed)
+
+
+def random_model(config: PretrainedConfig, auto: Any, *, seed: int = 0) -> Any:
+    """Return the model of a config with random weights, as `tiny_model` does.
+
+    Parameters
+    ----------
+    config
+        Of any model type.
+    auto, seed
+        As of `tiny_model`.
+    """
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        model = auto.from_config(tiny_config(kind, sizes), dtype=torch.float32)
+        model = auto.from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.is_floating_point():

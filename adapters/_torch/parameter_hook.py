@@ -31,6 +31,9 @@ class ParameterHook(SiteHook):
         Where in the module the activations are.
     visits
         What they are shown to.
+    begins
+        Called each time that the forward itself begins: more than once where another hook runs it
+        again, after which only the last time counts.
     mode
         What follows them.
     """
@@ -38,6 +41,7 @@ class ParameterHook(SiteHook):
     name: str
     place: Place
     visits: Visits
+    begins: Callable[[], None]
     mode: Callable[[Tensor, Place, RowFunction], RowMode] = RowMode
 
     @property
@@ -68,7 +72,9 @@ class ParameterHook(SiteHook):
         return output
 
 
-def parameter_hook(model: nn.Module, site: Site, visits: Visits) -> ParameterHook:
+def parameter_hook(
+    model: nn.Module, site: Site, visits: Visits, begins: Callable[[], None] = lambda: None
+) -> ParameterHook:
     """Return the hook at a site inside a module.
 
     Parameters
@@ -79,6 +85,8 @@ def parameter_hook(model: nn.Module, site: Site, visits: Visits) -> ParameterHoo
         A site with a module around it, ``within``.
     visits
         What its rows are shown to.
+    begins
+        Called each time that the forward of the module begins.
     """
     module = model.get_submodule(site.within)
     place = place_at(model, site)
@@ -90,6 +98,7 @@ def parameter_hook(model: nn.Module, site: Site, visits: Visits) -> ParameterHoo
         name=site.name,
         place=place,
         visits=visits,
+        begins=begins,
     )
 
 
@@ -165,7 +174,7 @@ class _Runner:
         update_wrapper(self, module.forward, updated=())  # not the attributes of another wrapper
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        forward: Callable[..., Any] = self._forward
+        forward: Callable[..., Any] = self._begun
         # the one that was added first acts first, as with torch's hooks: of two modes the inner
         # one is the first to see what enters a product, and the last to see what leaves it; of two
         # that register hooks of layers, the outer one registers first
@@ -174,6 +183,11 @@ class _Runner:
         for hook in (*inner_first, *reversed(outer_first)):
             forward = partial(_call, hook, forward)
         return forward(*args, **kwargs)
+
+    def _begun(self, *args: Any, **kwargs: Any) -> Any:
+        for hook in self.hooks:
+            hook.begins()
+        return self._forward(*args, **kwargs)
 
 
 def _call(hook: ParameterHook, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

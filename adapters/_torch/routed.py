@@ -114,10 +114,11 @@ def routed_hook(
     keep
         Takes the activations, once per forward pass.
     """
+    products: list[Rows] = []
 
     def visits(given: Tensor) -> Iterator[RowFunction]:
-        products: list[Rows] = []
         yield products.append
-        keep(Routed.of(site, products, given, n_stimuli))
+        keep(Routed.of(site, tuple(products), given, n_stimuli))
+        products.clear()
 
-    return parameter_hook(model, site, visits)
+    return parameter_hook(model, site, visits, products.clear)

@@ -15,6 +15,7 @@ from deeploc.core.units import Layout, UnitMask
 from deeploc.stimuli import Stimulus
 
 Matrix = Float[np.ndarray, "stimulus unit"]
+Rows = Float[np.ndarray, "... unit"]
 Everywhere = Float[np.ndarray, "_ _"]  # sites differ in size: no named axes
 """The activations of one site, (position, unit)."""
 
@@ -180,17 +181,15 @@ class Subject:
         largest = sizes.max(initial=0, where=np.isfinite(sizes))
         return bool(np.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True))
 
-    def same_sites(self, a: Matrix, b: Matrix, layout: Layout | None = None) -> bool:
-        """Return whether activations agree at every site within its precision.
+    def same_sites(self, a: Rows, b: Rows) -> bool:
+        """Return whether activations of all units agree at every site, as `same` says.
 
         Parameters
         ----------
         a, b
-            Activations ``(stimulus, unit)``.
-        layout
-            Their sites; default: those of the subject.
+            Activations of one or several stimuli.
         """
-        parts = (layout or self.layout).slices.values()
+        parts = self.layout.slices.values()
         return all(self.same(a[..., units], b[..., units]) for units in parts)
 
 

@@ -238,6 +238,20 @@ def test_an_edit_of_experts_as_an_array_is_the_same(kind: str, with_first: bool)
     torch.testing.assert_close(edited(AsArray(affine)), edited(affine))
 
 
+def test_experts_are_pooled_once_while_an_edit_runs_their_module_twice() -> None:
+    """An edit by way of an array that changes nothing leaves what is read as it is."""
+    model, layout = mixture("mixtral", "experts", by="eager")
+    same = AsArray(Ablation(mask_of(layout), 1.0))
+
+    def pooled() -> np.ndarray:
+        function = pooling("mean", layout)
+        return read_batch(model, layout, lambda: logits(model), pool=function, n_stimuli=3)
+
+    intact = pooled()
+    with ablated(same, model, layout, model):
+        np.testing.assert_array_equal(pooled(), intact)
+
+
 def test_mean_of_a_neuron_is_set_only_where_a_token_is_routed() -> None:
     """With every neuron held at 1, a row is 1 in the experts of its token and 0 in the others."""
     model, layout = mixture("gpt_oss", "experts", by="grouped_mm")

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--sizes", choices=SIZES, default="unlike", help="how wide the models are")
     parser.add_argument("--wrap", action="store_true", help="deeploc.wrap instead of hf:FOLDER")
     parser.add_argument("--csv", type=Path, help="write the table here")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     quiet()
     family = FAMILIES[args.family](args.sizes, args.wrap)
     kinds = args.types or family.types

@@ -49,7 +49,7 @@ def contrast(subject: Subject) -> None:
     expect(len(t) == adapter.sites.n_units, f"{len(t)} of {adapter.sites.n_units} units have a t")
     for kind in adapter.sites.kinds:
         finite = np.isfinite(t[adapter.sites.of_kind(kind)]).mean()
-        expect(finite > 0.5, f"most units of {kind} have no finite t")
+        expect(bool(finite > 0.5), f"most units of {kind} have no finite t")
 
 
 def _contrast(subject: Subject) -> dict[str, Any]:

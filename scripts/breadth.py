@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from logging import getLogger
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,7 +45,7 @@ from deeploc.core.adapter import ModelOptions
 from deeploc.errors import DeeplocError
 from deeploc.testing import Outcome, run_checks
 
-SECONDS = 120
+SECONDS = 240
 """For one type."""
 
 HEADER = f"{'type':24} {' '.join(COLUMNS)}   s"
@@ -90,7 +90,7 @@ def quiet() -> None:
 def import_all(family: Family) -> None:
     """Make one model here, so that its imports are shared by all processes."""
     with tempfile.TemporaryDirectory() as folder:
-        findings(family, family.types[0], Path(folder))
+        list(findings(family, family.types[0], Path(folder)))
 
 
 def breadth_row(family: Family, kind: str) -> dict[str, Any]:
@@ -103,39 +103,54 @@ def breadth_row(family: Family, kind: str) -> dict[str, Any]:
     theirs.close()
     row: dict[str, Any] = {"type": kind, "built": True, **dict.fromkeys(COLUMNS, "?")}
     row |= {"sites": "", "reason": ""}
-    try:
-        row |= ours.recv() if ours.poll(SECONDS) else {"reason": f"no answer in {SECONDS} s"}
-    except EOFError:
-        process.join()
-        row["reason"] = f"the process died (exit code {process.exitcode})"
+    tried, end = received(ours)
     process.kill()
     process.join()
+    row |= chosen(tried) if tried else {"reason": end.format(process.exitcode)}
     row["seconds"] = round(time.perf_counter() - start, 1)
     print_row(row)
     return row
 
 
+def received(pipe: Any) -> tuple[list[dict[str, Any]], str]:
+    """Return what is found within the time, and why nothing more is."""
+    tried: list[dict[str, Any]] = []
+    deadline = time.monotonic() + SECONDS
+    try:
+        while pipe.poll(max(deadline - time.monotonic(), 0)):
+            tried.append(pipe.recv())
+    except EOFError:
+        return tried, "the process died (exit code {})"
+    return tried, f"no answer in {SECONDS} s"
+
+
 def send_findings(family: Family, kind: str, pipe: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        pipe.send(findings(family, kind, Path(folder)))
+        for found in findings(family, kind, Path(folder)):
+            pipe.send(found)
     pipe.close()
 
 
-def findings(family: Family, kind: str, folder: Path) -> dict[str, Any]:
-    """Return what holds of a type: of the first of its models of which all holds, if any."""
-    tried: list[dict[str, Any]] = []
+def findings(family: Family, kind: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what holds of each model of a type, up to the first of which all holds."""
     for number, build in enumerate(family.builds):
         place = folder / str(number)
         place.mkdir()
         try:
             model = build(kind)
         except Exception as error:  # whatever a model class raises
-            tried.append({"built": False, "reason": f"cannot be built: {told(error)}"})
+            yield {"built": False, "reason": f"cannot be built: {told(error)}"}
             continue
-        tried.append(checked(family, model, place))
-        if not tried[-1]["reason"]:
-            return tried[-1]
-    return next((found for found in tried if found.get("built", True)), tried[0])
+        found = checked(family, model, place)
+        yield found
+        if not found["reason"]:
+            return
+
+
+def chosen(tried: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what tells most about a type: a model of which all holds, else one that is built."""
+    built = [found for found in tried if found.get("built", True)]
+    return next((found for found in built if not found["reason"]), (built or list(tried))[0])
 
 
 def checked(family: Family, model: Any, folder: Path) -> dict[str, Any]:

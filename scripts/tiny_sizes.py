@@ -133,6 +133,9 @@ _SHARED = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
 _ALL_SHARED = {**_SHARED, "num_kv_shared_layers": LAYERS, "num_hidden_layers": LAYERS}
 _TWICE = ["full_attention", "sliding_attention"] * 2
 _TWO_AND_SHARED = {"num_experts_per_tok": 2, "n_shared_experts": 1}
+_SWIN = {  # 3, 6, 12 and 24 heads, as by default; maps of 16, 8, 4 and 2 patches
+    **{"embed_dim": 24, "depths": [1, 1, 2, 1], "image_size": 64, "window_size": 2},
+}
 _QWEN = {
     **{"layer_types": None, "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 16},
     **{"indexer_budget": 32, "indexer_compress_ratio": 4},
@@ -153,6 +156,7 @@ _OF_TYPE: dict[str, dict[str, Any]] = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"head_dim": 8},
+    **dict.fromkeys(("swin", "swinv2", "donut-swin", "maskformer-swin"), _SWIN),
     "xlm": {"causal": True},
     "xmod": {"default_language": "en_XX"},
     "qwen4_exp": {"text_config": _QWEN},

@@ -40,7 +40,7 @@ def test_a_column_tells_what_failed_from_what_was_not_tried() -> None:
 
 def test_a_small_model_keeps_every_promise(tmp_path: Path) -> None:
     """A tiny GPT-2 passes, its own logits and a text beyond its context among the checks."""
-    found = findings(FAMILIES["causal"]("even", False), "gpt2", tmp_path)
+    (found,) = findings(FAMILIES["causal"]("even", False), "gpt2", tmp_path)
 
     assert found["reason"] == ""
     assert {found[column] for column in COLUMNS} == {"+"}

@@ -90,7 +90,10 @@ def own_logits(subject: Subject) -> None:
     if adapter.model.config.is_encoder_decoder:
         raise SkipTest("it scores with its decoder, which is given the text in another form")
     text = str(subject.stimuli[0].content)
-    ids = torch.tensor([adapter.tokenizer(text)["input_ids"]])
+    numbers = adapter.tokenizer(text)["input_ids"]
+    if numbers[-1] == adapter.tokenizer.eos_token_id:  # a text that is scored does not end
+        numbers = numbers[:-1]
+    ids = torch.tensor([numbers])
     takes = inspect.signature(adapter.model.forward).parameters
     more = {"use_cache": False} if "use_cache" in takes else {}
     with torch.inference_mode():

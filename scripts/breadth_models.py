@@ -47,6 +47,7 @@ Save = Callable[[Any, Path], Any]
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "encoder-decoder": {"decoder.is_decoder": True, "decoder.add_cross_attention": True},
+    "xlm": {"causal": False},
     "esmc": {"vocab_size": VOCABULARY},
     "esm": {"vocab_size": VOCABULARY, "pad_token_id": 2, "mask_token_id": 3},
 }

@@ -83,7 +83,16 @@ def random_model(config: PretrainedConfig, auto: Any, *, seed: int = 0) -> Any:
             for parameter in model.parameters():
                 if parameter.is_floating_point():
                     parameter += 0.1 * torch.randn(parameter.shape)
+            _fill_routes(model)
     return model.eval()
+
+
+def _fill_routes(model: Any) -> None:
+    """Give every token experts that differ, where a table by token decides: it begins with 0."""
+    for name, table in model.named_buffers():
+        if name.endswith("tid2eid"):
+            tokens, chosen = (torch.arange(n) for n in table.shape)
+            table.copy_((tokens[:, None] + chosen) % model.config.n_routed_experts)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:

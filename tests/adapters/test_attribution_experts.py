@@ -1,0 +1,182 @@
+"""Gradients at neurons of experts and scores of routers, against finite differences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters._torch.ablate import ablated
+from deeploc.adapters._torch.gradient import attribute_batch
+from deeploc.core.ablation import Ablation
+from deeploc.core.adapter import ModelOptions
+from deeploc.core.readout import Readout
+from deeploc.core.units import Layout, UnitMask
+
+from .conftest import LISTS, SENTENCES, hooks_of, model_of, texts, tokenizer_of
+from .test_attribution import all_of, by_example, only
+from .test_experts import IDS, VALID, mixture, read
+
+STEP = 1e-2
+"""Of central differences: transformers normalizes in float32, which a smaller step would show."""
+
+CASES = [
+    *((family, by) for family in ("mixtral", "qwen3_moe", "deepseek_v3") for by in ("eager",)),
+    *((family, "batched_mm") for family in ("mixtral", "deepseek_v3")),
+    *((family, "eager") for family in ("dbrx", "jetmoe", "llama4_text")),
+]
+
+
+def losses(model: Any) -> Tensor:
+    """Return the loss of every text, summed over its tokens."""
+    output = model(input_ids=IDS, attention_mask=VALID.long(), use_cache=False)
+    logprobs = output.logits[:, :-1].log_softmax(-1).gather(-1, IDS[:, 1:, None])[..., 0]
+    return -torch.where(VALID[:, 1:], logprobs, 0.0).sum(dim=1)
+
+
+def attributed(
+    model: Any, ablation: Ablation, layout: Layout, **more: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects, gradients and losses of the texts."""
+    return attribute_batch(
+        model, layout, ablation, lambda: losses(model), n_stimuli=len(IDS), valid=VALID, **more
+    )
+
+
+@torch.no_grad()
+def under(model: Any, layout: Layout, ablation: Ablation) -> np.ndarray:
+    """Return the losses while units are edited."""
+    with ablated(ablation, model, layout, model):
+        return losses(model).numpy()
+
+
+def slope(at: Callable[[float], np.ndarray]) -> np.ndarray:
+    """Return -d loss / d gain at gain 1: Richardson's central differences."""
+    near, far = ((at(1 - s) - at(1 + s)) / (2 * s) for s in (STEP / 2, STEP))
+    return (4 * near - far) / 3
+
+
+@pytest.mark.parametrize(("family", "implementation"), CASES)
+def test_effects_equal_finite_differences_of_the_ablation(family: str, implementation: str) -> None:
+    """-activation x gradient at the rows is the derivative of the loss by the gain of the edit."""
+    model, layout = mixture(family, "experts", "router", by=implementation, dtype=torch.float64)
+    hooks, forwards = hooks_of(model), [vars(m).get("forward") for m in model.modules()]
+    effects, _, found = attributed(model, all_of(layout), layout)
+    assert hooks_of(model) == hooks
+    assert [vars(m).get("forward") for m in model.modules()] == forwards
+    np.testing.assert_allclose(found, losses(model).detach().numpy(), rtol=1e-6)
+    rng = np.random.default_rng(0)
+    for kind in layout.kinds:
+        (units,) = np.nonzero(layout.of_kind(kind) & (effects != 0).any(axis=0))
+        chosen = rng.choice(units, min(8, len(units)), replace=False)
+        expected = np.stack(
+            [
+                slope(lambda gain, unit=unit: under(model, layout, only(layout, unit, gain)))
+                for unit in chosen
+            ],
+            axis=1,
+        )
+        largest = np.abs(expected).max()
+        assert largest > 1e-3
+        np.testing.assert_allclose(effects[:, chosen], expected, rtol=1e-3, atol=3e-4 * largest)
+
+
+@pytest.mark.parametrize("implementation", ["batched_mm", "grouped_mm"])
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v3"])
+def test_implementations_of_experts_have_the_same_gradients(
+    family: str, implementation: str
+) -> None:
+    """Experts one after the other, in a batch and in a grouped product agree in float32."""
+    expected = attributed(*everywhere(family, "eager"))
+    found = attributed(*everywhere(family, implementation))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def everywhere(family: str, implementation: str) -> tuple[Any, Ablation, Layout]:
+    """Return a mixture, zero ablation of all its experts and routers, and these sites."""
+    model, layout = mixture(family, "experts", "router", by=implementation)
+    return model, all_of(layout), layout
+
+
+def test_units_of_experts_that_no_token_is_routed_to_count_0() -> None:
+    """Effects and gradients are 0 for the texts in which a unit reads 0, and only for these."""
+    model, layout = mixture("mixtral", "experts", dtype=torch.float64)
+    rows = read(model, layout)
+    effects, gradients, _ = attributed(model, all_of(layout), layout)
+    seen = np.array(
+        [
+            np.concatenate([row[site.name][own].any(axis=0) for site in layout.sites])
+            for row, own in zip(rows, VALID.numpy(), strict=True)
+        ]
+    )
+    assert 0 < seen.mean() < 1
+    assert not effects[~seen].any()
+    assert not gradients[~seen].any()
+    scored = gradients[seen] > 0  # the last token of a text predicts nothing
+    assert scored.mean() > 0.5
+    assert (effects[seen][scored] != 0).all()
+
+
+@pytest.mark.parametrize("family", ["mixtral", "llama4_text", "dbrx"])
+def test_integrated_steps_add_up_to_the_ablation_of_the_site(family: str) -> None:
+    """The effects at the last experts, after which none is chosen, sum to their ablation's."""
+    model, layout = mixture(family, "experts", dtype=torch.float64)
+    last = Layout(layout.sites[-1:])
+    effects, _, intact = attributed(model, all_of(last), last, steps=32)
+    one = attributed(model, all_of(last), last)[0].sum(axis=1)
+    change = under(model, last, all_of(last)) - intact
+    largest = np.abs(change).max()
+    np.testing.assert_allclose(effects.sum(axis=1), change, rtol=1e-3, atol=1e-3 * largest)
+    assert np.abs(one - change).max() > 0.02 * largest
+
+
+def test_means_are_put_in_place_of_the_rows_that_there_are() -> None:
+    """The effect of mean ablation is (mean - activation) x gradient, at the routed tokens only."""
+    model, layout = mixture("mixtral", "experts", dtype=torch.float64)
+    offset = np.random.default_rng(1).normal(size=layout.n_units)
+    full = UnitMask(layout, np.ones(layout.n_units, dtype=bool))
+    ones = np.ones(layout.n_units)
+    zero, mean, added = (
+        attributed(model, edit, layout)[0]
+        for edit in (
+            Ablation(full),
+            Ablation(full, offset=offset),
+            Ablation(full, gain=1, offset=ones),
+        )
+    )
+    np.testing.assert_allclose(mean, zero + offset * added, rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_of_one_position_is_the_size_of_its_derivative() -> None:
+    """Where a text has one token, the mean over positions is |what adding 1 does| itself."""
+    model, layout = mixture("mixtral", "experts", "router", dtype=torch.float64)
+    full = UnitMask(layout, np.ones(layout.n_units, dtype=bool))
+
+    def loss() -> Tensor:
+        logits = model(input_ids=IDS[:, :1], use_cache=False).logits[:, 0]
+        return -logits.log_softmax(-1).gather(-1, IDS[:, 1:2])[:, 0]
+
+    added = Ablation(full, gain=1, offset=np.ones(layout.n_units))
+    effects, gradients, _ = attribute_batch(model, layout, added, loss, n_stimuli=len(IDS))
+    assert gradients.any()
+    np.testing.assert_allclose(gradients, np.abs(effects), rtol=1e-12)
+
+
+def test_neighbours_and_padding_change_nothing() -> None:
+    """Texts of many lengths in one pass have the effects and gradients that they have alone."""
+    model = model_of("mixtral", scale=2.0)
+    together, alone = (
+        HFAdapter(model, tokenizer_of(), "mixtral", ModelOptions(batch_size=n)) for n in (8, 1)
+    )
+    layout = together.sites.choose(["experts", "router"])
+    examples = texts([*SENTENCES, *LISTS[:2]])
+    a, b = (
+        by_example(adapter.attributions(examples, all_of(layout), Readout()), 8, layout.n_units)
+        for adapter in (together, alone)
+    )
+    for first, second in zip(a, b, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4 * np.abs(second).max())

@@ -1,12 +1,13 @@
 """Gradients at neurons of experts and scores of routers, against finite differences."""
 
-from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._torch.ablate import ablated
@@ -20,19 +21,36 @@ from .conftest import LISTS, SENTENCES, hooks_of, model_of, texts, tokenizer_of
 from .test_attribution import all_of, by_example, only
 from .test_experts import IDS, VALID, mixture, read
 
-STEP = 1e-2
-"""Of central differences: transformers normalizes in float32, which a smaller step would show."""
+STEP = 1e-4
+"""Of central differences."""
 
 CASES = [
-    *((family, by) for family in ("mixtral", "qwen3_moe", "deepseek_v3") for by in ("eager",)),
+    *((family, "eager") for family in ("mixtral", "qwen3_moe", "deepseek_v3", "dbrx", "jetmoe")),
     *((family, "batched_mm") for family in ("mixtral", "deepseek_v3")),
-    *((family, "eager") for family in ("dbrx", "jetmoe", "llama4_text")),
 ]
+
+
+class Double(TorchFunctionMode):
+    """Computes in float64 what a model would in float32: normalization and routing."""
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = {key: _wide(value) for key, value in (kwargs or {}).items()}
+        if getattr(func, "__name__", "") == "float":
+            return args[0].double()
+        return func(*map(_wide, args), **kwargs)
+
+
+def _wide(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
 
 
 def losses(model: Any) -> Tensor:
     """Return the loss of every text, summed over its tokens."""
-    output = model(input_ids=IDS, attention_mask=VALID.long(), use_cache=False)
+    exact = Double() if next(model.parameters()).dtype == torch.float64 else nullcontext()
+    with exact:
+        output = model(input_ids=IDS, attention_mask=VALID.long(), use_cache=False)
     logprobs = output.logits[:, :-1].log_softmax(-1).gather(-1, IDS[:, 1:, None])[..., 0]
     return -torch.where(VALID[:, 1:], logprobs, 0.0).sum(dim=1)
 
@@ -53,10 +71,10 @@ def under(model: Any, layout: Layout, ablation: Ablation) -> np.ndarray:
         return losses(model).numpy()
 
 
-def slope(at: Callable[[float], np.ndarray]) -> np.ndarray:
-    """Return -d loss / d gain at gain 1: Richardson's central differences."""
-    near, far = ((at(1 - s) - at(1 + s)) / (2 * s) for s in (STEP / 2, STEP))
-    return (4 * near - far) / 3
+def slope(model: Any, layout: Layout, unit: int) -> np.ndarray:
+    """Return -d loss / d gain of a unit at gain 1: the central difference."""
+    above, below = (under(model, layout, only(layout, unit, 1 + s)) for s in (STEP, -STEP))
+    return (below - above) / (2 * STEP)
 
 
 @pytest.mark.parametrize(("family", "implementation"), CASES)
@@ -71,21 +89,15 @@ def test_effects_equal_finite_differences_of_the_ablation(family: str, implement
     rng = np.random.default_rng(0)
     for kind in layout.kinds:
         (units,) = np.nonzero(layout.of_kind(kind) & (effects != 0).any(axis=0))
-        chosen = rng.choice(units, min(8, len(units)), replace=False)
-        expected = np.stack(
-            [
-                slope(lambda gain, unit=unit: under(model, layout, only(layout, unit, gain)))
-                for unit in chosen
-            ],
-            axis=1,
-        )
+        chosen = rng.choice(units, min(3, len(units)), replace=False)
+        expected = np.stack([slope(model, layout, unit) for unit in chosen], axis=1)
         largest = np.abs(expected).max()
         assert largest > 1e-3
-        np.testing.assert_allclose(effects[:, chosen], expected, rtol=1e-3, atol=3e-4 * largest)
+        np.testing.assert_allclose(effects[:, chosen], expected, rtol=1e-3, atol=1e-6 * largest)
 
 
 @pytest.mark.parametrize("implementation", ["batched_mm", "grouped_mm"])
-@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v3"])
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss"])
 def test_implementations_of_experts_have_the_same_gradients(
     family: str, implementation: str
 ) -> None:
@@ -121,12 +133,12 @@ def test_units_of_experts_that_no_token_is_routed_to_count_0() -> None:
     assert (effects[seen][scored] != 0).all()
 
 
-@pytest.mark.parametrize("family", ["mixtral", "llama4_text", "dbrx"])
+@pytest.mark.parametrize("family", ["mixtral", "llama4_text"])
 def test_integrated_steps_add_up_to_the_ablation_of_the_site(family: str) -> None:
     """The effects at the last experts, after which none is chosen, sum to their ablation's."""
     model, layout = mixture(family, "experts", dtype=torch.float64)
     last = Layout(layout.sites[-1:])
-    effects, _, intact = attributed(model, all_of(last), last, steps=32)
+    effects, _, intact = attributed(model, all_of(last), last, steps=16)
     one = attributed(model, all_of(last), last)[0].sum(axis=1)
     change = under(model, last, all_of(last)) - intact
     largest = np.abs(change).max()

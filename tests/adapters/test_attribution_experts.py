@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._torch.ablate import ablated
-from deeploc.adapters._torch.gradient import attribute_batch
+from deeploc.adapters._torch.gradient import Loss, attribute_batch
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.readout import Readout
@@ -19,7 +19,9 @@ from deeploc.core.units import Layout, UnitMask
 
 from .conftest import LISTS, SENTENCES, hooks_of, model_of, texts, tokenizer_of
 from .test_attribution import all_of, by_example, only
-from .test_experts import IDS, VALID, mixture, read
+from .test_experts import IDS, VALID, mixture, read, stack
+
+__all__ = ["stack"]  # a fixture
 
 STEP = 1e-4
 """Of central differences."""
@@ -144,6 +146,32 @@ def test_integrated_steps_add_up_to_the_ablation_of_the_site(family: str) -> Non
     largest = np.abs(change).max()
     np.testing.assert_allclose(effects.sum(axis=1), change, rtol=1e-3, atol=1e-3 * largest)
     assert np.abs(one - change).max() > 0.02 * largest
+
+
+def test_experts_in_a_list_have_gradients(stack: tuple[Any, Layout, Tensor]) -> None:
+    """Experts that are modules of a list are traced at the layer that is edited in each."""
+    model, sites, x = stack
+    model, x = model.double(), x.double()
+    layout = Layout(tuple(site for site in sites.sites if site.kind in ("experts", "router")))
+
+    def loss() -> Tensor:
+        output: Tensor = model(x).pow(2).sum(dim=(1, 2))
+        return output
+
+    effects, _, _ = attribute_batch(model, layout, all_of(layout), loss, n_stimuli=len(x))
+    assert effects.any(axis=0).sum() > 20
+    for unit in np.flatnonzero(effects.any(axis=0))[::7]:
+        above, below = (edited(model, layout, unit, 1 + s, loss) for s in (STEP, -STEP))
+        expected = (below - above) / (2 * STEP)
+        np.testing.assert_allclose(effects[:, unit], expected, rtol=1e-3, atol=1e-6)
+    assert {layout.sites[0].kind, layout.sites[-1].kind} == {"experts", "router"}
+
+
+@torch.no_grad()
+def edited(model: Any, layout: Layout, unit: int, gain: float, loss: Loss) -> np.ndarray:
+    """Return the losses while one unit is multiplied."""
+    with ablated(only(layout, unit, gain), model, layout, model):
+        return loss().numpy()
 
 
 def test_means_are_put_in_place_of_the_rows_that_there_are() -> None:

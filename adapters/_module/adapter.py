@@ -12,7 +12,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
 from deeploc.adapters._torch.code import module_settings
@@ -31,6 +30,8 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
+from .attribute import AttributesModules
+
 Contents = list[str | Path]
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Any]
 Preprocess = Callable[[Contents], Inputs]
@@ -38,7 +39,7 @@ Preprocess = Callable[[Contents], Inputs]
 _BATCH = 32
 
 
-class ModuleAdapter(NamesModules):
+class ModuleAdapter(AttributesModules):
     """A module and the function that prepares its input.
 
     Parameters
@@ -56,6 +57,8 @@ class ModuleAdapter(NamesModules):
         Stimulus contents for the forward pass that discovers the sites.
     batch_size
         Largest number of stimuli in a forward pass; ``None``: 32.
+    classes
+        The names of the classes whose scores the module returns, if it does; it has a loss then.
 
     Raises
     ------
@@ -72,8 +75,10 @@ class ModuleAdapter(NamesModules):
         sites: Sequence[str | Site] | None,
         example: Contents,
         batch_size: int | None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.module = module
+        self._classes = classes
         self._preprocess = preprocess
         self._name = name
         self._wanted = sites

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .mixing import Entered, Observed
-from .paths import common_module, holds
+from .paths import above, common_module, holds
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,26 @@ def mixers_of(block: str, observed: Observed, linear: Collection[str]) -> list[M
 def _mixer(block: str, before: str, entered: Entered, projection: str | None) -> Mixer:
     inside = projection if projection and holds(entered.path, projection) else None
     path = common_module(before, entered.path)
+    if len(path) <= len(block) and (alone := _closed(before, entered)):
+        return Mixer(alone, True, None, 0)
     attention = (
         entered.attention if entered.attention and holds(path, entered.attention[0]) else None
     )
     if len(path) <= len(block):  # all is done by the block itself
         path = inside or block
     return Mixer(path, attention is not None, inside, attention[1] if attention else 0)
+
+
+def _closed(before: str, entered: Entered) -> str | None:
+    """Return the module that attends, where no linear layer in it takes what it mixed.
+
+    A mixture of attentions leads back by products with parameters, and the next linear layer is one
+    of the MLP behind it.
+    """
+    if entered.attention is None:
+        return None
+    attends = entered.attention[0]
+    shared = common_module(attends, entered.path)
+    around = (path for path in (*above(attends), attends) if len(path) > len(shared))
+    whole = next(around, None)
+    return whole if whole and holds(whole, before) else None

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeploc.adapters._sites.axes import TextProbe
 from deeploc.adapters._torch.hooks import eager
@@ -17,8 +18,9 @@ from deeploc.errors import AdapterError, DeeplocError
 from .context import PositionTables, n_embedded
 from .probe import LAST, N_TEXTS, N_TOKENS, SAME, ProbeInput, probe_inputs, special_tokens
 
-_LONG = 40
-"""Tokens of the longest text that a short one is padded to; longer than the windows of most."""
+_LONG = 41
+"""Tokens of the longest text that a short one is padded to; longer than the windows of most, and
+no number of experts."""
 
 _EQUAL = 1e-3
 """Largest relative difference of activations that counts as rounding."""
@@ -64,6 +66,20 @@ class Shown:
     hidden: Float[Tensor, "batch position unit"]
     tables: PositionTables
     takes_mask: bool
+
+
+class _Ranks(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes of how many values the largest are picked."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lengths: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation; note it if it picks the largest values."""
+        if func.overloadpacket is torch.ops.aten.topk:
+            self.lengths.add(args[0].shape[-1])
+        return func(*args, **(kwargs or {}))
 
 
 class Probes:
@@ -112,6 +128,9 @@ class Probes:
     def pads(self, context: int | None) -> bool:
         """Return whether masked padding leaves the activations of a text as they are.
 
+        It does not where a position attends only to the others of the highest scores: which of
+        equal scores are among these depends on how many positions there are.
+
         Parameters
         ----------
         context
@@ -125,8 +144,11 @@ class Probes:
         other = self.inputs[1].ids[1].repeat(long)[:long]
         attended = torch.ones((2, long), dtype=torch.bool)
         attended[0, len(short) :] = False
-        with torch.inference_mode(), eval_mode(self._lm.model), eager(), quiet():
+        ranks = _Ranks()
+        with torch.inference_mode(), eval_mode(self._lm.model), eager(), quiet(), ranks:
             both = self._lm.trunk(torch.stack([ids, other]).to(self._lm.device), attended)
+        if long in ranks.lengths:
+            return False
         alone, beside = self._shown(0).hidden[0], both[0, : len(short)]
         same_shape = alone.shape == beside.shape
         return same_shape and not bool(

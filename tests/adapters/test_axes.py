@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.axes import TextProbe, n_units, possible_axes, settled
 from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters._text.context import PositionTables, n_embedded
 from deeploc.adapters._text.causal import CausalLM
 from deeploc.adapters.module import wrap
 from deeploc.core.ablation import Ablation
@@ -268,6 +269,17 @@ def test_context_is_what_has_a_position(
     assert adapter.tokenization(texts(long), Readout()).kept.item() <= context
     with pytest.raises(AdapterError, match=f"fails on 1 texts of {context + 1} tokens"):
         adapter._lm.trunk(torch.full((1, context + 1), 9))
+
+
+def test_context_of_a_model_that_pads_its_input() -> None:
+    """Rows that a model looks up for padding of its own are no positions (Longformer's)."""
+    table = torch.randn(20, 4)
+    passes = [PositionTables(4), PositionTables(6)]
+    for tables, rows in zip(passes, ([3, 4, 5, 6], [3, 4, 5, 6, 7, 8]), strict=True):
+        with tables:
+            torch.nn.functional.embedding(torch.tensor([rows + [2] * (8 - len(rows))]), table)
+
+    assert n_embedded(passes) == 20 - 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
+from deeploc.core.adapter_plugins import continued, edited
 from deeploc.core.generation import HasGenerationSettings
 from deeploc.core.matching import random_like
 from deeploc.core.modes import Manner, Modes, manner
@@ -123,7 +124,11 @@ def continuations(
     """
     model = _require(run, Generates, "continue a prompt")
     sampling = Sampling(max_tokens, temperature, seed)
-    return _under_each(run, dose, seed, lambda: model.generate(prompt, sampling))
+
+    def generate() -> str:
+        return continued(run.adapter, model.generate(prompt, sampling))
+
+    return _under_each(run, dose, seed, generate)
 
 
 def settings_not_followed(
@@ -202,7 +207,7 @@ def _under_each(
         raise TaskError(str(error)) from None
     outputs = {"intact": compute()}
     for name, edit in edits.items():
-        with run.adapter.ablated(edit):
+        with edited(run.adapter, edit):
             outputs[name] = compute()
     return outputs
 

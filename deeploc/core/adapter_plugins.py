@@ -202,6 +202,19 @@ def continued(adapter: object, text: Any) -> str:
     return text
 
 
+def how_to_add(adapter: Adapter) -> str:
+    """Return where it is written how a model gets an ability; empty for models of others.
+
+    Parameters
+    ----------
+    adapter
+        The model that lacks an ability.
+    """
+    plugin = maker_of(adapter)
+    is_own = plugin is None or not plugin.is_own or adapter.identity.get("adapter") == "torch"
+    return ", or add the ability to your adapter (docs/plugins.md)" if is_own else ""
+
+
 def title_of(adapter: object) -> str:
     """Return what messages call an adapter: the plugin that made it, if one did.
 

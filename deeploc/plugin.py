@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deeploc.errors import DeeplocError, MaskError, PluginError, wrong
+from deeploc.errors import DeeplocError, MaskError, PluginError, described, wrong
 from deeploc.plugin_files import Group, PluginFile, place_in, short
 
 _OWN = "deeploc"
@@ -227,8 +227,11 @@ def check_takes(function: Any, title: str, *names: str) -> None:
     Raises
     ------
     PluginError
-        If it takes more of them, or fewer.
+        If it is no function, or takes more of them, or fewer.
     """
+    right = f"it must take ({', '.join(names)})"
+    if not callable(function):
+        raise PluginError(f"{title} is {described(function)}; {right}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # of some functions that are not Python it is not known
@@ -237,7 +240,7 @@ def check_takes(function: Any, title: str, *names: str) -> None:
         signature.bind(*names)
     except TypeError:
         takes = ", ".join(map(str, signature.parameters))
-        raise PluginError(f"{title} takes ({takes}); it must take ({', '.join(names)})") from None
+        raise PluginError(f"{title} takes ({takes}); {right}") from None
 
 
 def _imported(plugin: Plugin, entry: EntryPoint) -> Any:

@@ -41,7 +41,7 @@ class ActivationSource(Protocol):
         ...
 
 
-def check_adapter(adapter: Adapter, plugin: Plugin) -> None:
+def check_adapter(adapter: Any, plugin: Plugin) -> None:
     """Refuse what a plugin returned where it is no adapter, or does not say what it is.
 
     Parameters

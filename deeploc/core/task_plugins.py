@@ -14,7 +14,7 @@ from deeploc.errors import PluginError, described, nearest, wrong
 from deeploc.plugin import Plugin, check_takes, maker_of
 
 
-def check_task(task: Task, plugin: Plugin) -> None:
+def check_task(task: Any, plugin: Plugin) -> None:
     """Refuse what a plugin made, where it is no task of the plugin's name.
 
     Parameters

@@ -387,13 +387,15 @@ def vowels(command: str, file: Path, *more: object) -> Result:
 
 
 def test_a_run_finds_its_plugins_again(file: Path) -> None:
-    """The statistic ranks, the control is measured, and `evaluate` needs no --plugin."""
+    """The statistic ranks, the control is measured and shown, `evaluate` needs no --plugin."""
     done = vowels("run", file)
-    again = deeploc("evaluate", file.parent / "run", "-q")
+    again = deeploc("evaluate", file.parent / "run", "-v")
     assert done.exit_code == 0, done.output
     manifest = json.loads((file.parent / "run" / "manifest.json").read_text())
 
     assert again.exit_code == 0, again.output
+    assert re.search(r"^    first-units +1\.00 *$", again.stdout, re.MULTILINE)
+    assert max(map(len, again.stdout.splitlines())) <= 80
     assert manifest["options"]["plugins"][0]["file"] == str(file)
     assert ",first-units," in (file.parent / "run" / "scores.csv").read_text()
 

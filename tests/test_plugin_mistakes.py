@@ -21,7 +21,7 @@ from deeploc.core.measuring import score_once
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import DeeplocError, PluginError
 from deeploc.generators.registry import generate
-from deeploc.plugins import listed, load_model, using
+from deeploc.plugins import _listed, load_model, using
 from deeploc.stimuli import Stimulus
 from deeploc.testing import ToyAdapter
 
@@ -281,7 +281,7 @@ def test_the_list_of_plugins_says_what_cannot_be_called(tmp_path: Path) -> None:
     }
     for group, code in codes.items():
         with using(written(tmp_path, group, code)):
-            (state,) = [plugin.state for plugin in listed() if plugin.name == "x"]
+            state = _listed(entry_points.find(f"deeploc.{group}", "x")).state  # type: ignore[arg-type]
         assert "it must take (" in state or "needs a default" in state
 
 
@@ -319,7 +319,7 @@ TASKS = {
     MEASURE + "1 / 0": "failed: ZeroDivisionError: division by zero (line 10)",
     MEASURE + f"[{ONES}, {ONES}]": "returned n of 'a' twice; it must return one Measurement of",
     MEASURE + "[Measurement('N', 'a', np.ones(3), np.ones(3))]": (
-        "returned the metric 'N', which it does not declare; did you mean"
+        "returned the metric 'N', which it does not declare; its `metrics`: n"
     ),
     MEASURE + "[Measurement('n', 3, np.ones(3), np.ones(3))]": "returned int 3; it must return",
     MEASURE + "[Measurement('n', 'a', np.ones(3), 1.0)]": (
@@ -413,7 +413,8 @@ def test_a_task_that_was_handed_over_is_checked_too() -> None:
 )
 def test_a_name_that_is_not_known_may_be_of_a_file(changed: str) -> None:
     """Of every group that a contrast names; the option is named beside the names there are."""
-    conditions = "" if "conditions" in changed else "conditions: {a: {texts: [a, b]}, b: {texts: [c, d]}}"
+    plain = "conditions: {a: {texts: [a, b]}, b: {texts: [c, d]}}"
+    conditions = "" if "conditions" in changed else plain
     Path("c.yaml").write_text(
         f"name: n\ntitle: t\nmodality: text\nsource: s\ncontrast: a > b\n{conditions}\n{changed}\n"
     )

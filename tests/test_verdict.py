@@ -193,11 +193,11 @@ def test_without_a_finite_value_of_the_intact_model_nothing_is_answered(intact: 
     """It is no `no`: neither is the damage tested, nor does such an outcome count among others."""
     primary = verdict([evidence(damage(nan, SPREAD, intact=intact))], DECIDING, 199)
     other = evidence(damage(0.3, SPREAD), damage(nan, SPREAD, intact=intact))
-    reasons = reasons_of(Verdict.from_json(primary.to_json()))
+    said = "the intact model has no finite value; name another (verdict.primary)"
 
     assert answers_of(primary)[:3] == ["yes", "not asked", "not asked"]
-    assert reasons["causal"].endswith("the intact model has no finite value; name another (verdict.primary)")
-    assert reasons_of(primary)["causal"] == reasons["causal"]
+    for read in (primary, Verdict.from_json(primary.to_json())):
+        assert reasons_of(read)["causal"].endswith(said)
     assert answers_of(verdict([other], DECIDING, 199))[:3] == ["yes", "yes", "not asked"]
 
 

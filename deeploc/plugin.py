@@ -139,10 +139,9 @@ class Plugin:
         """
         try:
             yield
-        except MaskError as error:
-            raise error if self.is_own else self.failed(error) from error
         except Exception as error:
-            if self.is_own or isinstance(error, (DeeplocError, MemoryError, *passing)):
+            may_pass = isinstance(error, (DeeplocError, MemoryError, *passing))
+            if self.is_own or (may_pass and not isinstance(error, MaskError)):
                 raise
             raise self.failed(error) from error
 

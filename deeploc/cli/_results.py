@@ -185,7 +185,7 @@ def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
     for (sites, mode, mask), block in sorted(blocks.items()):
         _print_block(f"{sites}, {mode} {manner(mode)}{mask}", block)
     click.echo(
-        "random: median of the matched random controls; below, by name, of each further one\n"
+        "random: median of the matched random controls; further controls below, by name\n"
         "z: damage beyond their mean, in their SDs\n"
         "q: p = (1 + controls at least as damaging) / (1 + controls), adjusted over all\n"
         "effects of the run (Benjamini-Hochberg)"

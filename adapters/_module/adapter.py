@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._torch.ablate import ablated
-from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
+from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.passes import attending
@@ -22,7 +23,7 @@ from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
 from deeploc.adapters._torch.quantized import separable_batch_size
-from deeploc.adapters._torch.read import read_batch, read_positions
+from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
 from deeploc.core.positions import Positions
@@ -31,9 +32,8 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
-Contents = list[str | Path]
-Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Any]
-Preprocess = Callable[[Contents], Inputs]
+from .inputs import Contents, Inputs, Preprocess, are_maps, on_device, shapes, valid_positions
+from .padding import Padding, Rows, longer
 
 _BATCH = 32
 
@@ -97,7 +97,7 @@ class ModuleAdapter(NamesModules):
     @cached_property
     def sites(self) -> Layout:
         """The sites that were given, else those that are discovered."""
-        return find_sites(self.module, self._wanted, *self._probe())
+        return find_sites(self.module, self._wanted, *self._probe(), longer=self._longer)
 
     @cached_property
     def _batch_size(self) -> int:
@@ -108,7 +108,10 @@ class ModuleAdapter(NamesModules):
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the pooled activations of every stimulus once, in order.
+        """Yield the pooled activations of every stimulus once; in order, unless padding is read.
+
+        If a stimulus reads otherwise beside a longer one than alone, only stimuli whose inputs
+        are equally long share a forward pass.
 
         Parameters
         ----------
@@ -140,7 +143,7 @@ class ModuleAdapter(NamesModules):
                 )
             return read
 
-        batches = in_order(len(stimuli), self._batch_size)
+        batches = self._batches(stimuli, layout, self._batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
@@ -171,14 +174,38 @@ class ModuleAdapter(NamesModules):
             return read_positions(self.module, layout, forward, n_stimuli=len(indices), valid=valid)
 
         largest = max(SHOWN // max(layout.n_units, 1), 1)
-        batches = in_order(len(stimuli), min(largest, self._batch_size))
+        batches = self._batches(stimuli, layout, min(largest, self._batch_size))
         for indices, rows in each_batch(batches, run):
             yield from zip(indices.tolist(), rows, strict=True)
 
     def _batch(self, stimuli: Sequence[Stimulus], indices: Indices) -> tuple[Inputs, Valid]:
         chosen = [stimuli[i] for i in indices]
         inputs = self._inputs([stimulus.content for stimulus in chosen])
-        return inputs, _valid(inputs, chosen)
+        return inputs, valid_positions(inputs, chosen)
+
+    def _batches(self, stimuli: Sequence[Stimulus], layout: Layout, size: int) -> list[Indices]:
+        contents = [stimulus.content for stimulus in stimuli]
+        return self._padding.batches(contents, layout, size, self._example)
+
+    @cached_property
+    def _padding(self) -> Padding:
+        floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        dtype = next(floats, torch.float32)
+        return Padding(
+            self._name, lambda content: shapes(self._inputs([content])), self._rows, dtype
+        )
+
+    def _rows(self, contents: Contents, layout: Layout) -> Rows:
+        """Return the activations of contents that share a forward pass."""
+        stimuli = [Stimulus(str(number), content) for number, content in enumerate(contents)]
+        inputs = self._inputs(contents)
+        return read_positions(
+            self.module,
+            layout,
+            partial(self._forward, inputs),
+            n_stimuli=len(contents),
+            valid=valid_positions(inputs, stimuli),
+        )
 
     @cached_property
     def _packs(self) -> bool:
@@ -203,6 +230,7 @@ class ModuleAdapter(NamesModules):
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
         sites = self._names.with_those_of(ablation.mask.layout)
+        self._padding.look([], self.sites, self._example)  # not while units are ablated
         return ablated(ablation, self.module, sites, self.module)
 
     @property
@@ -211,13 +239,29 @@ class ModuleAdapter(NamesModules):
         return root
 
     def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
-        return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+        return find_sites(self.module, sites, *self._probe(), longer=self._longer, lenient=lenient)
 
     def _probe(self) -> tuple[Callable[[], Any], int | None]:
         """Return a forward pass of the example, and the number of its images."""
         inputs = self._inputs(self._example)
-        n_stimuli = len(self._example) if _are_maps(inputs) else None
+        n_stimuli = len(self._example) if are_maps(inputs) else None
         return (lambda: self._forward(inputs)), n_stimuli
+
+    @cached_property
+    def _longer(self) -> Callable[[], Any] | None:
+        """A forward pass of a longer example; None: there is none that the module takes."""
+        texts = [content for content in self._example if isinstance(content, str)]
+        if not texts or len(texts) < len(self._example):
+            return None
+        for each in zip(*map(longer, texts), strict=True):
+            try:
+                run = partial(self._forward, self._inputs(list(each)))
+                with eval_mode(self.module), torch.inference_mode():
+                    run()
+            except Exception:  # whatever the code of a user raises, for example beyond a context
+                continue
+            return run
+        return None
 
     def _preparation_hash(self) -> str:
         """Return a hash of the results of ``preprocess`` for fixed stimuli."""
@@ -232,18 +276,7 @@ class ModuleAdapter(NamesModules):
         return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
-        device = input_device(self.module)
-        inputs = self._preprocess(contents)
-        if isinstance(inputs, Tensor):
-            return inputs.to(device)
-        if isinstance(inputs, tuple):
-            return tuple(x.to(device) for x in inputs)
-        if isinstance(inputs, Mapping):
-            return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
-        raise AdapterError(
-            f"preprocess of {self._name} returned {type(inputs).__name__}; it must return a "
-            "tensor, a tuple of tensors or a mapping of keyword arguments"
-        )
+        return on_device(self._preprocess(contents), input_device(self.module), self._name)
 
     def _forward(self, inputs: Inputs) -> Any:
         if isinstance(inputs, Tensor):
@@ -260,22 +293,3 @@ class ModuleAdapter(NamesModules):
     def _takes_mask(self) -> bool:
         parameters = inspect.signature(self.module.forward).parameters.values()
         return any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _are_maps(inputs: Inputs) -> bool:
-    return isinstance(inputs, Tensor) and inputs.ndim == 4
-
-
-def _valid(inputs: Inputs, stimuli: Sequence[Stimulus]) -> Valid:
-    """Return the positions that are valid in the attention mask of ``inputs``, if it has one."""
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    if mask is None:
-        return None
-    valid: Tensor = mask.bool()
-    for stimulus, row in zip(stimuli, valid.tolist(), strict=True):
-        if not any(row):
-            raise AdapterError(
-                f"stimulus {stimulus.id} has no position to read: its attention mask is empty; "
-                "remove it or give it content"
-            )
-    return valid

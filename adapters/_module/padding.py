@@ -1,0 +1,199 @@
+"""Which stimuli share a forward pass: any, or only those whose inputs are equally long.
+
+What a user's function and network do with padding is not known. Two stimuli of unlike lengths
+tell: where the shorter one reads otherwise beside the longer one than alone, padding is read.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deeploc.adapters._torch.batching import Indices, alike, in_order
+from deeploc.adapters._torch.shape import Shape
+from deeploc.core.units import Layout
+from deeploc.errors import DeeplocError
+
+from .inputs import Contents
+
+Lengths = tuple[Shape, ...]
+"""The shapes of the tensors that are made of one stimulus."""
+
+Rows = list[dict[str, np.ndarray]]
+"""Activations (position, unit) of every stimulus, by the name of the site."""
+
+_EQUAL = 1e-3
+"""Largest relative difference of activations that counts as rounding, as for models of texts."""
+
+_FILES = 8
+"""So many files are opened to see whether they are equally long; their sizes tell which."""
+
+_REPEATS = (8, 2)
+"""How often the example is repeated for a longer one; the first that the network takes."""
+
+_log = logging.getLogger(__name__)
+
+
+class Padding:
+    """Tells whether a network reads padding, and makes batches without any where it does.
+
+    Parameters
+    ----------
+    name
+        Of the model, for the notice.
+    lengths
+        Returns the shapes of what is made of one stimulus.
+    read
+        Reads stimuli together: their activations at every position.
+    dtype
+        That the network computes in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lengths: Callable[[str | Path], Lengths],
+        read: Callable[[Contents, Layout], Rows],
+        dtype: torch.dtype,
+    ) -> None:
+        self._name = name
+        self._lengths_of = lengths
+        self._read = read
+        self._equal = max(_EQUAL, torch.finfo(dtype).eps ** 0.5)
+        self._known: dict[str | Path, Lengths] = {}
+        self._leaves_no_trace: set[str] = set()
+        self._is_read = False
+
+    def batches(
+        self, contents: Contents, layout: Layout, size: int, example: Contents
+    ) -> list[Indices]:
+        """Return batches of at most ``size`` stimuli: in order, unless padding is read.
+
+        Parameters
+        ----------
+        contents
+            Of the stimuli.
+        layout
+            The sites that will be read.
+        size
+            Largest number of stimuli in a batch.
+        example
+            Contents that the network takes.
+        """
+        if size > 1 and len(contents) > 1:
+            self.look(contents, layout, example)
+        if self._is_read:
+            return alike([self._lengths(content) for content in contents], size)
+        return in_order(len(contents), size)
+
+    def look(self, contents: Contents, layout: Layout, example: Contents) -> None:
+        """Find out whether padding is read at some sites; once at each of them.
+
+        Parameters
+        ----------
+        contents
+            Of stimuli, in case the example is of one length however often it is repeated.
+        layout
+            The sites.
+        example
+            Contents that the network takes.
+        """
+        names = {site.name for site in layout.sites}
+        if self._is_read or names <= self._leaves_no_trace:
+            return
+        for pair in (*self._repeated(example), *self._unlike(contents)):
+            differs = self._differs(*pair, layout)
+            if differs is not None:
+                break
+        else:
+            return
+        if differs:
+            self._is_read = True
+            _log.warning("%s", _notice(self._name))
+        else:
+            self._leaves_no_trace |= names
+
+    def _repeated(self, example: Contents) -> Iterator[tuple[str | Path, str | Path]]:
+        """Yield the example and a longer one, where they are made into unlike inputs."""
+        words = next((content for content in example if isinstance(content, str)), None)
+        if words is None:
+            return
+        for text in longer(words):
+            try:
+                unlike = self._lengths(text) != self._lengths(words)
+            except Exception:  # whatever a user's function does not take
+                continue
+            if unlike:
+                yield words, text
+
+    def _unlike(self, contents: Contents) -> Iterator[tuple[str | Path, str | Path]]:
+        """Yield a short and a long one of the stimuli, where any two are unlike."""
+        if any(isinstance(content, Path) for content in contents) and len(contents) > _FILES:
+            by_size = sorted(contents, key=_size)
+            contents = [*by_size[: _FILES // 2], *by_size[-_FILES // 2 :]]
+        each = {self._lengths(content): content for content in contents}
+        ordered = sorted(each, key=lambda shapes: sum(map(prod, shapes)))
+        if len(ordered) > 1:
+            yield each[ordered[0]], each[ordered[-1]]
+
+    def _differs(self, short: str | Path, long: str | Path, layout: Layout) -> bool | None:
+        """Return whether a stimulus reads otherwise beside a longer one; None: it cannot be read.
+
+        Where each can be read alone, but they cannot be put together, that is a yes.
+        """
+        try:
+            (alone,) = self._read([short], layout)
+            self._read([long], layout)
+        except (DeeplocError, torch.OutOfMemoryError):
+            return None
+        except Exception:  # whatever the code of a user raises
+            return None
+        try:
+            beside = self._read([short, long], layout)[0]
+        except (DeeplocError, torch.OutOfMemoryError):
+            return None
+        except Exception:  # inputs of unlike lengths that are stacked, for example
+            return True
+        return not all(_agree(rows, beside[name], self._equal) for name, rows in alone.items())
+
+    def _lengths(self, content: str | Path) -> Lengths:
+        if content not in self._known:
+            self._known[content] = self._lengths_of(content)
+        return self._known[content]
+
+
+def longer(text: str) -> Iterator[str]:
+    """Yield longer texts of the same words or letters, the longest first.
+
+    Parameters
+    ----------
+    text
+        One that a network takes.
+    """
+    yield from (between.join([text] * n) for n, between in product(_REPEATS, (" ", "")))
+
+
+def _agree(alone: np.ndarray, beside: np.ndarray, equal: float) -> bool:
+    if alone.shape != beside.shape:
+        return False
+    finite = np.isfinite(alone)
+    if not np.array_equal(finite, np.isfinite(beside)):
+        return False
+    one, other = alone[finite].astype(np.float64), beside[finite].astype(np.float64)
+    return bool(np.linalg.norm(one - other) <= equal * np.linalg.norm(one))
+
+
+def _size(content: str | Path) -> int:
+    return content.stat().st_size if isinstance(content, Path) else len(content)
+
+
+def _notice(name: str) -> str:
+    return (
+        f"{name} reads padding: a stimulus reads otherwise beside a longer one, so that stimuli "
+        "are read in batches of equal length; to read any together let preprocess return "
+        "`attention_mask`, and let forward take it where the network mixes positions"
+    )

@@ -2,7 +2,8 @@
 
 Every function takes a *ranking*: anything with a ``layout`` and one score per unit (a StatMap,
 whose scores are t, or `UnitScores`), and ``among``: the units that may be selected (default: all).
-A unit whose score is nan (a non-finite activation) is never selected.
+A unit whose score is nan (a non-finite activation) is never selected, nor is one that does not
+vary over the stimuli (`StatMap.constant`).
 """
 
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def count_of(percent: float, n_units: int) -> int:
     return int((percent / 100) * n_units)
 
 
-def n_selectable(ranking: Ranking, among: Selection | None = None) -> int:
-    """Return how many units have a score, and so can be selected.
+def selectable(ranking: Ranking, among: Selection | None = None) -> Selection:
+    """Return which units can be selected: those that have a score, and vary over the stimuli.
 
     Parameters
     ----------
@@ -93,7 +94,21 @@ def n_selectable(ranking: Ranking, among: Selection | None = None) -> int:
     among
         Boolean ``(unit,)``: the units that count; default all.
     """
-    return int(_allowed(ranking, among).sum())
+    scored = _scored(ranking, among)
+    return scored & ~ranking.constant if isinstance(ranking, StatMap) else scored
+
+
+def n_selectable(ranking: Ranking, among: Selection | None = None) -> int:
+    """Return how many units have a score and vary over the stimuli, and so can be selected.
+
+    Parameters
+    ----------
+    ranking
+        One score per unit.
+    among
+        Boolean ``(unit,)``: the units that count; default all.
+    """
+    return int(selectable(ranking, among).sum())
 
 
 def top_k(ranking: Ranking, k: int, among: Selection | None = None) -> UnitMask:
@@ -199,6 +214,8 @@ def between_percentiles(
 ) -> Selection:
     """Return which units have a score between two percentiles of the scores, both included.
 
+    Units that do not vary over the stimuli count in the percentiles, with 0, and are left out.
+
     Parameters
     ----------
     ranking, among
@@ -213,10 +230,11 @@ def between_percentiles(
     """
     if not 0 <= low <= high <= 100:
         raise ValueError(f"percentiles must satisfy 0 <= low <= high <= 100, got {low}, {high}")
-    allowed = _allowed(ranking, among)
-    if not allowed.any():
-        return allowed
-    bounds = np.percentile(ranking.scores[allowed], [low, high])
+    scored = _scored(ranking, among)
+    if not scored.any():
+        return scored
+    bounds = np.percentile(ranking.scores[scored], [low, high])
+    allowed = selectable(ranking, among)
     inside: Selection = allowed & (ranking.scores >= bounds[0]) & (ranking.scores <= bounds[1])
     return inside
 
@@ -266,7 +284,7 @@ def expected_per_site(mask: UnitMask) -> dict[str, float]:
     return {site.name: site.n_units * share for site in mask.layout.sites}
 
 
-def _allowed(ranking: Ranking, among: Selection | None) -> Selection:
+def _scored(ranking: Ranking, among: Selection | None) -> Selection:
     finite: Selection = ~np.isnan(ranking.scores)
     return finite if among is None else finite & among
 
@@ -277,7 +295,7 @@ def _share(ranking: Ranking, percent: float, among: Selection | None) -> int:
 
 
 def _ranked(ranking: Ranking, among: Selection | None, sign: int) -> Indices:
-    candidates = np.flatnonzero(_allowed(ranking, among))
+    candidates = np.flatnonzero(selectable(ranking, among))
     order = np.argsort(sign * ranking.scores[candidates], kind="stable")
     ranked: Indices = candidates[order]
     return ranked

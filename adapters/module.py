@@ -62,7 +62,9 @@ def wrap(
         do. Files are then decoded in threads while the network runs, and tasks that classify can
         use the output (image, class) of the network.
     classes
-        With ``transform``: the names of the classes, in the order of the output.
+        With ``transform`` or ``preprocess``: the names of the classes, in the order of the output
+        (stimulus, class). With ``preprocess`` they say that the output are scores of classes, and
+        so that the module has a loss (``select.by: attribution``).
     tokenizer
         Instead of ``preprocess`` for a model of transformers that takes token ids: the adapter
         then does what ``hf:`` does with such a model, and scores and generates text if it can.
@@ -97,7 +99,13 @@ def wrap(
         )
     elif preprocess is not None:
         adapter = ModuleAdapter(
-            module, preprocess, name, sites=sites, example=list(example), batch_size=batch_size
+            module,
+            preprocess,
+            name,
+            sites=sites,
+            example=list(example),
+            batch_size=batch_size,
+            classes=classes,
         )
     else:
         options = ModelOptions(batch_size=batch_size)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deeploc import plugins
 from deeploc.analysis.localization import check_counts
+from deeploc.analysis.nothing_selected import without_units
 from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
 from deeploc.contrast.model import Contrast
@@ -286,5 +287,7 @@ def _check(run: Run, tasks: Sequence[Task]) -> None:
         with_loss(run.adapter)
     try:
         check_sizes(_layout(run), run.contrast.select)
+        for why in without_units(_layout(run), run.contrast.select).values():
+            run.reporter.note(why)
     except ValueError as error:
         raise run.contrast.error_at(("select",), str(error)) from None

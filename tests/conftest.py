@@ -1,9 +1,12 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from deeploc.cli import main
 from deeploc.core.units import Layout, Site, StatMap
 
 
@@ -72,20 +75,19 @@ def checkpoint_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def contrast_file(tmp_path: Path) -> Path:
-    """Return a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
+def write_contrast(folder: Path) -> Path:
+    """Write a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
     rng = np.random.default_rng(5)
     lines = [" ".join(rng.permutation(REAL)[:5]) for _ in range(12)]
-    (tmp_path / "sentences.txt").write_text("\n".join(lines) + "\n")
+    (folder / "sentences.txt").write_text("\n".join(lines) + "\n")
     rows = ["text,kind"] + [f"{' '.join(rng.permutation(UNREAL)[:5])},N" for _ in range(12)]
-    (tmp_path / "lists.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "pairs.jsonl").write_text(
+    (folder / "lists.csv").write_text("\n".join(rows) + "\n")
+    (folder / "pairs.jsonl").write_text(
         '{"sentence_good": "the cat sees", "sentence_bad": "cat the sees", "UID": "order"}\n'
         '{"sentence_good": "a bird sees", "sentence_bad": "bird a sees", "UID": "order"}\n'
         '{"sentence_good": "the old dog", "sentence_bad": "the dog old", "UID": "adjective"}\n'
     )
-    path = tmp_path / "words.yaml"
+    path = folder / "words.yaml"
     path.write_text(
         """\
 name: words
@@ -105,3 +107,33 @@ evaluate:
 """
     )
     return path
+
+
+@pytest.fixture
+def contrast_file(tmp_path: Path) -> Path:
+    """Return a contrast of 12 + 12 short texts with every shipped task, sized for seconds."""
+    return write_contrast(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_contrast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same contrast as `contrast_file`, in a folder in which no test writes."""
+    return write_contrast(tmp_path_factory.mktemp("contrast"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    tiny_lm: Path, shared_contrast: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a whole run of `shared_contrast`, in which no test writes."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    command = ["run", str(shared_contrast), "-m", f"hf:{tiny_lm}", "-o", str(folder), "-q"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def finished(whole_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the whole run, below the folder of `contrast_file`."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))

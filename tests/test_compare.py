@@ -1,6 +1,7 @@
 """Overlap of selections, and runs side by side from their folders."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -73,16 +74,25 @@ def test_correlations_are_scipys(rng: np.random.Generator) -> None:
     assert isnan(correlation(a, np.ones(40)))
 
 
-@pytest.fixture
-def runs(tmp_path: Path, tiny_lm: Path, contrast_file: Path) -> Sequence[Path]:
+@pytest.fixture(scope="module")
+def made(
+    tiny_lm: Path, shared_contrast: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Sequence[Path]:
     """Return a run by the contrast, one by attribution, and one of blocks only."""
-    folders = [tmp_path / name for name in ("contrast", "attribution", "blocks")]
+    place = tmp_path_factory.mktemp("compared")
+    folders = [place / name for name in ("contrast", "attribution", "blocks")]
     changes = (["ablate.controls.random=2"], ["select.by=attribution"], ["read.sites=block"])
     for folder, own in zip(folders, changes, strict=True):
-        contrast = contrasts.load(contrast_file, ["verdict.untrained=false", *own])
+        contrast = contrasts.load(shared_contrast, ["verdict.untrained=false", *own])
         make = run_all if folder.name == "contrast" else localize_run
         make(contrast, Setup(f"hf:{tiny_lm}"), folder)
     return folders
+
+
+@pytest.fixture
+def runs(made: Sequence[Path], tmp_path: Path) -> Sequence[Path]:
+    """Return copies of these runs, which a test may change."""
+    return [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in made]
 
 
 def test_runs_are_compared_from_their_folders(runs: Sequence[Path]) -> None:

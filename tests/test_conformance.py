@@ -174,6 +174,15 @@ class ForgetsPositions(Chain):
             yield number, {name: x[: max(1, len(x) - 1)] for name, x in shown.items()}
 
 
+class TurnsPositionsAround(Chain):
+    def positions(
+        self, stimuli: Sequence[Stimulus], *args: Any
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        step = 1 if len(stimuli) == 1 else -1
+        for number, shown in super().positions(stimuli, *args):
+            yield number, {name: x[::step] for name, x in shown.items()}
+
+
 class EditsOtherwise(Chain):
     """Does to the model what `changed` makes of an ablation."""
 
@@ -220,7 +229,7 @@ class InverseGain(EditsOtherwise):
 class LeavesOneSiteOut(EditsOtherwise):
     def changed(self, ablation: Ablation) -> Edit:
         mask = ablation.mask
-        if mask.layout != self.sites:
+        if mask.layout != self.sites or not mask.at("layers.2").any():
             return ablation
         selected = mask.selected.copy()
         selected[self.sites.slices["layers.1"]] = False
@@ -250,6 +259,42 @@ class ReachesBack(EditsOtherwise):
             return ablation
         selected = ablation.mask.selected | (np.arange(self.sites.n_units) == 0)
         return replace(ablation, mask=UnitMask(self.sites, selected))
+
+
+class EditsACopy(Chain):
+    """Shows edited neurons, and computes with those that are not."""
+
+    def edited(self, name: str, x: np.ndarray, text: str) -> np.ndarray:
+        return x if name.endswith(":input") else super().edited(name, x, text)
+
+    def forward(self, text: str) -> dict[str, np.ndarray]:
+        shown = super().forward(text)
+        for name in shown:
+            if name.endswith(":input"):
+                shown[name] = super().edited(name, shown[name], text)
+        return shown
+
+
+class ScoresStayAblated(Chain):
+    left: Edit | None = None
+
+    @contextmanager
+    def ablated(self, ablation: Edit) -> Iterator[None]:
+        with super().ablated(ablation):
+            yield
+        self.left = ablation
+
+    def score(self, requests: Sequence[TextRequest]) -> list[TextScore]:
+        if self.left is None:
+            return super().score(requests)
+        with super().ablated(self.left):
+            return super().score(requests)
+
+
+class FeaturesOverflow(Chain):
+    def classify(self, stimuli: Sequence[Stimulus]) -> Predictions:
+        right = super().classify(stimuli)
+        return Predictions(right.logits, right.features / np.float32(0))
 
 
 class OutlivesExceptions(Chain):
@@ -353,6 +398,7 @@ BROKEN: Mapping[str, tuple[type[Chain], Callable[[ModelOptions], Adapter] | None
     "order": (SortsWholeBatches, None),
     "site-alone": (ScalesOneSite, None),
     "positions": (ForgetsPositions, None),
+    "position-batches": (TurnsPositionsAround, None),
     "no-units": (TouchesNothing, None),
     "after-exception": (OutlivesExceptions, None),
     "other-units": (Spills, None),
@@ -361,6 +407,7 @@ BROKEN: Mapping[str, tuple[type[Chain], Callable[[ModelOptions], Adapter] | None
     "offset": (HalfOffset, None),
     "scale": (InverseGain, None),
     "every-site": (LeavesOneSiteOut, None),
+    "effect": (EditsACopy, None),
     "forward-pass": (NumbersRows, None),
     "foreign-mask": (TakesAnyMask, None),
     "tokenization": (KeepsTooMuch, None),
@@ -410,6 +457,23 @@ def test_what_rests_on_a_broken_promise_is_skipped() -> None:
     assert outcomes["batches"].reason == "a stimulus is left out or read twice"
     assert outcomes["deterministic"].reason == "it rests on 'batches', which is failed"
     assert outcomes["zero"].reason == "it rests on 'deterministic', which is skipped"
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter", "reason"),
+    [
+        ("effect", ScoresStayAblated, "an ablation outlives its context"),
+        ("classify", FeaturesOverflow, "features are not finite"),
+    ],
+)
+def test_a_check_fails_for_each_of_its_reasons(
+    name: str, adapter: type[Chain], reason: str
+) -> None:
+    """What an ablation leaves behind in scores; features that overflow."""
+    (check,) = [check for check in CHECKS if check.name == name]
+
+    with pytest.raises(AssertionError, match=reason), np.errstate(divide="ignore"):
+        check(adapter(), TEXTS)
 
 
 def test_an_exception_of_the_adapter_is_a_failure() -> None:
@@ -481,7 +545,7 @@ def test_the_command_names_what_is_broken(tmp_path: Path) -> None:
     result = check_command(tmp_path, "loses:x")
 
     assert result.exit_code == 1
-    assert "batches          failed   a stimulus is left out or read twice\n" in result.output
+    assert "batches           failed   a stimulus is left out or read twice\n" in result.output
     assert result.output.splitlines()[-1] == "loses:x: broken: untrained, batches"
     assert max(map(len, result.output.splitlines())) <= 80
 

@@ -14,6 +14,8 @@ from deeploc.core.stats import (
     t_interval,
     two_sided_p,
 )
+from deeploc.core.units import Site
+from deeploc.stimuli.sampling import split_half
 
 finite = st.floats(-1e3, 1e3, allow_subnormal=False)
 batches = hnp.arrays(float, st.tuples(st.integers(4, 30), st.just(3)), elements=finite)
@@ -102,6 +104,14 @@ def test_shapes_are_checked_under_test() -> None:
     """The jaxtyping hook refuses a batch with a missing axis and names the axes."""
     with pytest.raises(TypeError, match="stimulus unit"):
         moments_of(np.ones(3))
+
+
+def test_types_without_shapes_are_checked_under_test() -> None:
+    """So are functions and dataclasses without an array in their signatures."""
+    with pytest.raises(TypeError, match="seed"):
+        split_half({}, "zero")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="path"):
+        Site(0, "block", 4)  # type: ignore[arg-type]
 
 
 def test_welch_matches_scipy(rng: np.random.Generator) -> None:

@@ -6,26 +6,30 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.rows import rows_of
-from deeploc.adapters._torch.batching import Indices, each_batch, in_order
-from deeploc.adapters._torch.gradient import KEPT, Loss, attribute_batch
-from deeploc.adapters._torch.hooks import first_tensor
+from deeploc.adapters._torch.batching import Indices, in_order
+from deeploc.adapters._torch.class_loss import (
+    Pass,
+    cross_entropy,
+    each_attributed,
+    right_classes,
+    shown_by,
+    weighted_losses,
+)
+from deeploc.adapters._torch.gradient import KEPT, attribute_batch
 from deeploc.adapters._torch.weights import attribute_weights
 from deeploc.core.ablation import Ablation
-from deeploc.core.attribution import Attributed, Example, Labelled, Term, WeightAttribution
+from deeploc.core.attribution import Attributed, Example, Term, WeightAttribution
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.threads import threads
 
-from .classify import scores_of
 from .prepare import Preparation, PreparedImages
 
 Images = Float[Tensor, "image colour row column"]
@@ -75,15 +79,8 @@ class AttributesImages(NamesModules):
         """
         sites = self._names.with_those_of(ablation.mask.layout)
         attribute = partial(attribute_batch, self.module, sites, ablation, steps=steps)
-        with self._losses(examples) as (batches, loss):
-
-            @torch.inference_mode(False)  # wherever it is called: its tensors are differentiated
-            def run(indices: Indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-                return attribute(loss(indices), n_stimuli=len(indices))
-
-            for indices, (effects, gradients, losses) in each_batch(batches, run):
-                ones = np.ones(len(indices), dtype=np.int64)
-                yield Attributed(indices, effects, gradients, losses, ones)
+        with self._losses(examples) as (batches, make):
+            yield from each_attributed(batches, make, attribute)
 
     def weight_attributions(
         self, terms: Sequence[Term], layout: Layout, _: Readout
@@ -102,58 +99,37 @@ class AttributesImages(NamesModules):
         AdapterError
             If the network has no classes, or an example is no image.
         """
-        weights = torch.tensor([term.weight for term in terms], dtype=torch.float64)
-        with self._losses([term.example for term in terms]) as (batches, loss):
-
-            @torch.inference_mode(False)
-            def part(indices: Indices) -> Tensor:
-                losses = loss(indices)()
-                return losses @ weights[torch.from_numpy(indices)].to(losses)
-
-            parts = (partial(part, indices) for indices in batches)
+        with self._losses([term.example for term in terms]) as (batches, make):
+            parts = weighted_losses(batches, make, terms)
             rows = rows_of(self.module, layout, self._probe()[0])
             return attribute_weights(self.module, layout, parts, rows)
 
     @contextmanager
     def _losses(
         self, examples: Sequence[Example]
-    ) -> Iterator[tuple[list[Indices], Callable[[Indices], Loss]]]:
-        """Give the batches, and what makes the pass of one and returns its losses."""
+    ) -> Iterator[tuple[list[Indices], Callable[[Indices], Pass]]]:
+        """Give the batches, and what prepares the pass of one."""
         if not self._has_classes:
             raise AdapterError(
                 "the network has no classes, only features, and so no loss; load it with its "
                 "classifier, or write `select.by: contrast`"
             )
-        stimuli = [_stimulus(example) for example in examples]
-        classes = [e.classes if isinstance(e, Labelled) else None for e in examples]
+        stimuli, right = [_image(example) for example in examples], right_classes(examples)
         batches = in_order(len(examples), max(self._batch // KEPT, 1))
         with threads() as decoding:
             prepared = PreparedImages(stimuli, self._preparation, batches, decoding)
 
-            def loss(indices: Indices) -> Loss:
+            def make(indices: Indices) -> Pass:
                 images = self._input(prepared.take(indices))
-                right = [classes[i] for i in indices.tolist()]
-                return lambda: _cross_entropy(self.module, images, right)
+                own = [right[i] for i in indices.tolist()]
+                return (lambda: cross_entropy(self.module(images), self.module, own)), None
 
-            yield batches, loss
-
-
-def _cross_entropy(
-    module: nn.Module, images: Images, right: Sequence[tuple[int, ...] | None]
-) -> Float[Tensor, " image"]:
-    """Return -log of the summed probability of the right classes; None: the most probable one."""
-    scores = scores_of(first_tensor(module(images)), module, len(images))
-    wide = scores if scores.dtype == torch.float64 else scores.float()
-    logprobs = wide.log_softmax(dim=1)
-    own = logprobs.detach().argmax(dim=1).tolist()
-    chosen = [classes or (own[row],) for row, classes in enumerate(right)]
-    probable = [logprobs[row, list(c)].logsumexp(dim=0) for row, c in enumerate(chosen)]
-    return -torch.stack(probable)
+            yield batches, make
 
 
-def _stimulus(example: Example) -> Stimulus:
-    stimulus = example.stimulus if isinstance(example, Labelled) else example
-    if isinstance(stimulus, Stimulus):
+def _image(example: Example) -> Stimulus:
+    stimulus = shown_by(example)
+    if stimulus is not None:
         return stimulus
     raise AdapterError(
         "this model reads images, and has no loss of texts; name a task that classifies images"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import named_sites
 from deeploc.adapters._sites.trace import trace_calls
+from deeploc.adapters._torch.class_loss import scores_of
 from deeploc.adapters._torch.hooks import SiteHook, first_tensor, hook_sites, not_run
 from deeploc.adapters._torch.shape import as_sequences
 from deeploc.core.adapter import Predictions
@@ -106,32 +107,6 @@ def predict_batch(
         raise not_run(features.name)
     scores = read[-1][:, :0] if not features.path else scores_of(output, module, len(images))
     return scores.float().cpu().numpy(), read[-1].cpu().numpy()
-
-
-def scores_of(output: Tensor | None, module: nn.Module, n_images: int) -> Tensor:
-    """Return the scores of the classes (image, class).
-
-    Parameters
-    ----------
-    output
-        What the network returns.
-    module
-        The network.
-    n_images
-        How many images it was shown.
-
-    Raises
-    ------
-    AdapterError
-        If these are no scores of classes.
-    """
-    if output is None or output.ndim != 2:
-        shape = None if output is None else tuple(output.shape)
-        raise AdapterError(
-            f"{type(module).__name__} returns {shape} for {n_images} images, not scores of "
-            "classes; leave out the tasks that need them"
-        )
-    return output
 
 
 def _is_layer(module: nn.Module, path: str) -> bool:

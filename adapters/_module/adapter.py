@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
-from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._torch.ablate import ablated
 from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch
 from deeploc.adapters._torch.code import module_settings
@@ -23,7 +22,7 @@ from deeploc.adapters._torch.placement import input_device
 from deeploc.adapters._torch.pool import Valid, pooling
 from deeploc.adapters._torch.probes import TEXTS, image_files, preparation_hash
 from deeploc.adapters._torch.quantized import separable_batch_size
-from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
+from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch
 from deeploc.core.positions import Positions
@@ -32,13 +31,14 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
+from .attribute import AttributesModules
 from .inputs import Contents, Inputs, Preprocess, are_maps, on_device, shapes, valid_positions
-from .padding import Padding, Rows, longer
+from .padding import Padding, Rows, longer_pass, outputs
 
 _BATCH = 32
 
 
-class ModuleAdapter(NamesModules):
+class ModuleAdapter(AttributesModules):
     """A module and the function that prepares its input.
 
     Parameters
@@ -56,6 +56,8 @@ class ModuleAdapter(NamesModules):
         Stimulus contents for the forward pass that discovers the sites.
     batch_size
         Largest number of stimuli in a forward pass; ``None``: 32.
+    classes
+        The names of the classes whose scores the module returns, if it does; it has a loss then.
 
     Raises
     ------
@@ -72,8 +74,10 @@ class ModuleAdapter(NamesModules):
         sites: Sequence[str | Site] | None,
         example: Contents,
         batch_size: int | None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.module = module
+        self._classes = classes
         self._preprocess = preprocess
         self._name = name
         self._wanted = sites
@@ -183,29 +187,29 @@ class ModuleAdapter(NamesModules):
         inputs = self._inputs([stimulus.content for stimulus in chosen])
         return inputs, valid_positions(inputs, chosen)
 
-    def _batches(self, stimuli: Sequence[Stimulus], layout: Layout, size: int) -> list[Indices]:
+    def _batches(
+        self, stimuli: Sequence[Stimulus], layout: Layout | None, size: int
+    ) -> list[Indices]:
+        """Return batches for reading sites, or, without any, for using the output."""
         contents = [stimulus.content for stimulus in stimuli]
+        if layout is None:  # what is computed from the output has to do with the sites, too
+            self._padding.look(contents, self.sites, self._example)
         return self._padding.batches(contents, layout, size, self._example)
 
     @cached_property
     def _padding(self) -> Padding:
         floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
         dtype = next(floats, torch.float32)
-        return Padding(
-            self._name, lambda content: shapes(self._inputs([content])), self._rows, dtype
-        )
+        return Padding(self._name, lambda c: shapes(self._inputs([c])), self._rows, dtype)
 
-    def _rows(self, contents: Contents, layout: Layout) -> Rows:
-        """Return the activations of contents that share a forward pass."""
+    def _rows(self, contents: Contents, layout: Layout | None) -> Rows:
+        """Return the activations of contents that share a forward pass, or the outputs."""
         stimuli = [Stimulus(str(number), content) for number, content in enumerate(contents)]
-        inputs = self._inputs(contents)
-        return read_positions(
-            self.module,
-            layout,
-            partial(self._forward, inputs),
-            n_stimuli=len(contents),
-            valid=valid_positions(inputs, stimuli),
-        )
+        inputs, valid = self._batch(stimuli, np.arange(len(stimuli)))
+        forward = partial(self._forward, inputs)
+        if layout is None:
+            return outputs(self.module, forward)
+        return read_positions(self.module, layout, forward, n_stimuli=len(stimuli), valid=valid)
 
     @cached_property
     def _packs(self) -> bool:
@@ -250,18 +254,7 @@ class ModuleAdapter(NamesModules):
     @cached_property
     def _longer(self) -> Callable[[], Any] | None:
         """A forward pass of a longer example; None: there is none that the module takes."""
-        texts = [content for content in self._example if isinstance(content, str)]
-        if not texts or len(texts) < len(self._example):
-            return None
-        for each in zip(*map(longer, texts), strict=True):
-            try:
-                run = partial(self._forward, self._inputs(list(each)))
-                with eval_mode(self.module), torch.inference_mode():
-                    run()
-            except Exception:  # whatever the code of a user raises, for example beyond a context
-                continue
-            return run
-        return None
+        return longer_pass(self.module, lambda c: self._forward(self._inputs(c)), self._example)
 
     def _preparation_hash(self) -> str:
         """Return a hash of the results of ``preprocess`` for fixed stimuli."""

@@ -6,14 +6,19 @@ tell: where the shorter one reads otherwise beside the longer one than alone, pa
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from deeploc.adapters._torch.batching import Indices, alike, in_order
+from deeploc.adapters._torch.hooks import first_tensor
+from deeploc.adapters._torch.read import eval_mode
 from deeploc.adapters._torch.shape import Shape
 from deeploc.core.units import Layout
 from deeploc.errors import DeeplocError
@@ -48,7 +53,8 @@ class Padding:
     lengths
         Returns the shapes of what is made of one stimulus.
     read
-        Reads stimuli together: their activations at every position.
+        Reads stimuli together: their activations at every position of the sites; without sites
+        what the network returns for them.
     dtype
         That the network computes in.
     """
@@ -57,7 +63,7 @@ class Padding:
         self,
         name: str,
         lengths: Callable[[str | Path], Lengths],
-        read: Callable[[Contents, Layout], Rows],
+        read: Callable[[Contents, Layout | None], Rows],
         dtype: torch.dtype,
     ) -> None:
         self._name = name
@@ -69,7 +75,7 @@ class Padding:
         self._is_read = False
 
     def batches(
-        self, contents: Contents, layout: Layout, size: int, example: Contents
+        self, contents: Contents, layout: Layout | None, size: int, example: Contents
     ) -> list[Indices]:
         """Return batches of at most ``size`` stimuli: in order, unless padding is read.
 
@@ -78,7 +84,7 @@ class Padding:
         contents
             Of the stimuli.
         layout
-            The sites that will be read.
+            The sites that will be read; None: the output.
         size
             Largest number of stimuli in a batch.
         example
@@ -90,7 +96,7 @@ class Padding:
             return alike([self._lengths(content) for content in contents], size)
         return in_order(len(contents), size)
 
-    def look(self, contents: Contents, layout: Layout, example: Contents) -> None:
+    def look(self, contents: Contents, layout: Layout | None, example: Contents) -> None:
         """Find out whether padding is read at some sites; once at each of them.
 
         Parameters
@@ -98,11 +104,11 @@ class Padding:
         contents
             Of stimuli, in case the example is of one length however often it is repeated.
         layout
-            The sites.
+            The sites; None: the output.
         example
             Contents that the network takes.
         """
-        names = {site.name for site in layout.sites}
+        names = {""} if layout is None else {site.name for site in layout.sites}
         if self._is_read or names <= self._leaves_no_trace:
             return
         for pair in (*self._repeated(example), *self._unlike(contents)):
@@ -140,7 +146,7 @@ class Padding:
         if len(ordered) > 1:
             yield each[ordered[0]], each[ordered[-1]]
 
-    def _differs(self, short: str | Path, long: str | Path, layout: Layout) -> bool | None:
+    def _differs(self, short: str | Path, long: str | Path, layout: Layout | None) -> bool | None:
         """Return whether a stimulus reads otherwise beside a longer one; None: it cannot be read.
 
         Where each can be read alone, but they cannot be put together, that is a yes.
@@ -164,6 +170,51 @@ class Padding:
         if content not in self._known:
             self._known[content] = self._lengths_of(content)
         return self._known[content]
+
+
+def longer_pass(
+    module: nn.Module, forward: Callable[[Contents], Any], example: Contents
+) -> Callable[[], Any] | None:
+    """Return a forward pass of a longer example of texts; None: there is none that succeeds.
+
+    Parameters
+    ----------
+    module
+        The network.
+    forward
+        Makes a pass of contents.
+    example
+        Contents that it takes.
+    """
+    texts = [content for content in example if isinstance(content, str)]
+    if not texts or len(texts) < len(example):
+        return None
+    for each in zip(*map(longer, texts), strict=True):
+        run = partial(forward, list(each))
+        try:
+            with eval_mode(module), torch.inference_mode():
+                run()
+        except Exception:  # whatever the code of a user raises beyond a context
+            continue
+        return run
+    return None
+
+
+@torch.inference_mode()
+def outputs(module: nn.Module, run: Callable[[], Any]) -> Rows:
+    """Return what a network returns for every stimulus, as the activations of one site.
+
+    Parameters
+    ----------
+    module
+        The network.
+    run
+        Makes the pass.
+    """
+    with eval_mode(module):
+        tensor = first_tensor(run())
+    rows: Any = [] if tensor is None else tensor.float().cpu().numpy()
+    return [{"": row} for row in rows]
 
 
 def longer(text: str) -> Iterator[str]:

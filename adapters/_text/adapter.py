@@ -1,18 +1,23 @@
 """The adapter of a causal language model: it also scores, generates and attributes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from deeploc.adapters._torch.batching import Indices, bucketed, budget
+from deeploc.adapters._torch.gradient import KEPT
 from deeploc.core.adapter import Sampling, TextRequest, TextScore
 
-from .attribute import AttributesTexts
+from .attribute import AttributesTexts, LossPass
 from .causal import CausalLM
+from .causal_loss import causal_loss
 from .generate import continuation, own_settings
-from .score import Encoded, encode_request, score_encoded
+from .score import LOGITS, Encoded, encode_request, score_encoded
 from .scorer import TextScorer
 
 
-class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts):
+class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts[Encoded]):
     """A causal LM and its tokenizer; reads, ablates, scores and generates.
 
     Parameters
@@ -59,3 +64,16 @@ class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts):
 
     def _scores(self, encoded: Sequence[Encoded]) -> list[TextScore]:
         return score_encoded(self._passes, encoded, self._batch_size, self._scored_padding)
+
+    def _encode_text(self, text: str, limit: int | None) -> Encoded:
+        whole = encode_request(self.tokenizer, TextRequest("", text), None)
+        return Encoded(whole.ids[:limit], whole.start)
+
+    def _attributed(self, encoded: Sequence[Encoded]) -> list[Indices]:
+        lm, bound = self._passes, self._batch_size
+        lengths = np.array([len(text.ids) - 1 for text in encoded], dtype=np.int64)
+        positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1)) // KEPT
+        return bucketed(lengths, max(positions, 1), bound, self._scored_padding)
+
+    def _loss_passes(self, encoded: Sequence[Encoded]) -> Iterator[LossPass]:
+        yield causal_loss(self._passes, encoded)

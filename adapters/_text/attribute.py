@@ -1,19 +1,21 @@
-"""The loss of texts under a causal language model, and its gradient."""
+"""The loss of texts under a model that scores them, and its gradient."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
 from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.rows import rows_of
-from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
-from deeploc.adapters._torch.gradient import KEPT, attribute_batch
+from deeploc.adapters._torch.batching import Indices, each_batch
+from deeploc.adapters._torch.gradient import Loss, attribute_batch
+from deeploc.adapters._torch.pool import Valid
 from deeploc.adapters._torch.weights import attribute_weights
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import TextRequest
@@ -30,26 +32,74 @@ from deeploc.core.units import Layout
 from deeploc.errors import AdapterError
 
 from .causal import CausalLM
-from .score import LOGITS, Encoded, encode_request
-from .tokenize import Tokenizer
+from .encoder_decoder import EncoderDecoder
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class AttributesTexts(NamesModules):
-    """The ability `Attributes` of an adapter around a causal language model."""
+@runtime_checkable
+class Scored(Protocol):
+    """The tokens of a text, of which some are scored."""
+
+    @property
+    def n_scored(self) -> int:
+        """Number of tokens that are scored."""
+        ...
+
+
+E = TypeVar("E", bound=Scored)
+
+
+@dataclass(frozen=True)
+class LossPass:
+    """A forward pass whose gradient is taken.
+
+    Parameters
+    ----------
+    losses
+        Makes it, and returns the summed loss (nats) of every row.
+    texts
+        To which text of the batch each row belongs; the loss of a text is the sum of its rows'.
+    valid
+        Which positions belong to a row (row, position); ``None``: all.
+    """
+
+    losses: Loss
+    texts: Int[np.ndarray, " row"]
+    valid: Valid = None
+
+
+class AttributesTexts(NamesModules, Generic[E]):
+    """The ability `Attributes` of an adapter around a model that scores texts."""
 
     model: Any
-    tokenizer: Tokenizer
-    _passes: CausalLM
+    _lm: CausalLM | EncoderDecoder
+
+    @cached_property
+    @abstractmethod
+    def _batch_size(self) -> int | None:
+        """Largest number of texts in a pass."""
 
     @property
     @abstractmethod
     def _scored_padding(self) -> float:
         """Largest share of padding in a batch."""
 
-    @cached_property
     @abstractmethod
-    def _batch_size(self) -> int | None:
-        """Largest number of texts in a pass."""
+    def _encode(self, request: TextRequest) -> E:
+        """Return the tokens of a request."""
+
+    @abstractmethod
+    def _encode_text(self, text: str, limit: int | None) -> E:
+        """Return the first tokens of a text, all of which are scored that can be predicted."""
+
+    @abstractmethod
+    def _attributed(self, encoded: Sequence[E]) -> list[Indices]:
+        """Return which texts are attributed together."""
+
+    @abstractmethod
+    def _loss_passes(self, encoded: Sequence[E]) -> Iterator[LossPass]:
+        """Yield the forward passes that texts take which are attributed together."""
 
     def attributions(
         self,
@@ -76,17 +126,20 @@ class AttributesTexts(NamesModules):
         AdapterError
             If an example is no text, or has no token to predict.
         """
-        encoded = encode_examples(self.tokenizer, examples, readout, self._passes.context)
-        batches = self._attributed(encoded)
+        encoded = self._encode_examples(examples, readout)
         sites = self._names.with_those_of(ablation.mask.layout)
         attribute = partial(attribute_batch, self.model, sites, ablation, steps=steps)
 
         @torch.inference_mode(False)  # wherever it is called: its tensors are differentiated
-        def run(indices: Indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            texts = _Batch(self._passes, [encoded[i] for i in indices.tolist()])
-            return attribute(texts.losses, n_stimuli=len(indices), valid=texts.valid)
+        def run(indices: Indices) -> Arrays:
+            passes = self._loss_passes([encoded[i] for i in indices.tolist()])
+            found = (
+                (one.texts, attribute(one.losses, n_stimuli=len(one.texts), valid=one.valid))
+                for one in passes
+            )
+            return _by_text(found, len(indices))
 
-        for indices, (effects, gradients, losses) in each_batch(batches, run):
+        for indices, (effects, gradients, losses) in each_batch(self._attributed(encoded), run):
             tokens = np.array([encoded[i].n_scored for i in indices.tolist()])
             yield Attributed(indices, effects, gradients, losses, tokens)
 
@@ -109,104 +162,54 @@ class AttributesTexts(NamesModules):
         AdapterError
             If an example is no text, or has no token to predict.
         """
-        lm, examples = self._passes, [term.example for term in terms]
-        encoded = encode_examples(self.tokenizer, examples, readout, lm.context)
+        encoded = self._encode_examples([term.example for term in terms], readout)
         weights = weights_of(terms, [text.n_scored for text in encoded])
 
         @torch.inference_mode(False)
-        def part(indices: Indices) -> Tensor:
-            losses = _Batch(lm, [encoded[i] for i in indices.tolist()]).losses()
-            return losses @ torch.from_numpy(weights[indices]).to(losses)
+        def part(one: LossPass, indices: Indices) -> Tensor:
+            losses = one.losses()
+            return losses @ torch.from_numpy(weights[indices[one.texts]]).to(losses)
 
-        batches = self._attributed(encoded)
-        parts = (partial(part, indices) for indices in batches)
-        rows = rows_of(self.model, layout, lm.probes[0].run)
+        parts = (
+            partial(part, one, indices)
+            for indices in self._attributed(encoded)
+            for one in self._loss_passes([encoded[i] for i in indices.tolist()])
+        )
+        rows = rows_of(self.model, layout, self._lm.probes[0].run)
         return attribute_weights(self.model, layout, parts, rows)
 
-    def _attributed(self, encoded: Sequence[Encoded]) -> list[Indices]:
-        """Return which texts share a pass whose gradient is taken."""
-        lm, bound = self._passes, self._batch_size
-        lengths = np.array([len(text.ids) - 1 for text in encoded], dtype=np.int64)
-        positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1)) // KEPT
-        return bucketed(lengths, max(positions, 1), bound, self._scored_padding)
+    def _encode_examples(self, examples: Sequence[Example], readout: Readout) -> list[E]:
+        """Return the tokens of examples; of a stimulus the first ones that the read-out takes."""
+        limits = [n for n in (readout.max_tokens, self._lm.context) if n is not None]
+        limit = min(limits, default=None)
+        return [self._encode_example(example, limit) for example in examples]
 
-
-def encode_examples(
-    tokenizer: Tokenizer, examples: Sequence[Example], readout: Readout, context: int | None
-) -> list[Encoded]:
-    """Return the tokens of examples, and which of them are scored.
-
-    A stimulus is a text of which all tokens are scored but a first one that nothing precedes; it
-    is truncated where the read-out truncates it.
-
-    Parameters
-    ----------
-    tokenizer
-        Of the model.
-    examples
-        Texts.
-    readout
-        Its ``max_tokens`` counts.
-    context
-        Longest input of the model in tokens, or ``None``.
-
-    Raises
-    ------
-    AdapterError
-        If an example is no text, or has no token to predict.
-    """
-    limits = [n for n in (readout.max_tokens, context) if n is not None]
-    limit = min(limits, default=None)
-    return [_encoded(tokenizer, example, limit, context) for example in examples]
-
-
-def _encoded(
-    tokenizer: Tokenizer, example: Example, limit: int | None, context: int | None
-) -> Encoded:
-    if isinstance(example, TextRequest):
-        encoded, name = encode_request(tokenizer, example, context), repr(example.completion[:40])
-    else:
-        if isinstance(example, Labelled) or not isinstance(example.content, str):
+    def _encode_example(self, example: Example, limit: int | None) -> E:
+        if isinstance(example, TextRequest):
+            encoded, name = self._encode(example), repr(example.completion[:40])
+        else:
+            if isinstance(example, Labelled) or not isinstance(example.content, str):
+                raise AdapterError(
+                    "this model reads text, and has no loss of images or labels; use a contrast "
+                    "of `modality: text`, and a task that scores texts"
+                )
+            encoded = self._encode_text(example.content, limit)
+            name = f"of stimulus {example.id}"
+        if encoded.n_scored < 1:
             raise AdapterError(
-                "this model reads text, and has no loss of images or labels; use a contrast of "
-                "`modality: text`, and a task that scores texts"
+                f"text {name} has no token that can be predicted, and so no loss; where the model "
+                "has no beginning-of-text token, texts need at least two tokens; remove it"
             )
-        whole = encode_request(tokenizer, TextRequest("", example.content), None)
-        encoded, name = Encoded(whole.ids[:limit], whole.start), f"of stimulus {example.id}"
-    if encoded.n_scored < 1:
-        raise AdapterError(
-            f"text {name} has no token that can be predicted, and so no loss; where the model has "
-            "no beginning-of-text token, texts need at least two tokens; remove it"
-        )
-    return encoded
+        return encoded
 
 
-class _Batch:
-    """Texts that share a pass."""
-
-    def __init__(self, lm: CausalLM, texts: Sequence[Encoded]) -> None:
-        self._lm = lm
-        self._ids, self._attended = padded([text.ids[:-1] for text in texts])
-        self._targets, _ = padded([text.ids[1:] for text in texts])
-        self._first = min(text.start for text in texts) - 1
-        positions = torch.arange(self._ids.shape[1])
-        starts, ends = (
-            torch.tensor([[bound] for bound in bounds])
-            for bounds in ([t.start - 1 for t in texts], [len(t.ids) - 1 for t in texts])
-        )
-        self._scored = (positions >= starts) & (positions < ends)
-
-    @property
-    def valid(self) -> Tensor | None:
-        """Which positions belong to a text; None: all."""
-        return self._attended
-
-    def losses(self) -> Float[Tensor, " stimulus"]:
-        """Make one forward pass; return the summed loss (nats) of every text."""
-        keep = self._ids.shape[1] - self._first
-        logits = self._lm.logits(self._ids.to(self._lm.device), self._attended, keep=keep)
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        targets = self._targets[:, self._first :, None].to(wide.device)
-        logprobs = wide.log_softmax(dim=-1).gather(-1, targets).squeeze(-1)
-        scored = self._scored[:, self._first :].to(wide.device)
-        return -torch.where(scored, logprobs, 0.0).sum(dim=1)
+def _by_text(found: Iterable[tuple[np.ndarray, Arrays]], n: int) -> Arrays:
+    """Return what the rows of passes say, summed for each of ``n`` texts."""
+    totals: list[np.ndarray] = []
+    for texts, arrays in found:
+        totals = totals or [np.zeros((n, *rows.shape[1:]), rows.dtype) for rows in arrays]
+        for total, rows in zip(totals, arrays, strict=True):
+            for text, row in zip(texts, rows, strict=True):
+                total[text] += row
+    effects, gradients, losses = totals
+    return effects, gradients, losses

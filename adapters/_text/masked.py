@@ -4,20 +4,30 @@ Salazar et al. (2020), doi:10.18653/v1/2020.acl-main.240. The exponential of its
 over tokens is the pseudo-perplexity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.batching import (
+    Indices,
+    bucketed,
+    budget,
+    each_batch,
+    in_order,
+    padded,
+)
+from deeploc.adapters._torch.gradient import KEPT
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import TextRequest, TextScore
 from deeploc.errors import AdapterError
 
+from .attribute import AttributesTexts, LossPass
 from .causal import Attended, CausalLM, Ids
 from .head import head_at
 from .score import LOGITS
@@ -42,6 +52,11 @@ class EncodedMasked:
     ids: Int[np.ndarray, " token"]
     scored: Int[np.ndarray, " scored"]
     n_cut: int = 0
+
+    @property
+    def n_scored(self) -> int:
+        """Number of tokens that are scored."""
+        return len(self.scored)
 
 
 @dataclass
@@ -175,8 +190,8 @@ def _logits_at(
     return logits[:, 0] if chosen else logits[rows, at]
 
 
-class MaskedAdapter(TextScorer[CausalLM, EncodedMasked]):
-    """A masked LM and its tokenizer; reads, ablates, and scores by pseudo-log-likelihood.
+class MaskedAdapter(TextScorer[CausalLM, EncodedMasked], AttributesTexts[EncodedMasked]):
+    """A masked LM and its tokenizer; reads, ablates, scores by pseudo-log-likelihood, attributes.
 
     Parameters
     ----------
@@ -198,3 +213,33 @@ class MaskedAdapter(TextScorer[CausalLM, EncodedMasked]):
     def _scores(self, encoded: Sequence[EncodedMasked]) -> list[TextScore]:
         mask = int(self.tokenizer.mask_token_id)
         return score_masked(self._passes, mask, encoded, self._batch_size, self._scored_padding)
+
+    def _encode_text(self, text: str, limit: int | None) -> EncodedMasked:
+        (tokens,) = tokenize(self.tokenizer, [text], limit)
+        self._check_vocabulary(tokens.ids)
+        return EncodedMasked(tokens.ids, np.flatnonzero(~tokens.special))
+
+    def _attributed(self, encoded: Sequence[EncodedMasked]) -> list[Indices]:
+        return in_order(len(encoded), 1)  # each has many rows of its own
+
+    def _loss_passes(self, encoded: Sequence[EncodedMasked]) -> Iterator[LossPass]:
+        lm, mask = self._passes, int(self.tokenizer.mask_token_id)
+        for text, each in enumerate(encoded):
+            n = max(budget(lm.device) // KEPT // len(each.ids), 1)
+            n = min(n, self._batch_size or n, max(LOGITS // KEPT // lm.vocabulary, 1))
+            for start in range(0, each.n_scored, n):
+                at = torch.from_numpy(each.scored[start : start + n])
+                losses = partial(_losses, lm, mask, torch.from_numpy(each.ids).long(), at)
+                yield LossPass(losses, np.full(len(at), text))
+
+
+def _losses(
+    lm: CausalLM, mask: int, ids: Int[Tensor, " token"], at: Int[Tensor, " row"]
+) -> Float[Tensor, " row"]:
+    """Mask one position of a text in every row; return the loss (nats) of the token there."""
+    rows = ids.repeat(len(at), 1)
+    rows[torch.arange(len(at)), at] = mask
+    logits = _logits_at(lm, rows.to(lm.device), None, at.to(lm.device))
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    targets = ids[at].to(wide.device)
+    return -wide.log_softmax(dim=-1).gather(-1, targets[:, None])[:, 0]

@@ -1,20 +1,24 @@
 """Score and generate with an encoder-decoder: the encoder has the prompt, the decoder the rest."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from deeploc.adapters._torch.batching import Indices, bucketed, budget, each_batch, padded
+from deeploc.adapters._torch.gradient import KEPT
 from deeploc.adapters._torch.hooks import eager
 from deeploc.adapters._torch.quiet import quiet
 from deeploc.adapters._torch.read import eval_mode
 from deeploc.core.adapter import Sampling, TextRequest, TextScore
 from deeploc.errors import AdapterError
 
+from .attribute import AttributesTexts, LossPass
 from .decode import Choice
 from .encoder_decoder import EncoderDecoder
 from .generate import end_tokens
@@ -45,6 +49,16 @@ class EncodedPair:
     completion: Int[np.ndarray, " predicted"]
     scored: Bool[np.ndarray, " predicted"]
     n_cut: int = 0
+
+    @property
+    def n_scored(self) -> int:
+        """Number of tokens that are scored."""
+        return int(self.scored.sum())
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """How many tokens the encoder is shown, and the decoder."""
+        return len(self.prompt), len(self.completion)
 
 
 def encode_pair(tokenizer: Tokenizer, request: TextRequest, context: int | None) -> EncodedPair:
@@ -190,8 +204,8 @@ def _score_batch(lm: EncoderDecoder, batch: Sequence[EncodedPair]) -> list[TextS
     return [TextScore(total, n, all_hit) for total, n, all_hit in rows]
 
 
-class EncoderDecoderAdapter(TextScorer[EncoderDecoder, EncodedPair]):
-    """An encoder-decoder and its tokenizer; reads, ablates, scores and generates.
+class EncoderDecoderAdapter(TextScorer[EncoderDecoder, EncodedPair], AttributesTexts[EncodedPair]):
+    """An encoder-decoder and its tokenizer; reads, ablates, scores, generates and attributes.
 
     Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is
     scored or generated its prompt goes to the encoder.
@@ -233,3 +247,39 @@ class EncoderDecoderAdapter(TextScorer[EncoderDecoder, EncodedPair]):
 
     def _scores(self, encoded: Sequence[EncodedPair]) -> list[TextScore]:
         return score_completions(self._passes, encoded, self._batch_size, self._scored_padding)
+
+    def _encode_text(self, text: str, limit: int | None) -> EncodedPair:
+        prompt, _ = _prompt_ids(self.tokenizer, "", self._passes.context)
+        said = target_tokens(self.tokenizer, text)
+        self._check_vocabulary(said.ids)
+        n_left_out = max(len(said.ids) - (limit or len(said.ids)), 0)
+        content = np.flatnonzero(~said.special)
+        left_out = content[max(len(content) - n_left_out, 0) :]
+        ids, special = np.delete(said.ids, left_out), np.delete(said.special, left_out)
+        return EncodedPair(prompt, ids, ~special)
+
+    def _attributed(self, encoded: Sequence[EncodedPair]) -> list[Indices]:
+        lm, lengths = self._passes, np.array([each.lengths for each in encoded])
+        positions = min(budget(lm.device), max(LOGITS // lm.vocabulary, 1)) // KEPT
+        batches: list[Indices] = []
+        for alike in np.unique(lengths, axis=0):  # without padding: both halves count positions
+            group = np.flatnonzero((lengths == alike).all(axis=1))
+            same = np.full(len(group), alike.sum())
+            found = bucketed(same, max(positions, 1), self._batch_size, 0.0)
+            batches += [group[batch] for batch in found]
+        return batches
+
+    def _loss_passes(self, encoded: Sequence[EncodedPair]) -> Iterator[LossPass]:
+        yield LossPass(partial(_losses, self._passes, encoded), np.arange(len(encoded)))
+
+
+def _losses(lm: EncoderDecoder, batch: Sequence[EncodedPair]) -> Float[Tensor, " row"]:
+    """Make one pass of pairs of equal lengths; return the summed loss (nats) of every pair."""
+    ids, _ = padded([each.prompt for each in batch])
+    labels, _ = padded([each.completion for each in batch])
+    labels = labels.to(lm.device)
+    logits = lm.logits(ids.to(lm.device), None, lm.shifted(labels))
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    at_target = wide.log_softmax(dim=-1).gather(-1, labels[..., None].to(wide.device))[..., 0]
+    scored = torch.from_numpy(np.stack([each.scored for each in batch])).to(wide.device)
+    return -torch.where(scored, at_target, 0.0).sum(dim=1)

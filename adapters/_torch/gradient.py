@@ -16,7 +16,9 @@ from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
 from .ablate import edit_hooks
+from .gradient_rows import TracedRows, traced
 from .hooks import SiteHook, hook_sites, not_run
+from .parameter_hook import ParameterHook
 from .passes import Passes
 from .pool import Valid
 from .read import eval_mode
@@ -70,26 +72,24 @@ def attribute_batch(
     AdapterError
         If a site did not run, or no gradient reaches any.
     """
-    layout = ablation.mask.layout
-    _check_at_modules(ablation.mask.layout, sites)
     own = {site.name: site for site in sites.sites}
     passes = Passes()
     hooks = edit_hooks(ablation, model, sites, passes)
-    traced = [
-        _Traced(hook, own[site.name], site, n_stimuli, valid)
-        for hook, site in zip(hooks, layout.sites, strict=True)
+    places = [
+        _place(hook, own[site.name], site, n_stimuli, valid)
+        for hook, site in zip(hooks, ablation.mask.layout.sites, strict=True)
     ]
     with differentiable(model), passes.of(model):
         if steps is None:
-            losses = _backward(loss, traced, [site.hook() for site in traced])
+            losses = _backward(loss, places, [place.hook() for place in places])
         else:
             losses = loss()
-            for site in traced:
+            for place in places:
                 for step in range(steps):
-                    hook = site.hook(share=(step + 0.5) / steps, weight=1 / steps)
-                    _backward(loss, [site], [hook])
-    effects = _joined([site.effects for site in traced])
-    gradients = _joined([site.gradients for site in traced])
+                    hook = place.hook(share=(step + 0.5) / steps, weight=1 / steps)
+                    _backward(loss, [place], [hook])
+    effects = _joined([place.effects for place in places])
+    gradients = _joined([place.gradients for place in places])
     return effects, gradients, losses.detach().cpu().double().numpy()
 
 
@@ -122,15 +122,13 @@ def differentiable(model: nn.Module, *, weights: bool = False) -> Iterator[None]
                 tensors[name] = tensor
 
 
-def _check_at_modules(wanted: Layout, sites: Layout) -> None:
-    """Refuse sites inside a module, at which no tensor is replaced as a whole."""
-    names = {site.name for site in wanted.sites}
-    inside = [site for site in sites.sites if site.within and site.name in names]
-    if inside:
-        raise AdapterError(
-            f"site {inside[0].name} is of kind {inside[0].kind}, at which gradients are not taken; "
-            "leave this kind out of `read.sites`, or write `select.by: contrast`"
-        )
+def _place(
+    edit: SiteHook, site: Site, counted: Site, n_stimuli: int, valid: Valid
+) -> "_Traced | TracedRows":
+    """Return what traces one site: where a tensor is replaced as a whole, or rows are."""
+    if isinstance(edit, ParameterHook):
+        return TracedRows(edit, site, n_stimuli, valid)
+    return _Traced(edit, site, counted, n_stimuli, valid)
 
 
 class _Traced:
@@ -168,10 +166,7 @@ class _Traced:
         shown = x.detach()
         edited = self._edit.function(shown)
         change = torch.zeros_like(shown) if edited is None else edited - shown
-        if share:
-            at = (shown + share * change).requires_grad_()
-        else:  # a copy, since the model may change what it is given in place
-            at = x.clone() if x.requires_grad else shown.clone().requires_grad_()
+        at = traced(x, change, share)
         at.register_hook(partial(self._add, change, weight))  # type: ignore[no-untyped-call]
         return at.clone()
 
@@ -212,16 +207,18 @@ class _Traced:
         return self._site.call
 
 
-def _backward(loss: Loss, traced: Sequence[_Traced], hooks: Sequence[SiteHook]) -> Losses:
+def _backward(
+    loss: Loss, places: Sequence[_Traced | TracedRows], hooks: Sequence[SiteHook]
+) -> Losses:
     """Make one pass and send the gradient of its summed loss back; return the losses."""
     with hook_sites(hooks):
         losses = loss()
-    for site in traced:
-        if site.called < max(site.call, 1):
-            raise not_run(site.name)
+    for place in places:
+        if place.called < max(place.call, 1):
+            raise not_run(place.name)
     if not losses.requires_grad:
         raise AdapterError(
-            f"the loss has no gradient at site {traced[0].name}: the model takes its result out "
+            f"the loss has no gradient at site {places[0].name}: the model takes its result out "
             "of the computation that is differentiated; write `select.by: contrast`"
         )
     losses.sum().backward()  # type: ignore[no-untyped-call]

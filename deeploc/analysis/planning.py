@@ -124,13 +124,19 @@ def plan(
         size = int(among.sum())
         for percent, base, chosen in _doses(stat_map, mask, ablate, kind):
             wanted = count_of(percent, size) if base.kind == "top" else len(chosen)
+            constant = int((stat_map.constant & among).sum())
             if not len(chosen):
-                notices.append(f"{percent:g} % of {size:,} {kind} units is no unit: not ablated")
+                notices.append(
+                    f"no {kind} unit changes over these stimuli: {percent:g} % not ablated"
+                    if constant == size
+                    else f"{percent:g} % of {size:,} {kind} units is no unit: not ablated"
+                )
                 continue
             if len(chosen) < wanted:
+                why = "constant, or non-finite activation" if constant else "non-finite activation"
                 notices.append(
                     f"{percent:g} % of {size:,} {kind} units are {wanted:,}, of which "
-                    f"{wanted - len(chosen):,} have no t (non-finite activation): the other "
+                    f"{wanted - len(chosen):,} have no t ({why}): the other "
                     f"{len(chosen):,} are ablated"
                 )
             compared = Compared(chosen, stat_map, among, seed, permuted_t)

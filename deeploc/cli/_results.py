@@ -11,7 +11,7 @@ from deeploc.cli._console import print_json, print_paragraph, print_table, width
 
 if TYPE_CHECKING:
     from deeploc.core.effects import Effect
-    from deeploc.core.responses import Response, Units
+    from deeploc.core.responses import Profile, Response, Units
     from deeploc.runs.folder import RunFolder
 
 _GROUPS: "tuple[Units, Units]" = ("selected", "random")
@@ -122,29 +122,45 @@ def _symbol(run: "RunFolder") -> str:
 
 def print_profile(run: "RunFolder") -> None:
     """Print the mean z of selected and random units per condition, and the test of the contrast."""
+    from deeploc.report.nothing_selected import without_units
     from deeploc.report.text import format_test
 
     profile = run.read_profile()
     if profile is None:
         return
     stimuli = "held-out stimuli" if profile.held_out else "the localizing stimuli (not held out)"
-    click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+    empty = without_units(run)
+    kinds = [kind for kind in profile.kinds if kind not in empty]
+    if kinds:
+        click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+        _print_responses(profile, kinds)
+        click.echo(f"\ncontrast on {stimuli}")
+        tests = []
+        for kind in kinds:
+            test, chance = (profile.preference(kind, units) for units in _GROUPS)
+            tests.append([kind, format_test(test), format_test(chance, short=True)])
+        print_table(["sites", "selected units", "random units"], tests)
+    click.echo()
+    for kind, why in empty.items():
+        print_paragraph(f"{kind}: {why}")
+    if empty:
+        click.echo()
+
+
+def _print_responses(profile: "Profile", kinds: "Sequence[str]") -> None:
     selected, random = (
-        [row for kind in profile.kinds for row in profile.of(kind, units)] for units in _GROUPS
+        [row for kind in kinds for row in profile.of(kind, units)] for units in _GROUPS
     )
     rows = [[a.sites, a.condition, _z(a), _z(b)] for a, b in zip(selected, random, strict=True)]
     print_table(["sites", "condition", "selected units", "random units"], rows)
-    click.echo(f"\ncontrast on {stimuli}")
-    tests = []
-    for kind in profile.kinds:
-        test, chance = (profile.preference(kind, units) for units in _GROUPS)
-        tests.append([kind, format_test(test), format_test(chance, short=True)])
-    print_table(["sites", "selected units", "random units"], tests)
-    click.echo()
 
 
 def _z(row: "Response") -> str:
-    text = f"{row.z:z5.2f} [{row.z_low:z.2f}, {row.z_high:z.2f}]"
+    if isnan(row.z):
+        return "-"
+    text = f"{row.z:z5.2f}"
+    if not isnan(row.z_low):  # there is none of a single stimulus
+        text += f" [{row.z_low:z.2f}, {row.z_high:z.2f}]"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -152,12 +168,14 @@ def print_verdict(run: "RunFolder") -> None:
     """Print the answers about the network at each kind of site, a line a question."""
     import textwrap
 
+    from deeploc.report.nothing_selected import without_units
     from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 
     verdict = run.read_verdict()
     if verdict is None:
         return
     manifest, columns = run.read_plain_manifest(), min(width(), 80)
+    empty = without_units(run)
     for network in verdict.networks:
         title = title_of(network, manifest["contrast"]["name"], manifest["address"])
         click.echo(textwrap.fill(title, columns, subsequent_indent="  ", break_long_words=False))
@@ -165,7 +183,8 @@ def print_verdict(run: "RunFolder") -> None:
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
             click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))
-        click.echo(f"{textwrap.fill(conclusion(network), columns)}\n")
+        sentence = conclusion(network, empty.get(network.sites, "no unit was selected"))
+        click.echo(f"{textwrap.fill(sentence, columns)}\n")
     click.echo(textwrap.fill(rule_of(verdict), columns))
 
 

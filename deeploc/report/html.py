@@ -27,6 +27,7 @@ from deeploc.report.dose_figure import dose_figure
 from deeploc.report.figures import depth_figure, profile_figure, t_figure
 from deeploc.report.lesion_matrix import table_of
 from deeploc.report.massive_text import holding_massive, massive_part
+from deeploc.report.nothing_selected import without_units
 from deeploc.report.outcomes import (
     at_one_dose,
     cell_of,
@@ -97,12 +98,13 @@ def _verdict(run: RunFolder, manifest: Mapping[str, Any], statistic: str) -> dic
     if verdict is None:
         return {"networks": [], "rule": ""}
     name, model = _get(manifest, "contrast").get("name", ""), manifest.get("address", "")
+    empty = without_units(run)
     networks = [
         {
             "sites": network.sites,
             "title": title_of(network, name, model),
             "lines": [(q, r, _unbroken(w)) for q, r, w in lines_of(network, verdict, statistic)],
-            "conclusion": conclusion(network),
+            "conclusion": conclusion(network, empty.get(network.sites, "no unit was selected")),
         }
         for network in verdict.networks
     ]
@@ -232,8 +234,11 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
     profile, comparison = run.read_profile(), run.read_comparison()
     if profile is None:
         return []
+    empty = without_units(run)
     return [
-        {
+        {"kind": kind, "text": f"{kind}: {empty[kind]}.", "figure": "", "rows": []}
+        if kind in empty
+        else {
             "kind": kind,
             "text": _unbroken(describe_profile(profile, kind, comparison.positive)),
             "figure": _markup(profile_figure(profile, kind, comparison)),

@@ -53,6 +53,7 @@ def inline_svg(
         function. The title must be unique within the page: ids are made from it.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -64,7 +65,9 @@ def inline_svg(
         plot(figure)
         text = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=no_metadata)
+        # `savefig` would draw twice, first to place what `layout` places as it draws anyway
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata=no_metadata)
     return _inline(text.getvalue(), title, desc)
 
 

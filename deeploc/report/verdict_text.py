@@ -73,13 +73,15 @@ def lines_of(
     ]
 
 
-def conclusion(network: Network) -> str:
+def conclusion(network: Network, why_none: str = "no unit was selected") -> str:
     """Return the answers in one sentence.
 
     Parameters
     ----------
     network
         The answers about one kind of site.
+    why_none
+        Why no unit was selected, where none was.
 
     Examples
     --------
@@ -87,7 +89,7 @@ def conclusion(network: Network) -> str:
     'No network: the preference of the selected units is not confirmed.'
     """
     if not network.n_ablated:
-        return "No network: no unit was selected."
+        return f"No network: {why_none}."
     of_contrast = network.by == "contrast"
     return _conclusion_of_contrast(network) if of_contrast else _conclusion_of_ranking(network)
 

@@ -89,6 +89,7 @@ def classify(subject: Subject) -> None:
         whole.features.ndim == 2 and len(whole.features) == n,
         "features are not (stimulus, feature)",
     )
+    expect(bool(np.isfinite(whole.features).all()), "features are not finite")
     if logits is not None:
         expect(logits.ndim == 2 and len(logits) == n, "logits are not (stimulus, class)")
         names = len(adapter.classes)
@@ -101,6 +102,34 @@ def classify(subject: Subject) -> None:
         ablated = adapter.classify(subject.stimuli)
     changed = not np.array_equal(_numbers(whole), _numbers(ablated))
     expect(changed, "an ablation of a whole site changes no prediction")
+
+
+def effect(subject: Subject) -> None:
+    """Check that an ablation of any kind changes what the model predicts, while it lasts."""
+    last = subject.layout.sites[-1]
+    intact = _predicted(subject)
+    for kind in subject.layout.kinds:
+        if not _predicts(subject) and kind == last.kind:
+            continue  # nothing comes after it
+        units = {s.name: np.arange(0, s.n_units, 2) for s in subject.layout.sites if s.kind == kind}
+        with subject.adapter.ablated(Ablation(subject.mask(units))):
+            changed = not np.array_equal(_predicted(subject), intact)
+        expect(changed, f"an ablation of {kind} changes nothing that comes after it")
+    expect(np.array_equal(_predicted(subject), intact), "an ablation outlives its context")
+
+
+def _predicts(subject: Subject) -> bool:
+    return isinstance(subject.adapter, ScoresText | Classifies)
+
+
+def _predicted(subject: Subject) -> np.ndarray:
+    """Return scores or predictions; of an adapter that reads only, what its last site reads."""
+    adapter = subject.adapter
+    if isinstance(adapter, ScoresText):
+        return np.array([score.logprob for score in adapter.score(REQUESTS)])
+    if isinstance(adapter, Classifies):
+        return _numbers(adapter.classify(subject.stimuli))
+    return subject.read(layout=Layout(subject.layout.sites[-1:]))
 
 
 def _expect_sums(subject: Subject, scores: Sequence[TextScore]) -> None:
@@ -119,7 +148,8 @@ def _reads_left_to_right(subject: Subject) -> bool:
     texts = [Stimulus("part", PROMPT), Stimulus("whole", PROMPT + MIDDLE + END)]
     shown = dict(adapter.positions(texts, last, subject.readout))
     part, whole = (shown[i][last.sites[0].name] for i in range(2))
-    return subject.same(part[0], whole[0])
+    n = max(len(part) - 1, 1)  # a tokenizer may end a text with a token of its own
+    return subject.same(part[:n], whole[:n])
 
 
 def _everything_at_the_last_site(subject: Subject) -> Ablation:

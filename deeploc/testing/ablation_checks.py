@@ -1,5 +1,6 @@
 """Checks of what an adapter does to its model when units are ablated."""
 
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from unittest import SkipTest
@@ -9,7 +10,8 @@ import numpy as np
 from deeploc.core.ablation import Ablation, Edit, ForwardPass, Values
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import MaskError
-from deeploc.testing.checking import Matrix, OneUnit, Subject, expect
+from deeploc.stimuli import Stimulus
+from deeploc.testing.checking import Everywhere, Matrix, Subject, expect
 
 OFFSET = 2.5
 """What ablated units are held at: exact in every floating-point type."""
@@ -26,19 +28,21 @@ def no_units(subject: Subject) -> None:
 
 
 def zero(subject: Subject) -> None:
-    """Check that at a site of every kind an ablated unit reads as 0."""
-    for site, unit in _one_of_every_kind(subject).items():
-        mask = subject.mask_of({site: unit})
-        with subject.adapter.ablated(Ablation(mask)):
-            read = subject.at_positions({site: unit})[site]
-        expect(bool((read == 0).all()), f"an ablated unit of {site} does not read as 0")
+    """Check that at a site of every kind ablated units read as 0 at every position."""
+    for kind in subject.layout.kinds:
+        site = _middle_site(subject, kind)
+        units = np.arange(0, site.n_units, 2)
+        with subject.adapter.ablated(Ablation(subject.mask({site.name: units}))):
+            read = subject.at(site.name)[:, units]
+        expect(bool((read == 0).all()), f"an ablated unit of {site.name} does not read as 0")
 
 
 def offset(subject: Subject) -> None:
     """Check that at a site of every kind an ablated unit reads as the value that it is held at."""
     for site, unit in _one_of_every_kind(subject).items():
-        before = subject.at_positions({site: unit})[site]
-        read = _held(subject, {site: unit})[site]
+        before = subject.intact_at(site)[:, unit]
+        with subject.adapter.ablated(_held(subject, {site: unit})):
+            read = subject.at(site)[:, unit]
         unreached = (read == 0) & (before == 0)  # as tokens that go to other experts
         held = subject.same(read[~unreached], OFFSET)
         expect(held, f"an ablated unit of {site} does not read as its offset")
@@ -47,54 +51,50 @@ def offset(subject: Subject) -> None:
 def scale(subject: Subject) -> None:
     """Check that at a site of every kind a scaled unit reads as its multiple."""
     for site, unit in _one_of_every_kind(subject).items():
-        before = subject.at_positions({site: unit})[site]
         mask = subject.mask_of({site: unit})
         with subject.adapter.ablated(Ablation(mask, gain=GAIN)):
-            read = subject.at_positions({site: unit})[site]
+            read = subject.at(site)[:, unit]
         expect(
-            subject.same(read, GAIN * before),
+            subject.same(read, GAIN * subject.intact_at(site)[:, unit]),
             f"a unit of {site} multiplied by {GAIN:g} does not read so",
         )
 
 
 def every_site(subject: Subject) -> None:
     """Check that an ablation takes effect at every site."""
-    units = subject.most_active()
-    for site, read in _held(subject, units).items():
-        # the edits of earlier sites may send all tokens to other experts
-        held = read if read.any() else _held(subject, {site: units[site]})[site]
-        reached = held[held != 0]
-        silent = not subject.intact[:, subject.layout.slices[site]].any()
+    together = _all_held(subject, subject.layout.slices)
+    for site, units in subject.layout.slices.items():
+        read = together[site]
+        if not read.any():  # no token goes to these experts while all else is held, too
+            read = _all_held(subject, (site,))[site]
+        reached = read[read != 0]  # the others are of experts that a token does not go to
+        silent = not subject.intact[:, units].any()
         took = subject.same(reached, OFFSET) and (len(reached) > 0 or silent)
         expect(took, f"an ablation takes no effect at site {site}")
 
 
 def other_units(subject: Subject) -> None:
-    """Check that the other units of a site stay as they are."""
+    """Check that the other units of a site stay as they are, at every position."""
     for site, unit in _one_of_every_kind(subject).items():
-        mask = subject.mask_of({site: unit})
-        read = _under(subject, Ablation(mask, offset=np.full(len(mask.selected), OFFSET)))
-        at = subject.layout.slices[site]
-        others = np.arange(at.stop - at.start) != unit
-        kept = _identical(read[:, at][:, others], subject.intact[:, at][:, others])
+        with subject.adapter.ablated(_held(subject, {site: unit})):
+            read = subject.at(site)
+        others = np.arange(read.shape[1]) != unit
+        kept = _identical(read[:, others], subject.intact_at(site)[:, others])
         expect(kept, f"an ablation changes other units of site {site}")
 
 
 def earlier_sites(subject: Subject) -> None:
     """Check that sites that come earlier in the forward pass stay as they are."""
-    last = {site.kind: site for site in subject.layout.sites}
-    found = False
-    for site in last.values():
-        start = subject.layout.slices[site.name].start
-        if not start:
-            continue
-        found = True
-        unit = subject.most_active()[site.name]
-        read = _under(subject, Ablation(subject.mask_of({site.name: unit})))
-        kept = _identical(read[:, :start], subject.intact[:, :start])
-        expect(kept, f"an ablation of site {site.name} changes a site before it")
-    if not found:
+    sites = subject.layout.sites
+    if len(sites) == 1:
         raise SkipTest("it has one site")
+    last = {site.kind: (number, site.name) for number, site in enumerate(sites) if number}
+    for number, name in last.values():
+        earlier, unit = Layout(sites[:number]), subject.most_active()[name]
+        with subject.adapter.ablated(Ablation(subject.mask_of({name: unit}))):
+            read = subject.read(layout=earlier)
+        kept = _identical(read, subject.intact[:, : earlier.n_units])
+        expect(kept, f"an ablation of site {name} changes a site before it")
 
 
 def after_exception(subject: Subject) -> None:
@@ -112,12 +112,12 @@ def after_exception(subject: Subject) -> None:
 def forward_pass(subject: Subject) -> None:
     """Check that an edit is told where a pass begins, and a number that the stimulus decides."""
     recorder = _Recorder(subject.mask_of(_one_of_every_kind(subject)))
-    told = [recorder.numbers_of(subject, [i]) for i in range(len(subject.stimuli))]
+    told = [recorder.numbers_of(subject, [stimulus]) for stimulus in subject.stimuli]
     expect(bool(all(len(numbers) == 1 for numbers in told)), "an edit is not told of a stimulus")
     numbers = [number for (number,) in told]
     different = len(np.unique(subject.intact, axis=0))  # a tokenizer may not tell two texts apart
     expect(len(set(numbers)) >= different, "an edit is told one number for different stimuli")
-    together = recorder.numbers_of(subject, list(range(len(numbers))))
+    together = recorder.numbers_of(subject, subject.stimuli)
     expect(together == set(numbers), "the number of a stimulus depends on the rest of its batch")
 
 
@@ -151,16 +151,16 @@ class _Recorder:
         self.numbers.update(forward_pass.stimuli)
         return values
 
-    def numbers_of(self, subject: Subject, chosen: list[int]) -> set[int]:
+    def numbers_of(self, subject: Subject, stimuli: Sequence[Stimulus]) -> set[int]:
         """Return the numbers of some stimuli that are read together."""
         self.numbers = set()
-        stimuli = [subject.stimuli[i] for i in chosen]
         with subject.adapter.ablated(self):
             read = subject.read(stimuli)
-        expect(
-            subject.same(read, subject.read(stimuli)),
-            "an edit that returns what it is given changes activations",
-        )
+        if len(stimuli) == len(subject.stimuli):
+            expect(
+                subject.same_sites(read, subject.intact),
+                "an edit that returns what it is given changes activations",
+            )
         return self.numbers
 
 
@@ -169,12 +169,24 @@ def _under(subject: Subject, edit: Edit) -> Matrix:
         return subject.read()
 
 
-def _held(subject: Subject, units: dict[str, int]) -> dict[str, OneUnit]:
-    """Return what units read as that are held at `OFFSET`."""
-    mask = subject.mask_of(units)
-    held = Ablation(mask, offset=np.full(len(mask.selected), OFFSET))
+def _all_held(subject: Subject, names: Collection[str]) -> dict[str, Everywhere]:
+    """Return what sites show at every position while all of their units are held at `OFFSET`."""
+    layout = subject.sites_of(names)
+    every = np.ones(layout.n_units, dtype=bool)
+    held = Ablation(UnitMask(layout, every), offset=np.full(len(every), OFFSET))
     with subject.adapter.ablated(held):
-        return subject.at_positions(units)
+        return subject.at_positions(layout)
+
+
+def _held(subject: Subject, units: dict[str, int]) -> Ablation:
+    """Return the ablation that holds units at `OFFSET`."""
+    mask = subject.mask_of(units)
+    return Ablation(mask, offset=np.full(len(mask.selected), OFFSET))
+
+
+def _middle_site(subject: Subject, kind: str) -> Site:
+    sites = [site for site in subject.layout.sites if site.kind == kind]
+    return sites[len(sites) // 2]
 
 
 def _one_of_every_kind(subject: Subject) -> dict[str, int]:

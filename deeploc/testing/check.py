@@ -86,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     Check("order", reading.order),
     Check("site-alone", reading.site_alone),
     Check("positions", reading.positions),
+    Check("position-batches", reading.position_batches),
     Check("no-units", ablation.no_units),
     Check("after-exception", ablation.after_exception),
     Check("other-units", ablation.other_units),
@@ -94,6 +95,7 @@ CHECKS: tuple[Check, ...] = (
     Check("offset", ablation.offset),
     Check("scale", ablation.scale),
     Check("every-site", ablation.every_site),
+    Check("effect", ability.effect),
     Check("forward-pass", ablation.forward_pass),
     Check("foreign-mask", ablation.foreign_mask),
     Check("tokenization", ability.tokenization),
@@ -131,6 +133,7 @@ def run_checks(
     *,
     load: Load | None = None,
     options: ModelOptions | None = None,
+    checks: Sequence[Check] = CHECKS,
 ) -> list[Outcome]:
     """Return the outcome of every check; none stops at the failure of another.
 
@@ -146,11 +149,13 @@ def run_checks(
         How the adapter is loaded once more; None: what needs it is skipped.
     options
         What it was loaded with.
+    checks
+        What is checked, in this order: those of the kit, or others beside them.
     """
     readout = readout or Readout(pool="mean")
     subject = Subject(adapter, stimuli, readout, load, options or ModelOptions())
     outcomes: dict[str, Outcome] = {}
-    for check in CHECKS:
+    for check in checks:
         before = outcomes.get(check.needs)
         if before is not None and before.state != "ok":
             why = f"it rests on {check.needs!r}, which is {before.state}"

@@ -1,12 +1,12 @@
 """What every check of an adapter works with: the adapter, stimuli, and how values are compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.positions import ReadsPositions
@@ -15,8 +15,9 @@ from deeploc.core.units import Layout, UnitMask
 from deeploc.stimuli import Stimulus
 
 Matrix = Float[np.ndarray, "stimulus unit"]
-OneUnit = Float[np.ndarray, " _"]
-"""The activations of one unit."""
+Rows = Float[np.ndarray, "... unit"]
+Everywhere = Float[np.ndarray, "_ _"]  # sites differ in size: no named axes
+"""The activations of one site, (position, unit)."""
 
 Load = Callable[[ModelOptions], Adapter]
 """Load the adapter once more, with these options."""
@@ -45,6 +46,7 @@ class Subject:
     readout: Readout = field(default_factory=lambda: Readout(pool="mean"))
     load: Load | None = None
     options: ModelOptions = field(default_factory=ModelOptions)
+    _intact_at: dict[str, Everywhere] = field(default_factory=dict, init=False)
 
     @cached_property
     def intact(self) -> Matrix:
@@ -75,28 +77,61 @@ class Subject:
             values[batch.indices] = batch.values
         return values
 
-    def at_positions(self, units: Mapping[str, int]) -> dict[str, OneUnit]:
-        """Return the activations of one unit of each of some sites, at every position.
+    def at_positions(
+        self, layout: Layout, stimuli: Sequence[Stimulus] | None = None
+    ) -> dict[str, Everywhere]:
+        """Return the activations at every position, by the name of the site.
 
         Positions follow each other, stimulus by stimulus. Pooled where the adapter does not read
-        positions: one value for every stimulus.
+        positions: one row for every stimulus.
 
         Parameters
         ----------
-        units
-            Name of a site -> number of the unit within it.
+        layout
+            The sites.
+        stimuli
+            What is read; default: those of the subject.
         """
-        layout = Layout(tuple(site for site in self.layout.sites if site.name in units))
+        stimuli = stimuli or self.stimuli
         if not isinstance(self.adapter, ReadsPositions):
-            read = self.read(layout=layout)
-            return {name: read[:, layout.slices[name]][:, units[name]] for name in units}
+            read = self.read(stimuli, layout)
+            return {name: read[:, units] for name, units in layout.slices.items()}
         readout = replace(self.readout, pool="mean", tokens="all")
-        shown = dict(self.adapter.positions(self.stimuli, layout, readout))
-        rows = [shown[number] for number in range(len(self.stimuli))]
-        return {
-            name: np.concatenate([np.asarray(row[name])[:, unit] for row in rows])
-            for name, unit in units.items()
-        }
+        shown = dict(self.adapter.positions(stimuli, layout, readout))
+        rows = [shown[number] for number in range(len(stimuli))]
+        return {name: np.concatenate([row[name] for row in rows]) for name in layout.slices}
+
+    def at(self, site: str) -> Everywhere:
+        """Return the activations at every position of one site, under what is in force.
+
+        Parameters
+        ----------
+        site
+            Its name.
+        """
+        return self.at_positions(self.sites_of((site,)))[site]
+
+    def intact_at(self, site: str) -> Everywhere:
+        """Return the activations at every position of one site, without an ablation.
+
+        Parameters
+        ----------
+        site
+            Its name.
+        """
+        if site not in self._intact_at:
+            self._intact_at[site] = self.at(site)
+        return self._intact_at[site]
+
+    def sites_of(self, names: Collection[str]) -> Layout:
+        """Return the layout of some sites, in forward order.
+
+        Parameters
+        ----------
+        names
+            Their names.
+        """
+        return Layout(tuple(site for site in self.layout.sites if site.name in names))
 
     def most_active(self) -> dict[str, int]:
         """Return the unit of every site whose activations are largest, by the name of the site."""
@@ -114,22 +149,48 @@ class Subject:
         units
             Name of a site -> number of the unit within it.
         """
+        return self.mask({name: np.array([unit]) for name, unit in units.items()})
+
+    def mask(self, units: Mapping[str, Int[np.ndarray, " _"]]) -> UnitMask:
+        """Return a mask of several units of each of some sites.
+
+        Parameters
+        ----------
+        units
+            Name of a site -> numbers of the units within it.
+        """
         selected = np.zeros(self.layout.n_units, dtype=bool)
-        for name, unit in units.items():
-            selected[self.layout.slices[name].start + unit] = True
+        for name, numbers in units.items():
+            selected[self.layout.slices[name].start + numbers] = True
         return UnitMask(self.layout, selected)
 
     def same(self, a: Any, b: Any) -> bool:
-        """Return whether activations agree within the precision that the model computes in.
+        """Return whether values agree within the precision that the model computes in.
+
+        What a sum is rounded by is a share of its largest terms, so differences count as shares of
+        the largest of all values.
 
         Parameters
         ----------
         a, b
-            Activations.
+            Activations at one site, or scores.
         """
         half = self.adapter.identity.get("dtype") in ("bfloat16", "float16")
-        relative, absolute = (5e-2, 5e-2) if half else (1e-4, 1e-5)
-        return bool(np.allclose(a, b, rtol=relative, atol=absolute, equal_nan=True))
+        tolerance = 5e-2 if half else 1e-4
+        sizes = np.abs(np.asarray(a, dtype=float))
+        largest = sizes.max(initial=0, where=np.isfinite(sizes))
+        return bool(np.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True))
+
+    def same_sites(self, a: Rows, b: Rows) -> bool:
+        """Return whether activations of all units agree at every site, as `same` says.
+
+        Parameters
+        ----------
+        a, b
+            Activations of one or several stimuli.
+        """
+        parts = self.layout.slices.values()
+        return all(self.same(a[..., units], b[..., units]) for units in parts)
 
 
 def expect(met: bool, failure: str) -> None:

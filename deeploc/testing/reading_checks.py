@@ -12,7 +12,7 @@ from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
-from deeploc.testing.checking import Subject, expect
+from deeploc.testing.checking import Everywhere, Subject, expect
 
 N_TOGETHER = 8
 """Stimuli of the larger batch."""
@@ -88,7 +88,7 @@ def deterministic(subject: Subject) -> None:
     """Check that equal stimuli give equal activations."""
     again = subject.read()
     expect(
-        subject.same(subject.intact, again),
+        subject.same_sites(subject.intact, again),
         "reading the same stimuli twice gives different activations",
     )
 
@@ -98,7 +98,7 @@ def batch_size(subject: Subject) -> None:
     for stimulus in (subject.stimuli[0], subject.stimuli[-1]):
         copies = [Stimulus(f"{stimulus.id}:{i}", stimulus.content) for i in range(N_TOGETHER)]
         alone, among = subject.read(copies[:1])[0], subject.read(copies)[0]
-        expect(subject.same(alone, among), "activations depend on how many stimuli are read")
+        expect(subject.same_sites(alone, among), "activations depend on how many stimuli are read")
     if subject.load is None:
         return
     for size in (1, N_TOGETHER):
@@ -109,7 +109,9 @@ def batch_size(subject: Subject) -> None:
         if other.sites.scalars() != subject.layout:  # the check of stable sites tells
             return
         read = subject.read(adapter=other)
-        expect(subject.same(subject.intact, read), f"activations depend on --batch-size {size}")
+        expect(
+            subject.same_sites(subject.intact, read), f"activations depend on --batch-size {size}"
+        )
 
 
 def neighbours(subject: Subject) -> None:
@@ -120,7 +122,7 @@ def neighbours(subject: Subject) -> None:
     for stimulus in (ordered[0], ordered[len(ordered) // 2], ordered[-1]):
         first, second = ([stimulus, *others[:n]] for others in (few, many))
         a, b = subject.read(first)[0], subject.read(second)[0]
-        expect(subject.same(a, b), "activations depend on the other stimuli, or on padding")
+        expect(subject.same_sites(a, b), "activations depend on the other stimuli, or on padding")
 
 
 def order(subject: Subject) -> None:
@@ -128,7 +130,7 @@ def order(subject: Subject) -> None:
     backwards = np.arange(len(subject.stimuli))[::-1]
     read = subject.read([subject.stimuli[i] for i in backwards])
     expect(
-        subject.same(subject.intact[backwards], read),
+        subject.same_sites(subject.intact[backwards], read),
         "activations depend on the order of the stimuli",
     )
 
@@ -161,7 +163,28 @@ def positions(subject: Subject) -> None:
             for i in range(len(subject.stimuli))
         ]
     )
-    expect(subject.same(pooled, means), "the mean over positions differs from pool 'mean'")
+    expect(subject.same_sites(pooled, means), "the mean over positions differs from pool 'mean'")
+
+
+def position_batches(subject: Subject) -> None:
+    """Check that a stimulus shows the same at every position alone and among two, three or all."""
+    if not isinstance(subject.adapter, ReadsPositions):
+        raise SkipTest("it does not show positions")
+    n = len(subject.stimuli)
+    alone = _in_batches(subject, 1)
+    for size in (2, 3, n):
+        together = _in_batches(subject, size)
+        for site, values in alone.items():
+            same = values.shape == together[site].shape and subject.same(values, together[site])
+            expect(same, f"a position at {site} depends on the other stimuli")
+
+
+def _in_batches(subject: Subject, size: int) -> dict[str, Everywhere]:
+    """Return activations at every position, of at most ``size`` stimuli at a time."""
+    starts = range(0, len(subject.stimuli), size)
+    parts = [subject.stimuli[start : start + size] for start in starts]
+    read = [subject.at_positions(subject.layout, part) for part in parts]
+    return {name: np.concatenate([r[name] for r in read]) for name in subject.layout.slices}
 
 
 def _differing(one: dict[str, object], other: dict[str, object]) -> list[str]:

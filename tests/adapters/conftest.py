@@ -39,6 +39,9 @@ LISTS = [
     "wend zilt crum bave nool",
 ]
 
+MIXED = [SENTENCES[3], LISTS[0], LISTS[4], SENTENCES[5]]
+"""Three, thirteen, one and ten words: enough to ask an adapter for every promise."""
+
 _SMALL = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
 _GATED = {**_SMALL, "num_key_value_heads": 1, "intermediate_size": 24, "head_dim": 8}
 _MOE = {**_GATED, "num_experts_per_tok": 2, "moe_intermediate_size": 8}

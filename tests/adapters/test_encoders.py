@@ -24,7 +24,7 @@ from deeploc.errors import AdapterError, TaskError
 from deeploc.tasks.perplexity import Perplexity
 from deeploc.testing import check_adapter
 
-from .conftest import LISTS, SENTENCES, shaken, texts, tokenizer_of, values_of
+from .conftest import LISTS, MIXED, SENTENCES, shaken, texts, tokenizer_of, values_of
 
 _SIZE = {"vocab_size": 340, "pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 1}
 _BERT = {
@@ -189,7 +189,7 @@ def test_an_encoder_without_a_head_has_no_scores() -> None:
 @pytest.mark.parametrize("name", ["bert", "encoder", "t5"])
 def test_adapters_keep_their_promises(name: str) -> None:
     """The conformance kit passes: sites, batches, ablation, read-back, nothing left behind."""
-    check_adapter(shared(name), texts(SENTENCES))
+    check_adapter(shared(name), texts(MIXED))
 
 
 # reading

@@ -17,7 +17,7 @@ from deeploc.core.units import Site, UnitMask
 from deeploc.errors import AdapterError
 from deeploc.testing import ToyAdapter, check_adapter
 
-from .conftest import LISTS, SENTENCES, model_of, texts, tokenizer_of, values_of
+from .conftest import LISTS, MIXED, SENTENCES, model_of, texts, tokenizer_of, values_of
 
 STIMULI = texts(["the bird", "a", "some farmers walked", "b c d", "ee"])
 
@@ -110,7 +110,7 @@ def test_model_in_hand_with_tokenizer_is_the_hf_adapter() -> None:
     hf = HFAdapter(model, tokenizer, "x")
     request = [TextRequest("the old", " woman")]
 
-    check_adapter(wrapped, texts(SENTENCES))
+    check_adapter(wrapped, texts(MIXED))
     assert wrapped.score(request) == hf.score(request)
     assert wrapped.generate("the", Sampling(4)) == hf.generate("the", Sampling(4))
     assert wrapped.identity["model"] == "GPT2LMHeadModel"

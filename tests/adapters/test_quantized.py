@@ -21,7 +21,7 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 from deeploc.testing import check_adapter
 
-from .conftest import LISTS, SENTENCES, Shrunk, model_of, texts, tokenizer_of, values_of
+from .conftest import LISTS, MIXED, SENTENCES, Shrunk, model_of, texts, tokenizer_of, values_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning"),
@@ -101,7 +101,7 @@ def test_quantized_tensor_is_its_integers_and_scales(scheme: str, rng: np.random
 def test_dynamic_int8_keeps_the_contract() -> None:
     """Read, ablated and restored as any other model."""
     adapter = wrapped(dynamic(llama()))
-    check_adapter(adapter, STIMULI)
+    check_adapter(adapter, texts(MIXED))
     mask = UnitMask(adapter.sites, np.arange(adapter.sites.n_units) % 3 == 0)
     requests = [TextRequest(SENTENCES[0], " sang"), TextRequest("", SENTENCES[1])]
     assert isinstance(adapter, ScoresText)
@@ -210,7 +210,7 @@ def test_checkpoint_is_loaded_as_it_was_quantized(
     capfd.readouterr()
     adapter, again = (load(str(tmp_path / "int"), ModelOptions()) for _ in range(2))
     plain = load(str(tmp_path / "float"), ModelOptions())
-    check_adapter(adapter, STIMULI)
+    check_adapter(adapter, texts(MIXED))
     untrained = load(str(tmp_path / "int"), ModelOptions(untrained=True))
     printed = capfd.readouterr()
 

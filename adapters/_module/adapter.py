@@ -192,7 +192,9 @@ class ModuleAdapter(AttributesModules):
     ) -> list[Indices]:
         """Return batches for reading sites, or, without any, for using the output."""
         contents = [stimulus.content for stimulus in stimuli]
-        if layout is None:  # what is computed from the output has to do with the sites, too
+        if (
+            layout is None and size > 1
+        ):  # what is computed from the output has to do with the sites, too
             self._padding.look(contents, self.sites, self._example)
         return self._padding.batches(contents, layout, size, self._example)
 
@@ -234,7 +236,8 @@ class ModuleAdapter(AttributesModules):
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
         sites = self._names.with_those_of(ablation.mask.layout)
-        self._padding.look([], self.sites, self._example)  # not while units are ablated
+        if self._batch_size > 1:  # before units are ablated
+            self._padding.look([], self.sites, self._example)
         return ablated(ablation, self.module, sites, self.module)
 
     @property

@@ -7,7 +7,7 @@ tell: where the shorter one reads otherwise beside the longer one than alone, pa
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Padding:
         self._known: dict[str | Path, Lengths] = {}
         self._leaves_no_trace: set[str] = set()
         self._is_read = False
+        self._mixes = False
 
     def batches(
         self, contents: Contents, layout: Layout | None, size: int, example: Contents
@@ -93,6 +94,7 @@ class Padding:
         if size > 1 and len(contents) > 1:
             self.look(contents, layout, example)
         if self._is_read:
+            size = 1 if self._mixes else size
             return alike([self._lengths(content) for content in contents], size)
         return in_order(len(contents), size)
 
@@ -111,17 +113,15 @@ class Padding:
         names = {""} if layout is None else {site.name for site in layout.sites}
         if self._is_read or names <= self._leaves_no_trace:
             return
-        for pair in (*self._repeated(example), *self._unlike(contents)):
-            differs = self._differs(*pair, layout)
-            if differs is not None:
-                break
-        else:
+        for short, long in chain(self._repeated(example), self._unlike(contents)):
+            if (differs := self._differs(short, long, layout)) is None:
+                continue
+            if not differs:
+                self._leaves_no_trace |= names
+                return
+            self._is_read, self._mixes = True, self._differs(short, short, layout) is not False
+            _log.warning("%s", _mixes(self._name) if self._mixes else _notice(self._name))
             return
-        if differs:
-            self._is_read = True
-            _log.warning("%s", _notice(self._name))
-        else:
-            self._leaves_no_trace |= names
 
     def _repeated(self, example: Contents) -> Iterator[tuple[str | Path, str | Path]]:
         """Yield the example and a longer one, where they are made into unlike inputs."""
@@ -240,6 +240,13 @@ def _agree(alone: np.ndarray, beside: np.ndarray, equal: float) -> bool:
 
 def _size(content: str | Path) -> int:
     return content.stat().st_size if isinstance(content, Path) else len(content)
+
+
+def _mixes(name: str) -> str:
+    return (
+        f"{name} reads a stimulus otherwise beside another than alone, even beside itself, so that "
+        "stimuli are read one by one; let the network keep the stimuli of a batch apart"
+    )
 
 
 def _notice(name: str) -> str:

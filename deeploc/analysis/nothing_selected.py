@@ -1,4 +1,4 @@
-"""Why no unit of a kind of site is selected, and what to do about it."""
+"""Why no unit of a kind of site is selected, or fewer than asked for, and what to do about it."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -93,6 +93,35 @@ def too_few_vary(stat_map: StatMap, mask: UnitMask, select: Select) -> list[str]
                 "not change over these stimuli"
             )
     return lines
+
+
+def fewer(stat_map: StatMap, kind: str, percent: float, wanted: int, n: int) -> str | None:
+    """Return what is said of a dose of fewer units than its percentage, None where it has all.
+
+    Parameters
+    ----------
+    stat_map
+        The statistics.
+    kind
+        The kind of site.
+    percent
+        The dose.
+    wanted, n
+        How many units these are, and how many are ablated.
+    """
+    among = stat_map.layout.of_kind(kind)
+    size, n_constant = int(among.sum()), int((stat_map.constant & among).sum())
+    if not n and n_constant == size:
+        return f"no {kind} unit changes over these stimuli: {percent:g} % not ablated"
+    if not n:
+        return f"{percent:g} % of {size:,} {kind} units is no unit: not ablated"
+    if n >= wanted:
+        return None
+    why = "constant, or non-finite activation" if n_constant else "non-finite activation"
+    return (
+        f"{percent:g} % of {size:,} {kind} units are {wanted:,}, of which {wanted - n:,} have no "
+        f"t ({why}): the other {n:,} are ablated"
+    )
 
 
 def nothing_selected(

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from deeploc.analysis.nothing_selected import fewer
 from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
 from deeploc.core.ablation import Edit
@@ -124,21 +125,10 @@ def plan(
         size = int(among.sum())
         for percent, base, chosen in _doses(stat_map, mask, ablate, kind):
             wanted = count_of(percent, size) if base.kind == "top" else len(chosen)
-            constant = int((stat_map.constant & among).sum())
+            if notice := fewer(stat_map, kind, percent, wanted, len(chosen)):
+                notices.append(notice)
             if not len(chosen):
-                notices.append(
-                    f"no {kind} unit changes over these stimuli: {percent:g} % not ablated"
-                    if constant == size
-                    else f"{percent:g} % of {size:,} {kind} units is no unit: not ablated"
-                )
                 continue
-            if len(chosen) < wanted:
-                why = "constant, or non-finite activation" if constant else "non-finite activation"
-                notices.append(
-                    f"{percent:g} % of {size:,} {kind} units are {wanted:,}, of which "
-                    f"{wanted - len(chosen):,} have no t ({why}): the other "
-                    f"{len(chosen):,} are ablated"
-                )
             compared = Compared(chosen, stat_map, among, seed, permuted_t)
             controls = requested(ablate.controls)
             for label in controls:

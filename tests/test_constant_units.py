@@ -16,11 +16,12 @@ from deeploc.analysis.nothing_selected import (
 )
 from deeploc.analysis.select_units import select_units
 from deeploc.cli import main
-from deeploc.contrast.file import load_contrast
-from deeploc.contrast.model import Contrast
+from deeploc.contrast.model import Contrast, load
 from deeploc.contrast.selecting import Select
 from deeploc.core.selection import between_percentiles, bottom_k, n_selectable, top_k, top_percent
 from deeploc.core.units import Layout, Site, StatMap
+
+from .conftest import REAL, UNREAL
 
 STATISTICS = ("welch", "paired", "mann-whitney", "d-prime", "selectivity-index")
 N = 12
@@ -45,7 +46,7 @@ def contrast_of(folder: Path, statistic: str = "welch") -> Contrast:
     file = folder / "ab.yaml"
     names = (", ".join(f"{side}{i}" for i in range(N)) for side in "ab")
     file.write_text(CONTRAST % (*names, statistic))
-    return load_contrast(str(file))
+    return load(str(file))
 
 
 def stat_map_of(contrast: Contrast, responses: np.ndarray, kinds: tuple[int, ...]) -> StatMap:
@@ -155,7 +156,10 @@ def test_what_does_not_vary_is_told_by_kind(tmp_path: Path, rng: np.random.Gener
 def test_a_run_that_reads_one_token_says_so(tmp_path: Path, tiny_lm: Path) -> None:
     """Every text ends alike and the embedding is read there: no network, and the reason."""
     file = tmp_path / "ends.yaml"
-    texts = (", ".join(f"'{word} {i} end'" for i in range(N)) for word in ("old", "new"))
+    texts = (
+        ", ".join(f"{words[i]} {words[-1 - i]} {REAL[0]}" for i in range(N))
+        for words in (REAL, UNREAL)
+    )
     file.write_text(CONTRAST % (*texts, "welch"))
     run = tmp_path / "run"
     arguments = [str(file), "-m", f"hf:{tiny_lm}", "-o", str(run), "--set", "select={k: 2}"]
@@ -171,5 +175,5 @@ def test_a_run_that_reads_one_token_says_so(tmp_path: Path, tiny_lm: Path) -> No
     )
     assert not re.search(r"\bnan\b|not finite", printed)
     owners = {row.split(",")[0] for row in (run / "units.csv").read_text().splitlines()[1:]}
-    assert owners
+    assert owners, printed
     assert not any("wte" in owner or "embed" in owner for owner in owners)

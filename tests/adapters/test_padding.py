@@ -115,8 +115,11 @@ def test_what_reads_no_padding_reads_any_texts_together(
     sizes: list[int] = []
     adapter: Any = deeploc.wrap(module, preprocess=preprocess)
     layout = adapter.sites
-    module.register_forward_pre_hook(lambda _module, args, kwargs: sizes.append(
-        len(kwargs["codes"])), with_kwargs=True)  # fmt: skip
+
+    def note(_module: nn.Module, _args: Any, given: Mapping[str, Any]) -> None:
+        sizes.append(len(given["codes"]))
+
+    module.register_forward_pre_hook(note, with_kwargs=True)
     for _ in range(3):
         batches = list(adapter.activations(TEXTS, layout, Readout()))
 

@@ -157,7 +157,7 @@ def test_a_run_that_reads_one_token_says_so(tmp_path: Path, tiny_lm: Path) -> No
     """Every text ends alike and the embedding is read there: no network, and the reason."""
     file = tmp_path / "ends.yaml"
     texts = (
-        ", ".join(f"{words[i]} {words[-1 - i]} {REAL[0]}" for i in range(N))
+        ", ".join(f"{words[i % 6]} {words[i // 6 - 2]} {REAL[0]}" for i in range(N))
         for words in (REAL, UNREAL)
     )
     file.write_text(CONTRAST % (*texts, "welch"))

@@ -18,7 +18,8 @@ from deeploc.analysis.select_units import select_units
 from deeploc.cli import main
 from deeploc.contrast.model import Contrast, load
 from deeploc.contrast.selecting import Select
-from deeploc.core.selection import between_percentiles, bottom_k, n_selectable, top_k, top_percent
+from deeploc.core.selectable import n_selectable
+from deeploc.core.selection import between_percentiles, bottom_k, top_k, top_percent
 from deeploc.core.units import Layout, Site, StatMap
 
 from .conftest import REAL, UNREAL

@@ -6,7 +6,8 @@ from math import ceil
 import numpy as np
 
 from deeploc.contrast.selecting import Select
-from deeploc.core.selection import count_of, selectable
+from deeploc.core.selectable import selectable
+from deeploc.core.selection import count_of
 from deeploc.core.units import Layout, StatMap, UnitMask
 
 

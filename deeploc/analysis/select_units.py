@@ -6,6 +6,7 @@ import numpy as np
 
 from deeploc.contrast.selecting import Select
 from deeploc.core import selection
+from deeploc.core.selectable import n_selectable
 from deeploc.core.selection import count_of
 from deeploc.core.units import Layout, Selection, StatMap, UnitMask
 
@@ -84,7 +85,7 @@ def _without_constant(
     k: int, stat_map: StatMap, among: Selection, inside: Selection | None = None
 ) -> int:
     """Return k, or how many units there are where more would be only if constant ones counted."""
-    n = selection.n_selectable(stat_map, among if inside is None else inside)
+    n = n_selectable(stat_map, among if inside is None else inside)
     n_constant = int((stat_map.constant & among).sum())
     return min(k, n) if k <= n + n_constant else k
 

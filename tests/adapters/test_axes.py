@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.axes import TextProbe, n_units, possible_axes, settled
 from deeploc.adapters._text.adapter import HFAdapter
-from deeploc.adapters._text.context import PositionTables, n_embedded
 from deeploc.adapters._text.causal import CausalLM
+from deeploc.adapters._text.context import PositionTables, n_embedded
 from deeploc.adapters.module import wrap
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest

@@ -113,6 +113,21 @@ def test_streams_are_read_text_by_text(
             np.testing.assert_allclose(row[path], expected, rtol=0, atol=1e-4 * scale)
 
 
+def test_heads_in_groups_are_slices_by_hand(tiny: Callable[..., HFAdapter]) -> None:
+    """Heads that are projected in groups are read one by one, in their order."""
+    adapter = tiny("deepseek_v4")
+    site = adapter.sites.choose(["heads"]).sites[0]
+    taken: list[Tensor] = []
+    projection = adapter.model.get_submodule(site.path)
+    handle = projection.register_forward_pre_hook(lambda _, args: taken.append(args[0]))
+    rows = dict(adapter.positions(texts(TEXTS[:1]), Layout((site,)), Readout(tokens="all")))
+    handle.remove()
+
+    n_heads = adapter.model.config.num_attention_heads
+    by_hand = taken[-1][0].flatten(1).unflatten(1, (n_heads, -1)).norm(dim=-1)
+    np.testing.assert_allclose(rows[0][site.name], by_hand, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_are_edited_where_they_are_read(kind: str, tiny: Callable[..., HFAdapter]) -> None:
     """Ablated units hold their value at every token; the others keep their bits."""

@@ -15,7 +15,7 @@ _SECTIONS = {
     "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
     "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
-    "Models and plugins": ("sites", "plugins", "check-adapter"),
+    "Models and plugins": ("sites", "plugins", "check-adapter", "doctor"),
     "Masks of other tools": ("export", "import"),
 }
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""

@@ -30,7 +30,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: int = 0) -> None:
-    """Print a table.
+    """Print a table that fits the terminal, or 80 columns where there is none.
 
     Parameters
     ----------
@@ -41,15 +41,10 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: i
     n_numeric
         How many columns, counted from the last, are aligned to the right.
     """
-    full = [row for row in (head, *rows) if len(row) == len(head)]
-    widths = [max(len(row[i]) for row in full) for i in range(len(head))]
-    first = len(head) - n_numeric
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if i >= first else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ]
-        click.echo("  ".join(cells).rstrip())
+    from deeploc.cli._table import table_lines
+
+    for line in table_lines(head, rows, n_numeric, width(80)):
+        click.echo(line)
 
 
 def print_columns(texts: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def _list(as_json: bool) -> None:
         print_json([{**row, "title": c.title, "source": c.source} for row, (_, c) in pairs])
         return
     head = {"name": "contrast", "modality": "modality", "needs": "needs"}
-    room = width() - sum(max(len(row[key]) for row in (head, *rows)) + 2 for key in head)
+    room = width(80) - sum(max(len(row[key]) for row in (head, *rows)) + 2 for key in head)
     cells = [
         [*row.values(), shorten(c.title, room)] for row, (_, c) in zip(rows, shipped, strict=True)
     ]

@@ -58,15 +58,17 @@ class Deeploc(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
+        from deeploc.cli._colour import OneLineError, wanted
         from deeploc.entry_points import without_files
 
+        ctx.color = wanted()
         try:
             with without_files():
                 return super().invoke(ctx)
         except DeeplocError as error:
-            raise click.ClickException(str(error)) from error
+            raise OneLineError(str(error)) from error
         except KeyboardInterrupt:
-            raise click.ClickException(
+            raise OneLineError(
                 "interrupted; finished results are kept: the same command continues from them"
             ) from None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from deeploc.cli import _completion  # noqa: F401 (tells click how bash breaks words)
 from deeploc.errors import DeeplocError
 
 _SECTIONS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.audit import Audit
@@ -19,9 +19,13 @@ _MAX_NAME = 24
 
 
 @click.command("check")
-@click.argument("contrast", metavar="FILE.yaml|NAME")
+@click.argument("contrast", metavar="FILE.yaml|NAME", shell_complete=_completion.contrasts)
 @click.option(
-    "-m", "--model", metavar="ADAPTER:NAME", help="Count the tokens of this model as well."
+    "-m",
+    "--model",
+    metavar="ADAPTER:NAME",
+    shell_complete=_completion.models,
+    help="Count the tokens of this model as well.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the random sample.")
 @click.option(

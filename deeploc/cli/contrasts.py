@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.catalogue import ConditionSummary
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("contrasts")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_completion.contrasts)
 @click.option(
     "--stimuli",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

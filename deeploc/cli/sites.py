@@ -5,15 +5,22 @@ from typing import Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 _COLUMNS = 80
 """Most columns of the table: names of modules are cut off, not broken."""
 
 
 @click.command("sites")
-@click.argument("model", metavar="ADAPTER:NAME")
-@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only these; repeatable.")
+@click.argument("model", metavar="ADAPTER:NAME", shell_complete=_completion.models)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    shell_complete=_completion.kinds,
+    help="Only these; repeatable.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Repeated modules one by one.")
 @_options.hardware
 @_options.checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeploc.cache import cache_root
+from deeploc.cache import cache_root, hub_cache, hub_home
 from deeploc.doctor.problems import Problem
 
 LEAST_FREE = 2 * 10**9
@@ -115,17 +115,12 @@ _VARIABLES = {
 def _places() -> Iterator[tuple[str, Path, str]]:
     """Yield what is held, where, and by which variable, as the libraries read them."""
     yield "deeploc", cache_root(), _set("DEEPLOC_CACHE_DIR")
+    home = _set("HF_HOME")
+    yield "models", hub_cache(), _set("HF_HUB_CACHE") or _set("HUGGINGFACE_HUB_CACHE") or home
+    own = _set("HF_DATASETS_CACHE")
+    path = Path(os.environ[own]).expanduser() if own else hub_home() / "datasets"
+    yield "data sets", path, own or home
     common = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home, chosen = common / "huggingface", _set("HF_HOME")
-    if chosen:
-        home = Path(os.environ[chosen]).expanduser()
-    for holds, folder, own in (
-        ("models", "hub", ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")),
-        ("data sets", "datasets", ("HF_DATASETS_CACHE",)),
-    ):
-        variable = next((name for name in own if _set(name)), "")
-        path = Path(os.environ[variable]).expanduser() if variable else home / folder
-        yield holds, path, variable or chosen
     torch = _set("TORCH_HOME")
     base = Path(os.environ[torch]).expanduser() if torch else common / "torch"
     yield "torchvision", base / "hub" / "checkpoints", torch

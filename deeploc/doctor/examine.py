@@ -100,7 +100,8 @@ def examine(*, offline: bool = False) -> Examination:
     address = _hub.address_of_hub()
     unanswered = _hub.Hub(address, "unreachable", reason=f"no answer within {PATIENCE:g} s")
     hub = _Later(lambda: _hub.ask_hub(PATIENCE, skip=offline), unanswered)
-    counted = _Later(lambda: _caches.caches(_COUNTING), ())
+    none: tuple[_caches.Cache, ...] = ()
+    counted = _Later(lambda: _caches.caches(_COUNTING), none)
     devices = _devices.ask_torch(PATIENCE)
     return Examination(
         platform.python_version(),

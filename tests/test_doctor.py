@@ -69,7 +69,8 @@ def test_a_sound_installation_has_no_problem(quick: Path) -> None:
     assert all(len(line) <= 80 for line in result.output.splitlines() if line not in paths)
 
 
-def test_it_says_what_torch_can_compute_on(home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_it_says_what_torch_can_compute_on() -> None:
     """The devices and threads are those of torch in a process of its own."""
     import torch
 
@@ -115,7 +116,8 @@ def test_a_torch_that_hangs_is_not_waited_for(home: Path, monkeypatch: pytest.Mo
     assert [problem.broken for problem in devices.problems(asked)] == [False]
 
 
-def test_without_torch_it_says_so(home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_without_torch_it_says_so() -> None:
     """Where torch is not installed at all, in a process that could not import it either."""
     code = """
 import importlib.metadata, sys
@@ -160,7 +162,8 @@ def test_versions_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_a_missing_extra_is_no_problem(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_missing_extra_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is listed with what it gives and the line that installs it."""
     needs = {"deeploc": ["click", 'peft>=0.17; extra == "peft"', 'peft; extra == "dev"']}
     _install(monkeypatch, needs, {"deeploc": "1", "click": "8.1"})
@@ -186,7 +189,8 @@ def _install(
     monkeypatch.setattr(packages, "_requires", lambda name: tuple(needs.get(name, ())))
 
 
-def test_a_hub_that_answers(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_hub_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even with an error: something is there that speaks HTTP."""
     with serving({}) as address:
         monkeypatch.setenv("HF_ENDPOINT", f"{address}/")
@@ -196,9 +200,8 @@ def test_a_hub_that_answers(quick: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert f"hub      {address} answers in 0." in result.output
 
 
-def test_a_hub_that_does_not_answer_is_a_warning(
-    quick: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_hub_that_does_not_answer_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do; what is shipped works without it."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     result = doctor()
@@ -221,7 +224,8 @@ def test_an_address_that_is_none_is_told(endpoint: str, monkeypatch: pytest.Monk
     assert asked.reason
 
 
-def test_offline_mode_asks_nobody(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """HF_HUB_OFFLINE=1 is honoured, and is no problem."""
     asked: list[str] = []
     with serving({}) as address:

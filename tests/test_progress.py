@@ -82,7 +82,7 @@ class Terminal(StringIO):
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[[], Terminal]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
     """Return what makes a terminal of 80 columns of stderr, from within a test."""
 
     def connected() -> Terminal:
@@ -130,7 +130,7 @@ def test_progress_fits_the_terminal(
         assert terminal.shown.endswith("…")
 
 
-def test_a_note_does_not_tear_the_bar(clock: Clock, connect: Callable[[], Terminal]) -> None:
+def test_a_note_does_not_tear_the_bar(connect: Callable[[], Terminal]) -> None:
     """It is broken between words above the bar, which is drawn again."""
     terminal = connect()
     console = Console()

@@ -78,12 +78,12 @@ class Deeploc(click.Group):
     cls=Deeploc,
     context_settings={"show_default": True, "auto_envvar_prefix": "DEEPLOC"},
 )
-@click.version_option(package_name="deeploc")
+@click.version_option(package_name="deeploc", prog_name="deeploc")
 def main() -> None:
     """Find the units of a neural network that respond to a contrast, and test what they do.
 
     \b
-      deeploc run language -m reference:lm     everything, offline, in a minute
-      deeploc contrasts                        the shipped contrasts
-      deeploc sites hf:gpt2                    where a model can be read and ablated
+      deeploc run language -m reference:lm  everything, offline, in a minute
+      deeploc contrasts                     the shipped contrasts
+      deeploc sites hf:gpt2                 where a model can be read and ablated
     """  # noqa: D301 (click needs the character itself)

@@ -132,9 +132,11 @@ def print_profile(run: "RunFolder") -> None:
     empty = without_units(run)
     kinds = [kind for kind in profile.kinds if kind not in empty]
     if kinds:
-        click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+        click.echo()
+        print_paragraph(f"response to {stimuli}, units standardized: mean z [95 % CI]")
         _print_responses(profile, kinds)
-        click.echo(f"\ncontrast on {stimuli}")
+        click.echo()
+        print_paragraph(f"contrast on {stimuli}")
         tests = []
         for kind in kinds:
             test, chance = (profile.preference(kind, units) for units in _GROUPS)
@@ -224,7 +226,7 @@ def _print_block(title: str, block: "Sequence[Effect]") -> None:
 
     doses = {effect.percent for effect in block}
     one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
-    click.echo(f"{title}{one_dose}")
+    print_paragraph(f"{title}{one_dose}")
     by_metric: dict[str, list[Effect]] = {}
     for effect in block:
         by_metric.setdefault(metric_label(effect.task, effect.metric), []).append(effect)

@@ -71,7 +71,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
 
 
 def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
-    from deeploc.cli._console import print_table, shorten
+    from deeploc.cli._console import print_paragraph, print_table, shorten
     from deeploc.report.audit_tables import tables
 
     print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(stimuli))
@@ -81,9 +81,9 @@ def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Seque
         print_table(head, short, n_numeric=len(head) - 1)
     click.echo()
     for warning in audit.warnings:
-        click.echo(f"warning: {warning}")
+        print_paragraph(f"warning: {warning}")
     names = ", ".join(task.name for task in tasks) or "none"
-    click.echo(f"{contrast}: valid; tasks: {names}")
+    print_paragraph(f"{contrast}: valid; tasks: {names}")
 
 
 def _samples(stimuli: "StimulusSets") -> list[list[str]]:
@@ -91,7 +91,7 @@ def _samples(stimuli: "StimulusSets") -> list[list[str]]:
     from deeploc.cli._console import shorten, width
 
     names = [shorten(name, _MAX_NAME) for name in stimuli.localizing]
-    room = (width() - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
+    room = (width(80) - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
     rows = []
     for name, (condition, localizing) in zip(names, stimuli.localizing.items(), strict=True):
         counts = [str(len(localizing)), str(len(stimuli.held_out[condition]))]

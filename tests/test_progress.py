@@ -101,14 +101,12 @@ def test_a_terminal_shows_what_is_measured(clock: Clock, connect: Callable[[], T
     console = Console()
     with console.progress("evaluating", 40) as on_progress:
         assert terminal.shown == "evaluating ╌╌╌╌╌╌╌╌ 0 of 40"
-        for mask in ("selected units, zero 1 %", "random mask 1 of 20, zero 1 %"):
+        for mask in ("selected units, zero 1 %", "mask 1 of 20, zero 1 %"):
             clock.now += 5
             on_progress(10)
             clock.now += 1
             tell(console, mask)
-        assert terminal.shown == (
-            "evaluating ━━━━╌╌╌╌ 20 of 40, about 11 s left; random mask 1 of 20, zero 1 %"
-        )
+        assert terminal.shown == ("evaluating ━━━━╌╌╌╌ 20 of 40, 11 s left; mask 1 of 20, zero 1 %")
         assert "\n" not in terminal.getvalue()
     assert terminal.shown == ""
 
@@ -163,13 +161,11 @@ def test_a_log_says_what_is_measured(clock: Clock, capsys: pytest.CaptureFixture
     console = Console()
     with console.progress("evaluating", 3) as on_progress:
         clock.now += 60
-        tell(console, "random mask 1 of 20, zero 1 %, perplexity")
+        tell(console, "mask 1 of 20, zero 1 %, perplexity")
         on_progress(1)
 
     line, _ = capsys.readouterr().err.splitlines()
-    assert line == (
-        "evaluating: 1 of 3, about 2 min 0 s left; random mask 1 of 20, zero 1 %, perplexity"
-    )
+    assert line == ("evaluating: 1 of 3, about 2 min 0 s left; mask 1 of 20, zero 1 %, perplexity")
 
 
 def test_a_dumb_terminal_gets_lines(
@@ -217,6 +213,6 @@ def test_a_run_tells_what_it_measures(tiny_lm: Path, contrast_file: Path, tmp_pa
 
     tasks = "perplexity, minimal-pairs"
     assert follower.told[0] == f"intact model, {tasks}"
-    for text in ("top units, zero 10 %", "random mask 3 of 3, mean 10 %", "bottom units"):
+    for text in ("top units, zero 10 %", "mask 3 of 3, mean 10 %", "bottom units"):
         assert any(told.startswith(text) for told in follower.told), follower.told
-    assert f"random mask 1 of 3, zero 10 %, {tasks}, block" in follower.told
+    assert f"mask 1 of 3, zero 10 %, {tasks}, block" in follower.told

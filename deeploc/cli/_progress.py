@@ -49,9 +49,8 @@ class _Work:
         (start, before), (end, done) = self._recent[0], self._recent[-1]
         if done == before or self.done >= self.total:
             return ""
-        return (
-            f", about {duration((end - start) * (self.total - self.done) / (done - before))} left"
-        )
+        seconds = (end - start) * (self.total - self.done) / (done - before)
+        return f"{duration(seconds)} left"
 
     @property
     def count(self) -> str:
@@ -146,7 +145,8 @@ class Console:
                 if time.monotonic() - last >= self._line_every and work.done < total:
                     last = time.monotonic()
                     about = f"; {work.now}" if work.now else ""
-                    self.note(f"{label}: {work.count}{work.left()}{about}")
+                    left = f", about {work.left()}" if work.left() else ""
+                    self.note(f"{label}: {work.count}{left}{about}")
 
             yield update
             if last > work.started:
@@ -180,7 +180,8 @@ def bar_line(work: _Work, columns: int) -> str:
     full, empty = ("━", "╌") if _encodes("━╌") else ("#", "-")
     bar = full * filled + empty * (_BAR - filled)
     about = f"; {work.now}" if work.now else ""
-    text = f"{work.count}{work.left()}{about}"
+    left = f", {work.left()}" if work.left() else ""
+    text = f"{work.count}{left}{about}"
     if len(work.label) + len(bar) + len(work.count) + 2 > columns:
         return shorten(f"{work.label} {text}", columns)
     return shorten(f"{work.label} {bar} {text}", columns)

@@ -21,7 +21,7 @@ def cell_text(cell: Cell, tasks: Iterable[str], n_random: int) -> str:
     Examples
     --------
     >>> cell_text(Cell("block", "zero", 1.0, "random-6", "top"), ["perplexity"], 20)
-    'random mask 7 of 20, zero 1 %, perplexity, block'
+    'mask 7 of 20, zero 1 %, perplexity, block'
     >>> cell_text(Cell("block", "mean", 0.5, "selected"), ["choice", "accuracy"], 20)
     'selected units, mean 0.5 %, choice, accuracy, block'
     >>> cell_text(Cell(), ["perplexity"], 20)
@@ -32,5 +32,5 @@ def cell_text(cell: Cell, tasks: Iterable[str], n_random: int) -> str:
     label = MaskLabel.parse(cell.mask)
     mask = f"{cell.mask} units"
     if label.kind == "random" and label.index is not None:
-        mask = f"random mask {label.index + 1} of {n_random}"
+        mask = f"mask {label.index + 1} of {n_random}"
     return ", ".join([mask, f"{cell.mode} {cell.percent:.3g} %", *tasks, cell.sites])

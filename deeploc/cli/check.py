@@ -71,7 +71,8 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
 
 
 def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
-    from deeploc.cli._console import print_paragraph, print_table, shorten
+    from deeploc.cli._colour import coloured
+    from deeploc.cli._console import print_table, shorten
     from deeploc.report.audit_tables import tables
 
     print_table(["condition", "localize", "evaluate", "for example", "and"], _samples(stimuli))
@@ -81,9 +82,9 @@ def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Seque
         print_table(head, short, n_numeric=len(head) - 1)
     click.echo()
     for warning in audit.warnings:
-        print_paragraph(f"warning: {warning}")
+        click.echo(coloured(f"warning: {warning}", "warning:"))
     names = ", ".join(task.name for task in tasks) or "none"
-    print_paragraph(f"{contrast}: valid; tasks: {names}")
+    click.echo(f"{contrast}: valid; tasks: {names}")
 
 
 def _samples(stimuli: "StimulusSets") -> list[list[str]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.report.overlaps import ComparedRuns
@@ -17,7 +17,12 @@ _PER_BLOCK = 6
 
 @click.command("compare")
 @click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN…"
+    "runs",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN RUN…",
+    shell_complete=_completion.runs,
 )
 @_options.as_json
 def command(runs: tuple[Path, ...], as_json: bool) -> None:

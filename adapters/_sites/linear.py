@@ -17,7 +17,7 @@ _REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, KeyError, Attribut
 def linear_layers(model: nn.Module, trace: Trace) -> Mapping[str, Call]:
     """Return the calls of all linear layers: they map (..., in) to (..., out) per position.
 
-    A layer whose weight is a matrix of these two widths is one, and one that maps each of its groups
+    A layer whose weight is a matrix of these two widths is one, and one that maps each group of
     (..., group, in) by a part of its weight. Any other, such as a quantised
     layer, is tried out on random numbers: its map must be additive up to its bias, and must not
     treat every unit by itself, as identities and scales do.

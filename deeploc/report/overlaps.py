@@ -1,7 +1,8 @@
-"""Several runs side by side: which units they share, and what their verdicts are."""
+"""Several runs side by side: which units they share, where these are, and their verdicts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from deeploc.core.overlap import Overlap, correlation
+from deeploc.core.overlap import Overlap, correlation, rank_correlation
 from deeploc.core.units import Layout
 from deeploc.errors import RunError
+from deeploc.report.site_counts import SiteCounts
+from deeploc.runs.find import find_runs
 from deeploc.runs.manifest import Manifest
-from deeploc.runs.saved_run import SavedRun, load_run
+from deeploc.runs.saved_run import SavedRun
 
 Units = Int[np.ndarray, " _"]
 """The numbers of some units in a layout."""
@@ -34,6 +37,10 @@ class PairOverlap:
         The units that each selects.
     r
         Pearson's correlation of their statistics.
+    rho
+        Spearman's.
+    names
+        The sites that both have.
     """
 
     first: int
@@ -41,6 +48,8 @@ class PairOverlap:
     sites: str
     overlap: Overlap
     r: float
+    rho: float
+    names: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -64,10 +73,13 @@ class ComparedRuns:
         The runs.
     pairs
         Every two of them at every kind of site that both have.
+    left_out
+        Folder -> why a run that lies beside them is left out.
     """
 
     runs: Sequence[SavedRun]
     pairs: Sequence[PairOverlap]
+    left_out: Mapping[Path, str] = field(default_factory=dict)
 
     @cached_property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -79,6 +91,56 @@ class ComparedRuns:
         """The kinds of site of all runs, each once."""
         return tuple(dict.fromkeys(kind for run in self.runs for kind in run.mask.layout.kinds))
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name of each run's folder, with as much of its path as tells equal names apart."""
+        paths = [run.folder.path.resolve() for run in self.runs]
+        names = [path.name for path in paths]
+        above = Path(os.path.commonpath([path.parent for path in paths]))
+        return tuple(
+            path.relative_to(above).as_posix() if names.count(path.name) > 1 else path.name
+            for path in paths
+        )
+
+    @property
+    def shared_kinds(self) -> tuple[str, ...]:
+        """The kinds of site at which some two runs are compared."""
+        compared = {pair.sites for pair in self.pairs}
+        return tuple(kind for kind in self.kinds if kind in compared)
+
+    def of_kind(self, kind: str) -> list[PairOverlap]:
+        """Return every two runs at the sites of a kind.
+
+        Parameters
+        ----------
+        kind
+            The kind of site.
+        """
+        return [pair for pair in self.pairs if pair.sites == kind]
+
+    def pair(self, first: int, second: int, kind: str) -> PairOverlap | None:
+        """Return two runs at the sites of a kind, None where they share no such site.
+
+        Parameters
+        ----------
+        first, second
+            The numbers of the runs, in either order.
+        kind
+            The kind of site.
+        """
+        both = {first, second}
+        return next((p for p in self.of_kind(kind) if {p.first, p.second} == both), None)
+
+    def site_counts(self, kind: str) -> list[SiteCounts | None]:
+        """Return for each run where its selected units are, None where it has no such site.
+
+        Parameters
+        ----------
+        kind
+            The kind of site.
+        """
+        return [SiteCounts.of(run.mask, kind) for run in self.runs]
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         runs = [
@@ -88,11 +150,20 @@ class ComparedRuns:
                 "model": manifest.address,
                 "ranked_by": manifest.ranked_by,
                 "selected": {k: len(run.mask.of_kind(k)) for k in run.mask.layout.kinds},
+                "sites": _counts(run),
                 "verdict": run.verdict and run.verdict.to_json(),
             }
             for run, manifest in zip(self.runs, self.manifests, strict=True)
         ]
-        return {"runs": runs, "overlaps": [pair.to_json() for pair in self.pairs]}
+        left_out = [{"run": str(path), "why": why} for path, why in self.left_out.items()]
+        overlaps = [pair.to_json() for pair in self.pairs]
+        return {"runs": runs, "overlaps": overlaps, "left_out": left_out}
+
+
+def _counts(run: SavedRun) -> dict[str, int]:
+    """Return how many units are selected at every site."""
+    mask = run.mask
+    return {site.name: int(mask.at(site.name).sum()) for site in mask.layout.sites}
 
 
 def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
@@ -103,39 +174,47 @@ def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
     Parameters
     ----------
     folders
-        Run folders, at least two.
+        Run folders, and folders that hold run folders.
 
     Raises
     ------
     RunError
-        If one is no run with a selection, or is named twice.
+        If one is no run with a selection, or is named twice, or there are fewer than two.
     """
-    resolved = [folder.resolve() for folder in folders]
-    for number, folder in enumerate(resolved):
-        if folder in resolved[:number]:
-            raise RunError(f"{folders[number]} is named twice; name each run once")
-    runs = [load_run(folder) for folder in folders]
+    found = find_runs(folders)
+    if len(found.runs) < 2:
+        where = ", ".join(map(str, folders))
+        reason = "".join(f"; left out: {why}" for why in found.left_out.values())
+        raise RunError(f"{where}: {len(found.runs)} run to compare; name at least two{reason}")
     pairs = [
         pair
-        for a, b in combinations(range(len(runs)), 2)
-        for pair in _pairs(a, b, runs[a], runs[b])
+        for a, b in combinations(range(len(found.runs)), 2)
+        for pair in _pairs(a, b, found.runs[a], found.runs[b])
     ]
-    return ComparedRuns(runs, pairs)
+    return ComparedRuns(found.runs, pairs, found.left_out)
 
 
 def _pairs(a: int, b: int, first: SavedRun, second: SavedRun) -> Iterator[PairOverlap]:
     common = set(first.mask.layout.units) & set(second.mask.layout.units)
-    kinds = dict.fromkeys(kind for _, kind, _ in first.mask.layout.units)
-    for kind in kinds:
-        shared = [site for site in first.mask.layout.units if site in common and site[1] == kind]
-        if not shared:
+    for kind in first.mask.layout.kinds:
+        units = first.mask.layout.units
+        names = tuple(site[0] for site in units if site in common and site[1] == kind)
+        if not names:
             continue
-        names = [name for name, _, _ in shared]
-        masks = [r.mask.selected[_units(r.mask.layout, names)] for r in (first, second)]
-        t = [r.stat_map.t[_units(r.stat_map.layout, names)] for r in (first, second)]
-        yield PairOverlap(a, b, kind, Overlap.of(*masks), correlation(*t))
+        masks = [run.mask.selected[units_at(run.mask.layout, names)] for run in (first, second)]
+        t = [run.stat_map.t[units_at(run.stat_map.layout, names)] for run in (first, second)]
+        both = correlation(*t), rank_correlation(*t)
+        yield PairOverlap(a, b, kind, Overlap.of(*masks), *both, names)
 
 
-def _units(layout: Layout, names: Sequence[str]) -> Units:
-    """Return the numbers of the units of some sites, in the order of the names."""
+def units_at(layout: Layout, names: Sequence[str]) -> Units:
+    """Return the numbers of the units of some sites, in the order of the names.
+
+    Parameters
+    ----------
+    layout
+        All sites.
+    names
+        Some of their names, at least one.
+    """
     return np.concatenate([np.arange(layout.n_units)[layout.slices[name]] for name in names])

@@ -1,5 +1,6 @@
 """``deeploc compare``."""
 
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,10 @@ def _print_runs(compared: "ComparedRuns") -> None:
     rows = []
     for number, manifest in enumerate(compared.manifests):
         adapter, _, model = manifest.address.rpartition(":")
-        names = (compared.names[number], manifest.contrast["name"], f"{adapter}:{Path(model).name}")
-        seed = str(manifest.options.seed)
-        rows.append([str(number + 1), *(_cut(n, 17) for n in names), manifest.ranked_by, seed])
+        about = (manifest.contrast["name"], f"{adapter}:{Path(model).name}")
+        end = (manifest.ranked_by, _cut(str(manifest.options.seed), 8))
+        name = _cut(compared.names[number], 19)
+        rows.append([str(number + 1), name, *(_cut(text, 15) for text in about), *end])
     print_table(["", "run", "contrast", "model", "ranked by", "seed"], rows)
 
 
@@ -121,10 +123,12 @@ def _print_matrices(compared: "ComparedRuns") -> None:
 
 
 def _jaccard(compared: "ComparedRuns", first: int, second: int, kind: str) -> str:
+    from deeploc.report.overlaps import share_text
+
     if first == second:
         return "·"
     pair = compared.pair(first, second, kind)
-    return _share(pair.overlap.jaccard) if pair else "-"
+    return share_text(pair.overlap.jaccard if pair else nan)
 
 
 def _print_overlaps(compared: "ComparedRuns") -> None:
@@ -144,6 +148,7 @@ def _print_overlaps(compared: "ComparedRuns") -> None:
 
 
 def _overlap_row(pair: "PairOverlap") -> list[str]:
+    from deeploc.report.overlaps import share_text
     from deeploc.report.text import format_number
 
     both = pair.overlap
@@ -153,20 +158,21 @@ def _overlap_row(pair: "PairOverlap") -> list[str]:
         f"{both.n_units:,}",
         f"{both.both:,}",
         format_number(both.expected),
-        _share(both.jaccard),
-        _share(both.dice),
+        share_text(both.jaccard),
+        share_text(both.dice),
         f"{both.p:.2g}",
     ]
 
 
 def _print_correlations(compared: "ComparedRuns") -> None:
     from deeploc.cli._console import print_table
+    from deeploc.report.overlaps import share_text
 
     rows: list[list[str]] = []
     for kind in compared.shared_kinds:
         rows.append([kind])
         for pair in compared.of_kind(kind):
-            numbers = [f"{pair.overlap.n_units:,}", _share(pair.r), _share(pair.rho)]
+            numbers = [f"{pair.overlap.n_units:,}", share_text(pair.r), share_text(pair.rho)]
             rows.append([f"  {pair.first + 1}, {pair.second + 1}", *numbers])
     click.echo("\nstatistics of all units")
     print_table(["runs", "units", "Pearson", "Spearman"], rows, n_numeric=3)
@@ -178,18 +184,20 @@ def _print_sites(compared: "ComparedRuns") -> None:
     click.echo("\nselected units per site, from the first site to the last")
     for kind in compared.kinds:
         click.echo(kind)
-        for number, counts in enumerate(compared.site_counts(kind), start=1):
-            if counts is not None:
-                click.echo(_sites_line(number, counts))
+        found = compared.site_counts(kind)
+        longest = max(len(counts.names) for counts in found if counts)
+        for number, counts in enumerate(found, start=1):
+            if counts:
+                click.echo(_sites_line(number, counts, min(longest, _SITES)))
     print_paragraph("heights are relative to the highest of each line")
 
 
-def _sites_line(number: int, counts: "SiteCounts") -> str:
+def _sites_line(number: int, counts: "SiteCounts", width: int) -> str:
     from deeploc.report.site_counts import as_blocks
 
     if not counts.total:
         return f"  {number}  no unit is selected"
-    line = as_blocks(counts.shares, _SITES)
+    line = as_blocks(counts.shares, _SITES).ljust(width)
     most = f"{counts.counts[counts.peak]:,} of {counts.total:,} in "
     beside = f"  {number:<2} {line}  {most}"
     return beside + _cut(counts.names[counts.peak], 80 - len(beside))
@@ -214,7 +222,3 @@ def _print_verdicts(compared: "ComparedRuns", numbers: range) -> None:
     for number, run in zip(numbers, runs, strict=True):
         if run.verdict and run.verdict.primary:
             print_paragraph(f"primary outcome of {number + 1}: {run.verdict.primary}")
-
-
-def _share(value: float) -> str:
-    return "-" if value != value else f"{value:z.2f}"

@@ -13,7 +13,7 @@ from deeploc.runs.saved_run import SavedRun
 class VerdictCell:
     """What the verdict of one run says in one row; ``detail`` is what that rests on."""
 
-    text: str = "-"
+    text: str = "\N{EN DASH}"
     detail: str = ""
 
 
@@ -54,7 +54,8 @@ def _answer(network: Network | None, question: str) -> VerdictCell:
     reply = network.reply(question) if network else None
     if reply is None or reply.answer == "not asked":
         return VerdictCell()
-    return VerdictCell(reply.answer, "" if reply.p is None else p_text(reply.p))
+    level = "" if reply.level is None else f" (level {reply.level:.2g})"
+    return VerdictCell(reply.answer, "" if reply.p is None else f"{p_text(reply.p)}{level}")
 
 
 def _primary(network: Network | None, which: str) -> VerdictCell:
@@ -63,8 +64,7 @@ def _primary(network: Network | None, which: str) -> VerdictCell:
     if reply is None or value is None:
         return VerdictCell()
     z = _z(reply) if which == "ablated" else nan
-    beside = f"z = {format_number(z)} beside random sets" if isfinite(z) else ""
-    return VerdictCell(format_number(value), beside)
+    return VerdictCell(format_number(value), f"z = {format_number(z)}" if isfinite(z) else "")
 
 
 def _z(reply: Reply) -> float:

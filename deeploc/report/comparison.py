@@ -6,6 +6,7 @@ This module collects values; every word and tag of the page is in ``comparison.h
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +19,7 @@ from deeploc.core.overlap import Overlap
 from deeploc.core.stats import ALPHA
 from deeploc.report.compared_verdicts import p_text, verdict_rows
 from deeploc.report.comparison_figures import pair_figure, site_figure
-from deeploc.report.overlaps import ComparedRuns, PairOverlap, units_at
+from deeploc.report.overlaps import ComparedRuns, PairOverlap, share_text, units_at
 from deeploc.report.page import template
 from deeploc.report.statistic_text import words_of
 from deeploc.report.text import format_number
@@ -80,8 +81,9 @@ def render(compared: ComparedRuns) -> str:
         "verdicts": _verdicts(compared),
         "matrices": {kind: _matrix(compared, kind) for kind in compared.shared_kinds},
         "sites": [_sites(compared, kind) for kind in compared.kinds],
-        "plots": list(_plots(compared)),
+        "plots": _plots(compared),
         "most_plotted": _MOST_PLOTTED,
+        "share": share_text,
         "deeploc": version("deeploc"),
     }
     return template("comparison.html.jinja").render(page)
@@ -109,6 +111,9 @@ def _run(compared: ComparedRuns, number: int) -> dict[str, Any]:
 def answer_of(compared: ComparedRuns, kind: str) -> str:
     """Return in one sentence how far the runs agree at the sites of a kind.
 
+    They share more than by chance where p, after Holm's correction for all comparisons of these
+    runs, is at most 0.05.
+
     Parameters
     ----------
     compared
@@ -116,27 +121,33 @@ def answer_of(compared: ComparedRuns, kind: str) -> str:
     kind
         One of the kinds at which some are compared.
     """
-    pairs = compared.of_kind(kind)
-    if len(pairs) == 1:
-        return _answer_of_pair(pairs[0])
-    shares = sorted(p.overlap.jaccard for p in pairs if p.overlap.first or p.overlap.second)
-    if not shares:
-        return "no run selects a unit"
-    p = holm(np.array([pair.overlap.p for pair in compared.pairs]))
-    beyond = [q <= ALPHA for q, pair in zip(p, compared.pairs, strict=True) if pair.sites == kind]
+    adjusted = holm(np.array([pair.overlap.p for pair in compared.pairs]))
+    of_kind = [(p, q) for p, q in zip(compared.pairs, adjusted, strict=True) if p.sites == kind]
+    if len(of_kind) == 1:
+        return _answer_of_pair(*of_kind[0])
+    beyond = sum(bool(q <= ALPHA) for _, q in of_kind)
+    shares = [pair.overlap.jaccard for pair, _ in of_kind if not isnan(pair.overlap.jaccard)]
+    spread = (
+        f"Jaccard {min(shares):.2f} to {max(shares):.2f}, median {median(shares):.2f}"
+        if shares
+        else "no run selects a unit"
+    )
     return (
-        f"of {len(pairs):,} pairs of runs, {sum(beyond):,} share more units than two random "
-        f"selections would; Jaccard {shares[0]:.2f} to {shares[-1]:.2f}, median {median(shares):.2f}"
+        f"of {len(of_kind):,} pairs of runs, {beyond:,} share more units than by chance; {spread}"
     )
 
 
-def _answer_of_pair(pair: PairOverlap) -> str:
-    both = pair.overlap
-    sizes = f"{both.first:,} and {both.second:,} of {both.n_units:,} units"
-    shared = f"the runs select {sizes} and share {both.both:,} of them"
-    chance = f"{format_number(both.expected)} would be by chance, {p_text(both.p)}"
-    r = f"; r = {pair.r:.2f} between the statistics of all units" if pair.r == pair.r else ""
-    return f"{shared} ({chance}){r}"
+def _answer_of_pair(pair: PairOverlap, adjusted: float) -> str:
+    both, first, second = pair.overlap, pair.first + 1, pair.second + 1
+    if not both.first or not both.second:
+        return f"runs {first} and {second} select {both.first:,} and {both.second:,} units"
+    more = "more" if adjusted <= ALPHA else "no more"
+    return (
+        f"runs {first} and {second} share {both.both:,} of their {both.first:,} and "
+        f"{both.second:,} selected units, {more} than by chance "
+        f"({format_number(both.expected)} expected, {p_text(both.p)}); "
+        f"r = {share_text(pair.r)} between the statistics of all units"
+    )
 
 
 def other_models(compared: ComparedRuns) -> list[tuple[int, int]]:
@@ -186,7 +197,15 @@ def _flat(above: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(name, value)
         else:
-            yield name, "none" if value is None else str(value)
+            yield name, _value(value)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _verdicts(compared: ComparedRuns) -> dict[str, Any]:
@@ -204,7 +223,7 @@ def _matrix_cell(compared: ComparedRuns, first: int, second: int, kind: str) -> 
     if pair is None:
         return MatrixCell(None)
     share = pair.overlap.jaccard
-    if share != share or share == 0:
+    if isnan(share) or share == 0:
         return MatrixCell(pair.overlap)
     return MatrixCell(pair.overlap, f"background: rgb(194 65 12 / {_MOST_OPAQUE * share:.3f})")
 
@@ -217,25 +236,33 @@ def _sites(compared: ComparedRuns, kind: str) -> dict[str, Any]:
               for c in counts]  # fmt: skip
     names = dict.fromkeys(name for table in tables for name in table)
     rows = {name: [table.get(name) for table in tables] for name in names}
-    return {"kind": kind, "figure": Markup(site_figure(masks, kind)), "rows": rows}
+    svg = Markup(site_figure(masks, kind))  # `inline_svg` escapes every name
+    return {"kind": kind, "figure": svg, "rows": rows}
 
 
-def _plots(compared: ComparedRuns) -> Iterator[Markup]:
+def _plots(compared: ComparedRuns) -> list[Markup]:
+    """Return every two runs against each other, by kind of site; nothing of many runs."""
     if len(compared.runs) > _MOST_PLOTTED:
-        return
-    for pair in compared.pairs:
-        runs = [compared.runs[n] for n in (pair.first, pair.second)]
-        numbers = (pair.first + 1, pair.second + 1)
-        units = [units_at(run.mask.layout, pair.names) for run in runs]
-        symbols = [words_of(compared.manifests[n - 1].contrast).symbol for n in numbers]
-        labels = [f"{s} of run {n}" for s, n in zip(symbols, numbers, strict=True)]
-        title = f"{pair.sites}: run {numbers[0]} against run {numbers[1]}"
-        n_units = f"{pair.overlap.n_units:,} units"
-        svg = pair_figure(
-            (runs[0].stat_map.t[units[0]], runs[1].stat_map.t[units[1]]),
-            (runs[0].mask.selected[units[0]], runs[1].mask.selected[units[1]]),
-            (labels[0], labels[1]),
-            title=title,
-            desc=f"{n_units}; Pearson's r = {pair.r:.2f}, Spearman's rho = {pair.rho:.2f}",
-        )
-        yield Markup(svg)
+        return []
+    pairs = [pair for kind in compared.shared_kinds for pair in compared.of_kind(kind)]
+    return [_plot(compared, pair) for pair in pairs]
+
+
+def _plot(compared: ComparedRuns, pair: PairOverlap) -> Markup:
+    numbers = (pair.first, pair.second)
+    runs = [compared.runs[n] for n in numbers]
+    units = [units_at(run.mask.layout, pair.names) for run in runs]
+    contrasts = [compared.manifests[n].contrast for n in numbers]
+    labels = [
+        f"{words_of(contrast).symbol}, run {n + 1} ({contrast['name']})"
+        for contrast, n in zip(contrasts, numbers, strict=True)
+    ]
+    svg = pair_figure(
+        (compared.t[pair.first][units[0]], compared.t[pair.second][units[1]]),
+        (runs[0].mask.selected[units[0]], runs[1].mask.selected[units[1]]),
+        (labels[0], labels[1]),
+        title=f"{pair.sites}: run {pair.first + 1} against run {pair.second + 1}",
+        desc=f"{pair.overlap.n_units:,} units; Pearson's r = {share_text(pair.r)}, "
+        f"Spearman's rho = {share_text(pair.rho)}",
+    )
+    return Markup(svg)  # `inline_svg` escapes every name

@@ -5,10 +5,10 @@ made, not with this module.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from deeploc.core.stats import Vector
 from deeploc.core.units import Selection, UnitMask
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-FIRST, SECOND = "#0369a1", "#7c3aed"
-"""Colours of the units that only the first, or only the second run selects."""
+_POINTS: tuple[dict[str, Any], ...] = (
+    {"color": "#0369a1", "marker": "v", "label": "only the first"},
+    {"color": "#7c3aed", "marker": "^", "label": "only the second"},
+    {"color": SELECTED, "marker": "o", "label": "both select"},
+)
+"""Units that only the first, only the second, or both runs select: told apart in grey, too."""
 
 _BINS = 90
 """Cells per axis of the density of all units."""
@@ -109,13 +113,14 @@ def pair_figure(
 
     def plot(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
+        ax.use_sticky_edges = False  # else the density would cut off points at its edge
         _plot_density(ax, x, y)
-        _plot_points(ax, x, y, first & ~second, color=FIRST, marker="v", label="only first")
-        _plot_points(ax, x, y, second & ~first, color=SECOND, marker="^", label="only second")
-        _plot_points(ax, x, y, first & second, color=SELECTED, marker="o", label="both")
+        groups = (first & ~second, second & ~first, first & second)
+        for units, style in zip(groups, _POINTS, strict=True):
+            _plot_points(ax, x, y, units, style)
         ax.axhline(0, color=INTACT, lw=0.6, ls=(0, (4, 2)))
         ax.axvline(0, color=INTACT, lw=0.6, ls=(0, (4, 2)))
-        ax.set(xlabel=labels[0], ylabel=labels[1], title=title)
+        ax.set(xlabel=labels[0], ylabel=labels[1], title=f"{title}\n{desc}")
         figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
     return inline_svg(plot, 3.9, title, desc)
@@ -132,10 +137,6 @@ def _plot_density(ax: "matplotlib.axes.Axes", x: Vector, y: Vector) -> None:
 
 
 def _plot_points(
-    ax: "matplotlib.axes.Axes",
-    x: Vector,
-    y: Vector,
-    units: Bool[np.ndarray, " unit"],
-    **style: str,
+    ax: "matplotlib.axes.Axes", x: Vector, y: Vector, units: Selection, style: dict[str, Any]
 ) -> None:
     ax.scatter(x[units], y[units], s=11, linewidths=0, rasterized=True, **style)

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from deeploc.core.overlap import Overlap, correlation, rank_correlation
-from deeploc.core.units import Layout
+from deeploc.core.stats import Vector
+from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import RunError
 from deeploc.report.site_counts import SiteCounts
 from deeploc.runs.find import find_runs
@@ -71,6 +72,8 @@ class ComparedRuns:
     ----------
     runs
         The runs.
+    t
+        The statistics of all units of each.
     pairs
         Every two of them at every kind of site that both have.
     left_out
@@ -78,6 +81,7 @@ class ComparedRuns:
     """
 
     runs: Sequence[SavedRun]
+    t: Sequence[Vector]
     pairs: Sequence[PairOverlap]
     left_out: Mapping[Path, str] = field(default_factory=dict)
 
@@ -128,8 +132,11 @@ class ComparedRuns:
         kind
             The kind of site.
         """
-        both = {first, second}
-        return next((p for p in self.of_kind(kind) if {p.first, p.second} == both), None)
+        return self._by_runs.get((min(first, second), max(first, second), kind))
+
+    @cached_property
+    def _by_runs(self) -> dict[tuple[int, int, str], PairOverlap]:
+        return {(pair.first, pair.second, pair.sites): pair for pair in self.pairs}
 
     def site_counts(self, kind: str) -> list[SiteCounts | None]:
         """Return for each run where its selected units are, None where it has no such site.
@@ -186,25 +193,30 @@ def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
         where = ", ".join(map(str, folders))
         reason = "".join(f"; left out: {why}" for why in found.left_out.values())
         raise RunError(f"{where}: {len(found.runs)} run to compare; name at least two{reason}")
+    # a StatMap holds a dozen vectors more, which would all stay in memory
+    t = [run.folder.read_stat_map().t.copy() for run in found.runs]
     pairs = [
         pair
         for a, b in combinations(range(len(found.runs)), 2)
-        for pair in _pairs(a, b, found.runs[a], found.runs[b])
+        for pair in _pairs((a, b), (found.runs[a].mask, found.runs[b].mask), (t[a], t[b]))
     ]
-    return ComparedRuns(found.runs, pairs, found.left_out)
+    return ComparedRuns(found.runs, t, pairs, found.left_out)
 
 
-def _pairs(a: int, b: int, first: SavedRun, second: SavedRun) -> Iterator[PairOverlap]:
-    common = set(first.mask.layout.units) & set(second.mask.layout.units)
-    for kind in first.mask.layout.kinds:
-        units = first.mask.layout.units
-        names = tuple(site[0] for site in units if site in common and site[1] == kind)
+def _pairs(
+    numbers: tuple[int, int], masks: tuple[UnitMask, UnitMask], t: tuple[Vector, Vector]
+) -> Iterator[PairOverlap]:
+    sites = masks[0].layout.units
+    common = set(sites) & set(masks[1].layout.units)
+    for kind in masks[0].layout.kinds:
+        names = tuple(site[0] for site in sites if site in common and site[1] == kind)
         if not names:
             continue
-        masks = [run.mask.selected[units_at(run.mask.layout, names)] for run in (first, second)]
-        t = [run.stat_map.t[units_at(run.stat_map.layout, names)] for run in (first, second)]
-        both = correlation(*t), rank_correlation(*t)
-        yield PairOverlap(a, b, kind, Overlap.of(*masks), *both, names)
+        units = [units_at(mask.layout, names) for mask in masks]
+        selected = [mask.selected[at] for mask, at in zip(masks, units, strict=True)]
+        statistics = [of_run[at] for of_run, at in zip(t, units, strict=True)]
+        both = correlation(*statistics), rank_correlation(*statistics)
+        yield PairOverlap(*numbers, kind, Overlap.of(*selected), *both, names)
 
 
 def units_at(layout: Layout, names: Sequence[str]) -> Units:
@@ -218,3 +230,16 @@ def units_at(layout: Layout, names: Sequence[str]) -> Units:
         Some of their names, at least one.
     """
     return np.concatenate([np.arange(layout.n_units)[layout.slices[name]] for name in names])
+
+
+def share_text(value: float) -> str:
+    """Return a share or a correlation with two digits; a dash where there is none.
+
+    Examples
+    --------
+    >>> [share_text(value) for value in (0.876, -0.001)]
+    ['0.88', '0.00']
+    """
+    if value != value:
+        return "\N{EN DASH}"
+    return f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")

@@ -52,7 +52,7 @@ def find_runs(paths: Sequence[Path]) -> FoundRuns:
         for folder in inner:
             try:
                 run = load_run(folder)
-                _ = run.stat_map, run.mask, run.verdict
+                _ = run.folder.read_stat_map(), run.mask, run.verdict
             except RunError as error:
                 found.left_out[folder] = str(error)
                 continue

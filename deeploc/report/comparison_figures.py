@@ -30,6 +30,9 @@ _POINTS: tuple[dict[str, Any], ...] = (
 _BINS = 90
 """Cells per axis of the density of all units."""
 
+_DARK = 20
+"""Fewest units of a cell that may be black: single units stay grey."""
+
 
 def site_figure(masks: Mapping[int, UnitMask], kind: str) -> str:
     """Return the share of each run's selected units per site, a panel per run.
@@ -44,14 +47,12 @@ def site_figure(masks: Mapping[int, UnitMask], kind: str) -> str:
         The kind of site.
     """
     counts = {n: found for n, mask in masks.items() if (found := SiteCounts.of(mask, kind))}
-    highest = max(max(found.shares) for found in counts.values())
 
     def plot(figure: "matplotlib.figure.Figure") -> None:
         panels = figure.subplots(len(counts), 1, squeeze=False)[:, 0]
         for ax, (number, found) in zip(panels, counts.items(), strict=True):
             _plot_sites(ax, found, chance_band(masks[number], kind))
             ax.set_ylabel(f"run {number}", rotation=0, ha="right", va="center")
-            ax.set_ylim(0, max(highest, 0.01) * 1.1)
         panels[0].set_title(kind)
         panels[-1].set_xlabel("depth (0 = first site)")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -70,6 +71,7 @@ def _plot_sites(
     ax.bar(x, high - low, 0.84, low, color=CONTROL, alpha=0.4, label="95 % chance band")
     ax.bar(x, found.shares, 0.58, color=SELECTED, label="selected")
     ax.hlines(chance, x - 0.42, x + 0.42, color=INTACT, lw=1.2, label="chance")
+    ax.set_ylim(0, max(*found.shares, *high) * 1.12 or 1)
     ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     ax.locator_params(axis="x", integer=True)
     ax.locator_params(axis="y", nbins=3)
@@ -131,9 +133,12 @@ def _plot_density(ax: "matplotlib.axes.Axes", x: Vector, y: Vector) -> None:
         return
     counts, columns, rows = np.histogram2d(x, y, bins=_BINS)
     shade: Float64[np.ndarray, "row column"] = np.log1p(counts.T)
+    darkest = max(float(shade.max()), np.log1p(_DARK))
     shown = np.ma.masked_equal(shade, 0)
     # an image, not a path per cell: the page stays small
-    ax.pcolormesh(columns, rows, shown, cmap="Greys", vmin=-shade.max() / 2, rasterized=True)
+    ax.pcolormesh(
+        columns, rows, shown, cmap="Greys", vmin=-darkest / 4, vmax=darkest, rasterized=True
+    )
 
 
 def _plot_points(

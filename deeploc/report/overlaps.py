@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 from deeploc.core.overlap import Overlap, correlation, rank_correlation
-from deeploc.core.stats import Vector
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import RunError
 from deeploc.report.site_counts import SiteCounts
@@ -22,6 +21,9 @@ from deeploc.runs.saved_run import SavedRun
 
 Units = Int[np.ndarray, " _"]
 """The numbers of some units in a layout."""
+
+Statistic = Float64[np.ndarray, " _"]
+"""The statistic of every unit of one of several runs, which may differ in their units."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ComparedRuns:
     """
 
     runs: Sequence[SavedRun]
-    t: Sequence[Vector]
+    t: Sequence[Statistic]
     pairs: Sequence[PairOverlap]
     left_out: Mapping[Path, str] = field(default_factory=dict)
 
@@ -204,7 +206,7 @@ def compare_runs(folders: Sequence[Path]) -> ComparedRuns:
 
 
 def _pairs(
-    numbers: tuple[int, int], masks: tuple[UnitMask, UnitMask], t: tuple[Vector, Vector]
+    numbers: tuple[int, int], masks: tuple[UnitMask, UnitMask], t: tuple[Statistic, Statistic]
 ) -> Iterator[PairOverlap]:
     sites = masks[0].layout.units
     common = set(sites) & set(masks[1].layout.units)

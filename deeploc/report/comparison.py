@@ -181,7 +181,7 @@ def differences(manifests: tuple[Manifest, ...]) -> dict[str, list[str]]:
 
 def _settings(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "model", manifest.address
-    yield "weights", str(manifest.model.get("weights"))
+    yield "hash of the weights", str(manifest.model.get("weights"))
     no_part = ("base", "device", "batch_size", "strict")
     options = {k: v for k, v in manifest.options.model_dump().items() if k not in no_part}
     contrast = manifest.contrast

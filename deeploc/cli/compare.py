@@ -61,7 +61,7 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         output = output or default_page(compared)
     if output is not None:
         atomic.write(output, render(compared))
-        click.echo(f"\npage: {output}" if not as_json else f"page: {output}", err=as_json)
+        click.echo(f"page: {output}", err=True)
 
 
 def _print(compared: "ComparedRuns") -> None:
@@ -134,15 +134,13 @@ def _jaccard(compared: "ComparedRuns", first: int, second: int, kind: str) -> st
 def _print_overlaps(compared: "ComparedRuns") -> None:
     from deeploc.cli._console import print_paragraph, print_table
 
-    rows: list[list[str]] = []
+    head = ["runs", "selected", "of", "shared", "chance", "Jaccard", "Dice", "p"]
     for kind in compared.shared_kinds:
-        rows.append([kind])
-        rows.extend(_overlap_row(pair) for pair in compared.of_kind(kind))
-    click.echo("\nselected units")
-    head = ["runs", "selected", "of", "shared", "by chance", "Jaccard", "Dice", "p"]
-    print_table(head, rows, n_numeric=7)
+        click.echo(f"\nselected units, {kind}")
+        rows = [_overlap_row(pair) for pair in compared.of_kind(kind)]
+        print_table(head, rows, n_numeric=7)
     print_paragraph(
-        "by chance: shared by two random selections of these sizes; p: hypergeometric, for as many "
+        "chance: shared by two random selections of these sizes; p: hypergeometric, for as many "
         "or more, not corrected for the number of comparisons"
     )
 
@@ -153,7 +151,7 @@ def _overlap_row(pair: "PairOverlap") -> list[str]:
 
     both = pair.overlap
     return [
-        f"  {pair.first + 1}, {pair.second + 1}",
+        f"{pair.first + 1} and {pair.second + 1}",
         f"{both.first:,}, {both.second:,}",
         f"{both.n_units:,}",
         f"{both.both:,}",
@@ -173,7 +171,7 @@ def _print_correlations(compared: "ComparedRuns") -> None:
         rows.append([kind])
         for pair in compared.of_kind(kind):
             numbers = [f"{pair.overlap.n_units:,}", share_text(pair.r), share_text(pair.rho)]
-            rows.append([f"  {pair.first + 1}, {pair.second + 1}", *numbers])
+            rows.append([f"  {pair.first + 1} and {pair.second + 1}", *numbers])
     click.echo("\nstatistics of all units")
     print_table(["runs", "units", "Pearson", "Spearman"], rows, n_numeric=3)
 

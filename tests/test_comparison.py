@@ -217,7 +217,8 @@ def test_verdicts_stand_side_by_side(three: Path) -> None:
     assert shown["specific"] == [DASH, DASH]
     assert shown["units ablated"] == ["3", DASH]
     assert (shown["primary intact"][0], shown["primary ablated"][0]) == ("10.0", "12.0")
-    assert rows["causal"][0].detail == "p = 0.3 (level 0.025)"
+    assert rows["causal"][0].details == ("p = 0.3", "level 0.025")
+    assert rows["primary ablated"][0].details == ("z = 1.5",)
     assert verdict_rows(compare_runs([three]).runs, "head") == {}
 
 
@@ -238,6 +239,18 @@ def test_the_answer_is_corrected_for_all_pairs(tmp_path: Path) -> None:
         answer_of(compare_runs(runs), "block")
     )
     assert "runs 1 and 2 select 0 and 0 units" in answer_of(compare_runs(runs), "mlp-neurons")
+
+
+def test_the_answer_about_many_pairs_counts_them(tmp_path: Path) -> None:
+    """Of three pairs one is beyond chance after Holm's correction for all six comparisons.
+
+    Jaccard is 1 for the first pair and 1/5 for the others, whose p of 0.28 is no evidence.
+    """
+    chosen = [(40, 41, 42), (40, 41, 42), (42, 50, 51)]
+    runs = [write_run(tmp_path / str(i), units, seed=i) for i, units in enumerate(chosen)]
+    assert answer_of(compare_runs(runs), "block") == (
+        "1 of 3 pairs of runs have more units in common than by chance; Jaccard 0.20 to 1.00, median 0.20"
+    )
 
 
 def test_what_differs_between_runs_is_named(three: Path) -> None:

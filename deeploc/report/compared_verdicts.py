@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan, nan
 
-from deeploc.core.verdict import Network, Reply
+from deeploc.core.verdict import Network
+from deeploc.report.lesion_matrix import z_text
 from deeploc.report.text import format_number
 from deeploc.runs.saved_run import SavedRun
 
 
 @dataclass(frozen=True)
 class VerdictCell:
-    """What the verdict of one run says in one row; ``detail`` is what that rests on."""
+    """What the verdict of one run says in one row; ``details`` is what that rests on."""
 
     text: str = "\N{EN DASH}"
-    detail: str = ""
+    details: tuple[str, ...] = ()
 
 
 def verdict_rows(runs: Sequence[SavedRun], kind: str) -> dict[str, list[VerdictCell]]:
@@ -47,15 +47,17 @@ def verdict_rows(runs: Sequence[SavedRun], kind: str) -> dict[str, list[VerdictC
 def _ablated(network: Network | None) -> VerdictCell:
     if network is None:
         return VerdictCell()
-    return VerdictCell(f"{network.n_ablated:,}", f"{network.percent:.3g} % of {network.n_units:,}")
+    among = f"{network.percent:.3g} % of {network.n_units:,}"
+    return VerdictCell(f"{network.n_ablated:,}", (among,))
 
 
 def _answer(network: Network | None, question: str) -> VerdictCell:
     reply = network.reply(question) if network else None
     if reply is None or reply.answer == "not asked":
         return VerdictCell()
-    level = "" if reply.level is None else f" (level {reply.level:.2g})"
-    return VerdictCell(reply.answer, "" if reply.p is None else f"{p_text(reply.p)}{level}")
+    tested = [] if reply.p is None else [p_text(reply.p)]
+    level = [] if reply.level is None else [f"level {reply.level:.2g}"]
+    return VerdictCell(reply.answer, (*tested, *level))
 
 
 def _primary(network: Network | None, which: str) -> VerdictCell:
@@ -63,13 +65,8 @@ def _primary(network: Network | None, which: str) -> VerdictCell:
     value = reply.numbers.get(which) if reply else None
     if reply is None or value is None:
         return VerdictCell()
-    z = _z(reply) if which == "ablated" else nan
-    return VerdictCell(format_number(value), f"z = {format_number(z)}" if isfinite(z) else "")
-
-
-def _z(reply: Reply) -> float:
-    z = reply.numbers.get("z")
-    return nan if z is None else float(z)
+    z = reply.numbers.get("z") if which == "ablated" else None
+    return VerdictCell(format_number(value), () if z is None else (f"z = {z_text(z)}",))
 
 
 def p_text(p: float) -> str:
@@ -77,9 +74,7 @@ def p_text(p: float) -> str:
 
     Examples
     --------
-    >>> p_text(0.0123), p_text(1e-9), p_text(float("nan"))
-    ('p = 0.012', 'p < 0.001', 'no p')
+    >>> p_text(0.0123), p_text(1e-9)
+    ('p = 0.012', 'p < 0.001')
     """
-    if isnan(p):
-        return "no p"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

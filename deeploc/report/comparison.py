@@ -132,9 +132,8 @@ def answer_of(compared: ComparedRuns, kind: str) -> str:
         if shares
         else "no run selects a unit"
     )
-    return (
-        f"of {len(of_kind):,} pairs of runs, {beyond:,} share more units than by chance; {spread}"
-    )
+    pairs = f"{beyond:,} of {len(of_kind):,} pairs of runs"
+    return f"{pairs} have more units in common than by chance; {spread}"
 
 
 def _answer_of_pair(pair: PairOverlap, adjusted: float) -> str:

@@ -63,7 +63,9 @@ class PairOverlap:
             "expected": both.expected,
             "p": both.p,
         }
-        return {**asdict(self), "overlap": {**asdict(both), **derived}}
+        value = {**asdict(self), "overlap": {**asdict(both), **derived}}
+        names = value.pop("names")  # of every pair, they would be most of the document
+        return {**value, "n_sites": len(names)}
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,8 @@ def test_the_answer_about_many_pairs_counts_them(tmp_path: Path) -> None:
     chosen = [(40, 41, 42), (40, 41, 42), (42, 50, 51)]
     runs = [write_run(tmp_path / str(i), units, seed=i) for i, units in enumerate(chosen)]
     assert answer_of(compare_runs(runs), "block") == (
-        "1 of 3 pairs of runs have more units in common than by chance; Jaccard 0.20 to 1.00, median 0.20"
+        "1 of 3 pairs of runs have more units in common than by chance; "
+        "Jaccard 0.20 to 1.00, median 0.20"
     )
 
 

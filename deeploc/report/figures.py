@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-_NARROW, _HEIGHT = 3.3, 2.7
+_NARROW, _HEIGHT = 2.95, 2.4
 """Inches of the two figures that stand side by side beside the verdict."""
 
 _MAX_LABEL = 24
@@ -62,7 +62,7 @@ def sites_figure(mask: UnitMask, kind: str) -> Plot:
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.set_xlim(0, max(observed.max(), high.max(), 0.1) * 1.08)
         ax.set_ylim(len(names) - 0.4, -0.6)
-        figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
+        _add_legend(figure)
 
     peak = int(observed.argmax())
     desc = (
@@ -123,7 +123,7 @@ def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t")
             ax.axvline(selected.min(), color=INTACT, lw=1.1, ls=(0, (4, 2)), label=edge)
         use_log_scale(ax)
         ax.set(xlabel=statistic, ylabel="units (log scale)", title=kind, ylim=(0.7, None))
-        figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
+        _add_legend(figure)
 
     edge = (
         f"the lowest selected {statistic} is {selected.min():.3g}"
@@ -165,6 +165,13 @@ def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> Plot:
     responses = "; ".join(_response_text(row) for row in rows["selected"])
     height = 1.1 + 0.34 * len(conditions)
     return Plot(plot, height, f"Response profile: {kind}", f"Selected units: {responses}")
+
+
+def _add_legend(figure: "matplotlib.figure.Figure") -> None:
+    """Add a legend of three entries below a narrow figure."""
+    entries = figure.axes[0].get_legend_handles_labels()
+    narrow: Any = {"handlelength": 1.3, "columnspacing": 1.1, "handletextpad": 0.5, "borderpad": 0}
+    figure.legend(*entries, ncols=3, loc="outside lower center", **narrow)
 
 
 def _plot_responses(

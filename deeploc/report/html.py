@@ -109,16 +109,17 @@ def _networks(run: SavedRun, statistic: str) -> dict[str, dict[str, Any]]:
         return {}
     contrast, model = _get(run.manifest, "contrast"), run.manifest.get("address", "")
     preferred = " and ".join(run.folder.read_comparison().positive)
-    warnings = _get(run.manifest, "audit").get("warnings") or []
-    empty, found = without_units(run.folder), {}
+    audit = _get(run.manifest, "audit")
+    empty = without_units(run.folder)
+    found: dict[str, dict[str, Any]] = {}
     for network in verdict.networks:
         why_none = empty.get(network.sites, "no unit was selected")
+        warnings = () if found else audit.get("warnings") or ()  # of the run: told once
         change = what_would_change_it(network, verdict, preferred, warnings)
         found[network.sites] = {
             "title": title_of(network, contrast.get("name", ""), model),
             "conclusion": conclusion(network, why_none),
             "found": was_there_a_network(network, verdict, preferred, why_none),
-            "where": _unbroken(where(run.mask, network.sites)),
             "evidence": list(map(_unbroken, evidence(network, verdict, statistic))),
             "change": list(map(_unbroken, change)),
             "lines": [(q, r, _unbroken(w)) for q, r, w in lines_of(network, verdict, statistic)],
@@ -232,6 +233,7 @@ def _kind(run: SavedRun, kind: str, gallery: Gallery) -> dict[str, Any]:
         "n_selected": t.size,
         "lowest_t": float(t.min()) if t.size else None,
         "significant": int(significant.sum()),
+        "where": _unbroken(where(mask, kind)),
         "figures": _svg(gallery.sites, kind) + _svg(gallery.statistic, kind),
     }
 
@@ -270,8 +272,8 @@ def _reliability(run: SavedRun, statistic: str) -> dict[str, Any]:
 
 
 def _unbroken(text: str) -> str:
-    """Return a sentence whose lines do not break at ``=``, ``<``, ``→`` or before ``%``."""
-    return re.sub(" (?=[=<%→] ?)|(?<= [=<→]) ", "\N{NO-BREAK SPACE}", text)
+    """Return a sentence whose lines do not break at ``=``, ``<``, ``≤``, ``→`` or before ``%``."""
+    return re.sub(" (?=[=<≤%→] ?)|(?<= [=<≤→]) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _stimuli(condition: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _missing(network: Network, verdict: Verdict, preferred: str) -> str:
         return "Stimuli to test the selection on that did not select (split: half)."
     causal, specific = network.reply("causal"), network.reply("specific")
     if causal is None or causal.answer != "yes":
-        return _missing_damage(causal, network, verdict)
+        return _missing_damage(causal, verdict)
     if without_massive_alone(network) is False:
         return "Damage beyond random sets, p ≤ 0.05, without the massive units."
     if specific is None or specific.answer == "not asked":
@@ -170,7 +170,7 @@ def _missing(network: Network, verdict: Verdict, preferred: str) -> str:
     )
 
 
-def _missing_damage(causal: Reply | None, network: Network, verdict: Verdict) -> str:
+def _missing_damage(causal: Reply | None, verdict: Verdict) -> str:
     numbers = causal.numbers if causal else {}
     if not numbers:
         return "A measurement of what the model can do without these units (deeploc evaluate)."
@@ -178,10 +178,10 @@ def _missing_damage(causal: Reply | None, network: Network, verdict: Verdict) ->
         return "An outcome on which the intact model does not only guess (verdict.primary)."
     if causal is not None and causal.p is None:
         return "At least 19 matched random sets to compare the damage with (--controls)."
+    primary = outcome_in_words(verdict.primary)
     return (
-        f"More damage to {outcome_in_words(verdict.primary)} than random sets do, p ≤ 0.05. This holds for "
-        f"{network.percent:.3g} % of the units and this outcome: another dose or outcome is another "
-        "question, to be fixed before it is measured."
+        f"More damage to {primary} than random sets do, p ≤ 0.05; another dose or outcome is "
+        "another question, to be fixed beforehand."
     )
 
 

@@ -140,7 +140,7 @@ def test_random_sets_with_massive_units_are_marked():
     elsewhere = dose_figure([effect], "block", [outcome], {"block/1/top/random-3"})
 
     assert "random with massive units" in texts(marked)
-    assert elsewhere == dose_figure([effect], "block", [outcome])
+    assert elsewhere.inline() == dose_figure([effect], "block", [outcome]).inline()
     assert "random with massive units" not in texts(elsewhere)
 
 
@@ -183,7 +183,7 @@ def test_the_profile_has_a_row_per_condition():
     svg = profile_figure(profile_of(faces=2.0, cars=-1.0, noise=0.0), "block", comparison)
     names = [text for text in texts(svg) if text in ("faces", "cars", "noise")]
     style = {
-        n: re.search(rf'<text style="([^"]*)"[^>]*>{n}<', svg).group(1)
+        n: re.search(rf'<text style="([^"]*)"[^>]*>{n}<', svg.inline()).group(1)
         for n in dict.fromkeys(names)
     }
 
@@ -191,7 +191,7 @@ def test_the_profile_has_a_row_per_condition():
     assert ["700" in style[n] or "bold" in style[n] for n in names] == [True, False, False]
     assert ["italic" in style[n] for n in names] == [False, False, True]
     assert {"selected units", "random units", "all units"} <= {*texts(svg)}
-    assert "faces 2.00 (1.90 to 2.10); cars \N{MINUS SIGN}1.00" in svg
+    assert "faces 2.00 (1.90 to 2.10); cars \N{MINUS SIGN}1.00" in svg.desc
 
 
 @pytest.mark.parametrize("z", [{"faces": nan, "cars": 1.0}, {"faces": nan, "cars": nan}])
@@ -200,7 +200,7 @@ def test_a_response_that_is_no_number_is_left_out(z: dict[str, float]):
     svg = profile_figure(profile_of(**z), "block", Comparison(("faces",), ("cars",)))
 
     assert "faces" in texts(svg)
-    assert "faces not a number" in svg
+    assert "faces not a number" in svg.desc
 
 
 def test_a_long_name_leaves_room_for_the_points():

@@ -78,7 +78,7 @@ def test_any_name_can_be_written(name: str):
 
 
 def test_a_file_stands_alone():
-    """An SVG file is a document with a name, on white; a PNG has 200 pixels an inch and the name."""
+    """An SVG file has name and description; a PNG has 200 pixels an inch; both are on white."""
     figure = Plot(plot, 2, "a & b", "c", width=3)
     root = ET.fromstring(figure.image("svg"))
     png = Image.open(io.BytesIO(figure.image("png")))

@@ -41,7 +41,8 @@ class Formats(click.ParamType[tuple[str, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         """Return the formats, each once."""
-        given = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+        parts = value if isinstance(value, tuple) else value.split(",")
+        given = tuple(dict.fromkeys(part.strip() for part in parts))
         if unknown := [name for name in given if name not in self.formats]:
             known = ", ".join(self.formats)
             self.fail(f"{unknown[0]!r} is no format; choose among {known}", param, ctx)

@@ -56,7 +56,7 @@ def _units(run: SavedRun) -> Rows:
     """Return site, index in it and statistics of every selected unit, as they are ranked."""
     stat_map, layout = run.stat_map, run.mask.layout
     (units,) = np.nonzero(run.mask.selected)
-    ranked = units[np.argsort(-stat_map.scores[units], kind="stable")]
+    ranked = units[np.argsort(-stat_map.scores[units], kind="stable")].tolist()
     columns = {name: getattr(stat_map, name) for name in ("t", "df", "p", "q", "d")}
     columns |= {f"mean.{name}": vector for name, vector in stat_map.means.items()}
     return [
@@ -69,7 +69,7 @@ def _place(layout: Layout, unit: int) -> Mapping[str, Any]:
     starts = [layout.slices[site.name].start for site in layout.sites]
     owner = int(np.searchsorted(starts, unit, side="right")) - 1
     site = layout.sites[owner]
-    return {"kind": site.kind, "site": site.name, "index": int(unit) - starts[owner]}
+    return {"kind": site.kind, "site": site.name, "index": unit - starts[owner]}
 
 
 def _effects(run: SavedRun) -> Rows:

@@ -59,7 +59,7 @@ def sites_figure(mask: UnitMask, kind: str) -> Plot:
         ax.barh(y, observed, 0.56, color=SELECTED, label="selected")
         ax.axvline(chance, color=INTACT, lw=1.1, ls=(0, (4, 2)), label="expected")
         ax.set(xlabel="selected units (% of the site)", ylabel="site (input above)", title=kind)
-        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params("y", integer=True)
         ax.set_xlim(0, max(observed.max(), high.max(), 0.1) * 1.08)
         ax.set_ylim(len(names) - 0.4, -0.6)
         _add_legend(figure)

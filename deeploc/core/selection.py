@@ -260,12 +260,6 @@ def percentile_range(
     return _mask(ranking.layout, sampled)
 
 
-def expected_per_site(mask: UnitMask) -> dict[str, float]:
-    """Return how many selected units each site would hold if they were spread by chance."""
-    share = len(mask) / mask.layout.n_units
-    return {site.name: site.n_units * share for site in mask.layout.sites}
-
-
 def _allowed(ranking: Ranking, among: Selection | None) -> Selection:
     finite: Selection = ~np.isnan(ranking.scores)
     return finite if among is None else finite & among

@@ -5,18 +5,21 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 from math import comb, inf, nan
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.effects import Effect
 from deeploc.core.responses import UNITS, Profile, Response
 from deeploc.core.units import VECTORS, Layout, Site, StatMap, UnitMask
 from deeploc.report.dose_figure import dose_figure, value_range
-from deeploc.report.figures import chance_band, depth_figure, profile_figure, t_figure
+from deeploc.report.figures import chance_band, profile_figure, sites_figure, t_figure
 from deeploc.report.outcomes import outcome_of
+from deeploc.report.svg import Plot
 
 LAYOUT = Layout((*(Site(f"h.{i}", "block", 50) for i in range(3)), Site("h.0.mlp", "mlp", 20)))
 EFFECT = Effect(
@@ -34,8 +37,8 @@ def mask_of(*units: int) -> UnitMask:
     return UnitMask(LAYOUT, selected)
 
 
-def texts(svg: str) -> list[str]:
-    root = ET.fromstring(svg.replace("xlink:", ""))
+def texts(plot: Plot) -> list[str]:
+    root = ET.fromstring(plot.inline().replace("xlink:", ""))
     return [element.text or "" for element in root.iter("text")]
 
 
@@ -49,19 +52,33 @@ def test_the_chance_band_is_that_of_sampling_without_replacement():
     assert [bound.tolist() for bound in band] == [[low] * 3, [high] * 3]
 
 
-def test_the_depth_figure_names_its_peak():
-    """The description counts the units of its kind only and names the site with most of them."""
-    svg = depth_figure(mask_of(0, 60, 61, 62, 151), "block")
+def test_the_sites_figure_names_its_peak():
+    """The description counts the units of its kind only; 3 of 50 units are 6 %, 4 of 150 2.67 %."""
+    desc = sites_figure(mask_of(0, 60, 61, 62, 151), "block").desc
 
-    assert "4 units are selected; h.1 contains the most, 3</desc>" in svg
+    assert desc == (
+        "4 units are selected; h.1 has the largest share, 6 %, where 2.67 % are expected by chance"
+    )
+
+
+def test_the_input_is_above_the_output():
+    """Bars are as long as the share of their site, from above in forward order."""
+    figure = Figure()
+    sites_figure(mask_of(0, 60, 61, 62), "block").draw(figure)
+    (ax,) = figure.axes
+    bars = ax.containers[1]
+
+    assert [bar.get_width() for bar in bars] == [2.0, 6.0, 0.0]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert [bar.get_y() < other.get_y() for bar, other in pairwise(bars)] == [True, True]
 
 
 def test_an_empty_selection_can_be_plotted():
     """A kind without a selected unit has its figures too."""
     empty = mask_of()
 
-    assert "0 units are selected" in depth_figure(empty, "mlp")
-    assert "none is selected" in t_figure(stat_map(np.zeros(170)), empty, "mlp")
+    assert "0 units are selected" in sites_figure(empty, "mlp").inline()
+    assert "none is selected" in t_figure(stat_map(np.zeros(170)), empty, "mlp").inline()
 
 
 def test_the_threshold_is_the_lowest_selected_t():
@@ -69,7 +86,7 @@ def test_the_threshold_is_the_lowest_selected_t():
     t = np.linspace(-3, 3, LAYOUT.n_units)
     svg = t_figure(stat_map(t), mask_of(140, 149, 169), "block")
 
-    assert f"lowest selected t = {t[140]:.3g}" in texts(svg)
+    assert f"t ≥ {t[140]:.3g}" in texts(svg)
 
 
 def test_units_without_a_finite_t_are_not_plotted():
@@ -77,7 +94,7 @@ def test_units_without_a_finite_t_are_not_plotted():
     t = np.linspace(-3, 3, LAYOUT.n_units)
     t[[3, 4]] = np.nan, inf
 
-    assert "<desc" in (svg := t_figure(stat_map(t), mask_of(140), "block"))
+    assert "<desc" in (svg := t_figure(stat_map(t), mask_of(140), "block").inline())
     assert "148 units" in svg
 
 
@@ -123,7 +140,7 @@ def test_random_sets_with_massive_units_are_marked():
     elsewhere = dose_figure([effect], "block", [outcome], {"block/1/top/random-3"})
 
     assert "random with massive units" in texts(marked)
-    assert elsewhere == dose_figure([effect], "block", [outcome])
+    assert elsewhere.inline() == dose_figure([effect], "block", [outcome]).inline()
     assert "random with massive units" not in texts(elsewhere)
 
 
@@ -166,7 +183,7 @@ def test_the_profile_has_a_row_per_condition():
     svg = profile_figure(profile_of(faces=2.0, cars=-1.0, noise=0.0), "block", comparison)
     names = [text for text in texts(svg) if text in ("faces", "cars", "noise")]
     style = {
-        n: re.search(rf'<text style="([^"]*)"[^>]*>{n}<', svg).group(1)
+        n: re.search(rf'<text style="([^"]*)"[^>]*>{n}<', svg.inline()).group(1)
         for n in dict.fromkeys(names)
     }
 
@@ -174,7 +191,7 @@ def test_the_profile_has_a_row_per_condition():
     assert ["700" in style[n] or "bold" in style[n] for n in names] == [True, False, False]
     assert ["italic" in style[n] for n in names] == [False, False, True]
     assert {"selected units", "random units", "all units"} <= {*texts(svg)}
-    assert "faces 2.00 (1.90 to 2.10); cars \N{MINUS SIGN}1.00" in svg
+    assert "faces 2.00 (1.90 to 2.10); cars \N{MINUS SIGN}1.00" in svg.desc
 
 
 @pytest.mark.parametrize("z", [{"faces": nan, "cars": 1.0}, {"faces": nan, "cars": nan}])
@@ -183,7 +200,7 @@ def test_a_response_that_is_no_number_is_left_out(z: dict[str, float]):
     svg = profile_figure(profile_of(**z), "block", Comparison(("faces",), ("cars",)))
 
     assert "faces" in texts(svg)
-    assert "faces not a number" in svg
+    assert "faces not a number" in svg.desc
 
 
 def test_a_long_name_leaves_room_for_the_points():

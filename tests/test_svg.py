@@ -1,13 +1,15 @@
 """SVG elements: reproducible, accessible, self-contained."""
 
+import io
 import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import matplotlib
 import pytest
+from PIL import Image
 
-from deeploc.report.svg import inline_svg
+from deeploc.report.svg import Plot, inline_svg
 
 
 def plot(figure: Any) -> None:
@@ -73,3 +75,23 @@ def test_any_name_can_be_written(name: str):
     svg = inline_svg(lambda figure: figure.subplots().set_title(name), 2, name, name)
 
     assert name in [element.text for element in parsed(svg).iter("text")]
+
+
+def test_a_file_stands_alone():
+    """An SVG file has name and description; a PNG has 200 pixels an inch; both are on white."""
+    figure = Plot(plot, 2, "a & b", "c", width=3)
+    root = ET.fromstring(figure.image("svg"))
+    png = Image.open(io.BytesIO(figure.image("png")))
+
+    assert [element.text for element in root][:2] == ["a & b", "c"]
+    assert png.size == (600, 400)
+    assert png.info["Title"] == "a & b"
+    assert png.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("image_format", ["svg", "png"])
+def test_the_same_plot_gives_the_same_file(image_format: Any):
+    """Files have no date and no random ids."""
+    files = {Plot(plot, 2, "a", "b").image(image_format) for _ in range(2)}
+
+    assert len(files) == 1

@@ -32,6 +32,25 @@ class BatchSize(click.ParamType[int | None]):
         return int(value)
 
 
+class Formats(click.ParamType[tuple[str, ...]]):
+    """One or more of some file formats, separated by commas."""
+
+    def __init__(self, *formats: str) -> None:
+        self.formats = formats
+        self.name = ",".join(formats)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the formats, each once."""
+        parts = value if isinstance(value, tuple) else value.split(",")
+        given = tuple(dict.fromkeys(part.strip() for part in parts))
+        if unknown := [name for name in given if name not in self.formats]:
+            known = ", ".join(self.formats)
+            self.fail(f"{unknown[0]!r} is no format; choose among {known}", param, ctx)
+        return given
+
+
 def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -174,6 +193,16 @@ ablation = _stack(
         multiple=True,
         metavar="NAME[=FILE]",
         help="Only these tasks; repeatable.",
+    ),
+)
+
+
+exports = _stack(
+    click.option(
+        "--figures", type=Formats("svg", "png"), default=(), help="Write RUN/figures as well."
+    ),
+    click.option(
+        "--tables", type=Formats("csv", "parquet"), default=(), help="Write RUN/tables as well."
     ),
 )
 

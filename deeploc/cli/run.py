@@ -14,6 +14,7 @@ from deeploc.cli import _completion, _options
 @_options.output
 @_options.experiment
 @_options.ablation
+@_options.exports
 @_options.as_json
 @_options.verbose
 @_options.quiet
@@ -22,6 +23,8 @@ def command(
     model: str,
     output: Path | None,
     *,
+    figures: Any,
+    tables: Any,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -36,8 +39,10 @@ def command(
     from deeploc.cli._progress import Console
     from deeploc.cli._results import print_results
     from deeploc.experiment import run_all
+    from deeploc.report.exports import export_run
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     overwrite = options["overwrite"]
     run = run_all(described, setup, folder, Console(quiet), overwrite=overwrite)
+    export_run(folder, figures, tables)
     print_results(run.folder, as_json, verbose=verbose, profile=True)

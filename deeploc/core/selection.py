@@ -205,12 +205,6 @@ def percentile_range(
     return _mask(ranking.layout, sampled)
 
 
-def expected_per_site(mask: UnitMask) -> dict[str, float]:
-    """Return how many selected units each site would hold if they were spread by chance."""
-    share = len(mask) / mask.layout.n_units
-    return {site.name: site.n_units * share for site in mask.layout.sites}
-
-
 def _share(ranking: Ranking, percent: float, among: Selection | None) -> int:
     n_units = ranking.layout.n_units if among is None else int(among.sum())
     return min(count_of(percent, n_units), n_selectable(ranking, among))

@@ -1,7 +1,7 @@
 """The figure of the effects: value of each outcome against dose, beside the controls.
 
-It is one accessible, self-contained SVG string per kind of site. matplotlib is imported when the
-first figure is made, not with this module.
+It is one plot per kind of site. matplotlib is imported when the first one is drawn, not with this
+module.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deeploc.core.effects import Effect
 from deeploc.core.outcomes import Outcome
 from deeploc.report.outcomes import masks_differ, outcome_of, unmatched_controls
-from deeploc.report.svg import CONTROL, INTACT, SELECTED, inline_svg, use_log_scale
+from deeploc.report.svg import CONTROL, INTACT, SELECTED, Plot, use_log_scale
 from deeploc.report.text import format_number, outcome_label
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def dose_figure(
     sites: str,
     outcomes: Sequence[Outcome],
     holding: Collection[str] = (),
-) -> str:
+) -> Plot:
     """Return value against dose: a row of panels per outcome, a column per mode.
 
     Doses stand side by side in order of size; where both the contrast's own selection and doses
@@ -81,7 +81,7 @@ def dose_figure(
 
     height = 0.85 + 1.35 * len(outcomes)
     names = "; ".join(outcome_label(*outcome) for outcome in outcomes)
-    return inline_svg(plot, height, f"Dose and effect: {sites}", f"Panels from above: {names}")
+    return Plot(plot, height, f"Dose and effect: {sites}", f"Panels from above: {names}")
 
 
 def value_range(effects: Iterable[Effect]) -> tuple[float, float]:

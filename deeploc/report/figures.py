@@ -1,7 +1,6 @@
 """Figures of the units: where they are, how selective they are, what they respond to.
 
-Each is one accessible, self-contained SVG string. matplotlib is imported when the first figure is
-made, not with this module.
+Each is one plot. matplotlib is imported when the first one is drawn, not with this module.
 """
 
 from collections.abc import Sequence
@@ -14,14 +13,16 @@ from jaxtyping import Int
 
 from deeploc.contrast.comparison import Comparison
 from deeploc.core.responses import Profile, Response, Units
-from deeploc.core.selection import expected_per_site
 from deeploc.core.units import Layout, StatMap, UnitMask
-from deeploc.report.svg import CONTROL, INTACT, SELECTED, inline_svg, use_log_scale
+from deeploc.report.svg import CONTROL, INTACT, SELECTED, Plot, use_log_scale
 from deeploc.report.text import format_number
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
+
+_NARROW, _HEIGHT = 2.95, 2.4
+"""Inches of the two figures that stand side by side beside the verdict."""
 
 _MAX_LABEL = 24
 """Most characters of a condition's name."""
@@ -33,8 +34,8 @@ _STYLES: dict[Units, dict[str, Any]] = {
 }
 
 
-def depth_figure(mask: UnitMask, kind: str) -> str:
-    """Return selected units per site, in forward order, and the number expected by chance.
+def sites_figure(mask: UnitMask, kind: str) -> Plot:
+    """Return the share of selected units per site, the input above, and what chance would give.
 
     The band is that of `chance_band`.
 
@@ -46,25 +47,29 @@ def depth_figure(mask: UnitMask, kind: str) -> str:
         The kind of site.
     """
     part = _part(mask, kind)
-    observed = np.array([int(part.at(site.name).sum()) for site in part.layout.sites])
-    expected = np.array(list(expected_per_site(part).values()))
-    low, high = chance_band(mask, kind)
+    names, sizes = zip(*((site.name, site.n_units) for site in part.layout.sites), strict=True)
+    observed = 100 * np.array([part.at(name).sum() for name in names]) / sizes
+    low, high = (100 * bound / sizes for bound in chance_band(mask, kind))
+    chance = 100 * len(part) / part.layout.n_units
 
     def plot(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
-        x = np.arange(len(observed))
-        ax.bar(x, high - low, 0.84, low, color=CONTROL, alpha=0.4, label="95 % chance band")
-        ax.bar(x, observed, 0.58, color=SELECTED, label="selected")
-        ax.hlines(expected, x - 0.42, x + 0.42, color=INTACT, lw=1.2, label="chance")
-        ax.set(xlabel="depth (0 = first site)", ylabel="units", title=kind)
-        ax.locator_params(integer=True)
-        ax.margins(x=0.02)
-        ax.set_ylim(0, max(observed.max(), high.max(), 1) * 1.12)
-        figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
+        y = np.arange(len(names))
+        ax.barh(y, high - low, 0.9, low, color=CONTROL, alpha=0.4, label="95 % by chance")
+        ax.barh(y, observed, 0.56, color=SELECTED, label="selected")
+        ax.axvline(chance, color=INTACT, lw=1.1, ls=(0, (4, 2)), label="expected")
+        ax.set(xlabel="selected units (% of the site)", ylabel="site (input above)", title=kind)
+        ax.locator_params("y", integer=True)
+        ax.set_xlim(0, max(observed.max(), high.max(), 0.1) * 1.08)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        _add_legend(figure)
 
-    peak = part.layout.sites[int(observed.argmax())].name
-    desc = f"{len(part)} units are selected; {peak} contains the most, {observed.max()}"
-    return inline_svg(plot, 2.5, f"Selected units per site: {kind}", desc)
+    peak = int(observed.argmax())
+    desc = (
+        f"{len(part)} units are selected; {names[peak]} has the largest share, "
+        f"{observed[peak]:.3g} %, where {chance:.3g} % are expected by chance"
+    )
+    return Plot(plot, _HEIGHT, f"Selected units per site: {kind}", desc, _NARROW)
 
 
 def chance_band(
@@ -91,7 +96,7 @@ def chance_band(
     return low, high
 
 
-def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t") -> str:
+def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t") -> Plot:
     """Return the histogram of the statistic over units, the selected ones highlighted.
 
     Parameters
@@ -111,24 +116,25 @@ def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t")
     def plot(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
         bins = np.histogram_bin_edges(t, bins=60).tolist() if t.size else [0.0, 1.0]
-        ax.hist(t, bins=bins, color=CONTROL, label="all units")
+        ax.hist(t, bins=bins, color=CONTROL, alpha=0.75, label="all units")
         ax.hist(selected, bins=bins, color=SELECTED, label="selected")
         if selected.size:
-            edge = f"lowest selected {statistic} = {selected.min():.3g}"
+            edge = f"{statistic} ≥ {selected.min():.3g}"
             ax.axvline(selected.min(), color=INTACT, lw=1.1, ls=(0, (4, 2)), label=edge)
         use_log_scale(ax)
         ax.set(xlabel=statistic, ylabel="units (log scale)", title=kind, ylim=(0.7, None))
-        figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
+        _add_legend(figure)
 
     edge = (
         f"the lowest selected {statistic} is {selected.min():.3g}"
         if selected.size
         else "none is selected"
     )
-    return inline_svg(plot, 2.5, f"Distribution of {statistic}: {kind}", f"{t.size} units; {edge}")
+    title, desc = f"Distribution of {statistic}: {kind}", f"{t.size} units; {edge}"
+    return Plot(plot, _HEIGHT, title, desc, _NARROW)
 
 
-def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> str:
+def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> Plot:
     """Return the mean z of each group of units with its 95 % interval, a row per condition.
 
     The names of the preferred conditions are bold, of those outside the comparison italic.
@@ -158,7 +164,14 @@ def profile_figure(profile: Profile, kind: str, comparison: Comparison) -> str:
 
     responses = "; ".join(_response_text(row) for row in rows["selected"])
     height = 1.1 + 0.34 * len(conditions)
-    return inline_svg(plot, height, f"Response profile: {kind}", f"Selected units: {responses}")
+    return Plot(plot, height, f"Response profile: {kind}", f"Selected units: {responses}")
+
+
+def _add_legend(figure: "matplotlib.figure.Figure") -> None:
+    """Add a legend of three entries below a narrow figure."""
+    entries = figure.axes[0].get_legend_handles_labels()
+    narrow: Any = {"handlelength": 1.3, "columnspacing": 1.1, "handletextpad": 0.5, "borderpad": 0}
+    figure.legend(*entries, ncols=3, loc="outside lower center", **narrow)
 
 
 def _plot_responses(

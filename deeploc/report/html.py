@@ -4,7 +4,7 @@ This module collects values; every word and tag of the page is in ``report.html.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from statistics import median
@@ -18,15 +18,14 @@ from deeploc.core.outcomes import Outcome
 from deeploc.core.permutation import N_PERMUTATIONS
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import UNITS
-from deeploc.core.results import Better, Cell, Score
+from deeploc.core.results import Cell, Score
 from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
-from deeploc.core.units import StatMap, UnitMask
+from deeploc.core.units import UnitMask
 from deeploc.report.audit_tables import tables
-from deeploc.report.dose_figure import dose_figure
-from deeploc.report.figures import depth_figure, profile_figure, t_figure
+from deeploc.report.gallery import Gallery, gallery_of
 from deeploc.report.lesion_matrix import table_of
-from deeploc.report.massive_text import holding_massive, massive_part
+from deeploc.report.massive_text import massive_part
 from deeploc.report.nothing_selected import without_units
 from deeploc.report.outcomes import (
     at_one_dose,
@@ -37,7 +36,16 @@ from deeploc.report.outcomes import (
     unmatched_controls,
 )
 from deeploc.report.page import template
+from deeploc.report.plain_verdict import (
+    evidence,
+    outcome_in_words,
+    was_there_a_network,
+    what_would_change_it,
+    where,
+)
+from deeploc.report.references import Bibliography
 from deeploc.report.statistic_text import words_of
+from deeploc.report.svg import Plot
 from deeploc.report.text import (
     describe_effects,
     describe_missing,
@@ -49,6 +57,7 @@ from deeploc.report.text import (
 from deeploc.report.unit_table import first_units
 from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 from deeploc.runs.folder import RunFolder
+from deeploc.runs.saved_run import SavedRun
 
 _MAX_SAMPLE = 300
 """Most characters of a sample stimulus."""
@@ -64,51 +73,58 @@ def render(folder: Path) -> str:
     RunError
         If a file of the run is missing or broken.
     """
-    run = RunFolder(folder)
-    manifest = run.read_plain_manifest()
+    run = SavedRun(RunFolder(folder))
+    manifest, mask = run.manifest, run.mask
     statistic = words_of(_get(manifest, "contrast"))
-    stat_map, mask = run.read_stat_map(), run.read_mask()
-    scores, effects = run.read_scores(), run.read_effects()
-    massive = run.read_massive()
-    holding = holding_massive(massive, run.read_controls(), mask.layout)
-    audit = _get(manifest, "audit")
+    gallery, audit = gallery_of(run), _get(manifest, "audit")
     page = {
         "run": manifest,
         "contrast": _get(manifest, "contrast"),
         "alpha": ALPHA,
         "min_controls": MIN_CONTROLS,
-        "n_controls": sorted({len(effect.controls) for effect in effects}),
+        "n_controls": sorted({len(effect.controls) for effect in run.effects}),
         "statistic": statistic,
-        "kinds": [_kind(stat_map, mask, kind, statistic.symbol) for kind in mask.layout.kinds],
+        "kinds": [_kind(run, kind, gallery) for kind in mask.layout.kinds],
         "stimuli": [_stimuli(*item) for item in _get(manifest, "stimuli").items()],
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
-        "units": first_units(run.checked("select", run.units)),
-        "profiles": _profiles(run),
-        **_verdict(run, manifest, statistic.symbol),
+        "units": first_units(run.folder.checked("select", run.folder.units)),
+        "profiles": _profiles(run, gallery),
+        "networks": _networks(run, statistic.symbol),
+        "verdict": run.verdict,
+        "rule": rule_of(run.verdict) if run.verdict else "",
         **_reliability(run, statistic.symbol),
-        "massive": massive_part(massive, mask),
-        **_results(scores, effects, manifest, mask, better=run.better(), holding=holding),
+        "massive": massive_part(run.massive, mask),
+        **_results(run, gallery),
+        "bibliography": Bibliography(),
+        "primary": outcome_in_words(run.verdict.primary if run.verdict else None),
+        "against": [outcome_in_words(name) for name in run.verdict.against] if run.verdict else [],
     }
     return template("report.html.jinja").render(page)
 
 
-def _verdict(run: RunFolder, manifest: Mapping[str, Any], statistic: str) -> dict[str, Any]:
-    """Return the answers about every network, and the rule that they follow."""
-    verdict = run.read_verdict()
+def _networks(run: SavedRun, statistic: str) -> dict[str, dict[str, Any]]:
+    """Return the answers about every network, in plain words and question by question."""
+    verdict = run.verdict
     if verdict is None:
-        return {"networks": [], "rule": ""}
-    name, model = _get(manifest, "contrast").get("name", ""), manifest.get("address", "")
-    empty = without_units(run)
-    networks = [
-        {
-            "sites": network.sites,
-            "title": title_of(network, name, model),
+        return {}
+    contrast, model = _get(run.manifest, "contrast"), run.manifest.get("address", "")
+    preferred = " and ".join(run.folder.read_comparison().positive)
+    audit = _get(run.manifest, "audit")
+    empty = without_units(run.folder)
+    found: dict[str, dict[str, Any]] = {}
+    for network in verdict.networks:
+        why_none = empty.get(network.sites, "no unit was selected")
+        warnings = () if found else audit.get("warnings") or ()  # of the run: told once
+        change = what_would_change_it(network, verdict, preferred, warnings)
+        found[network.sites] = {
+            "title": title_of(network, contrast.get("name", ""), model),
+            "conclusion": conclusion(network, why_none),
+            "found": was_there_a_network(network, verdict, preferred, why_none),
+            "evidence": list(map(_unbroken, evidence(network, verdict, statistic))),
+            "change": list(map(_unbroken, change)),
             "lines": [(q, r, _unbroken(w)) for q, r, w in lines_of(network, verdict, statistic)],
-            "conclusion": conclusion(network, empty.get(network.sites, "no unit was selected")),
         }
-        for network in verdict.networks
-    ]
-    return {"networks": networks, "rule": rule_of(verdict)}
+    return found
 
 
 def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -116,27 +132,19 @@ def _get(run: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return reduce(lambda part, key: part.get(key) or {}, keys, run)
 
 
-def _results(
-    scores: Sequence[Score],
-    effects: Sequence[Effect],
-    run: Mapping[str, Any],
-    mask: UnitMask,
-    *,
-    better: Mapping[str, Mapping[str, Better]],
-    holding: Collection[str],
-) -> dict[str, Any]:
+def _results(run: SavedRun, gallery: Gallery) -> dict[str, Any]:
     """Return what is reported of the evaluation: summary, overview, every outcome, figures."""
-    main = main_effects(effects, better)
-    chosen = at_one_dose(main, _get(run, "contrast", "select").get("percent"))
-    n_units = {cell_of(effect): _n_units(mask, effect) for effect in effects}
-    outcomes = first_outcomes(main)
+    manifest, effects = run.manifest, run.effects
+    main = main_effects(effects, run.folder.better())
+    chosen = at_one_dose(main, _get(manifest, "contrast", "select").get("percent"))
+    n_units = {cell_of(effect): _n_units(run.mask, effect) for effect in effects}
     return {
         "summary": [_summary(chosen, kind, n_units) for kind in _kinds(chosen)],
-        "lesions": table_of(main, n_units, _first_mode(run)),
+        "lesions": table_of(main, n_units, _first_mode(manifest)),
         "overview": _overview(chosen, n_units),
-        "outcome_tables": _outcome_tables(scores, effects, n_units),
-        "doses": [_markup(dose_figure(main, kind, outcomes, holding)) for kind in _kinds(main)],
-        "n_plotted": len(outcomes),
+        "outcome_tables": _outcome_tables(run.scores, effects, n_units),
+        "doses": [_svg(gallery.dose, kind) for kind in gallery.dose],
+        "n_plotted": len(first_outcomes(main)),
         "n_outcomes": len({outcome_of(effect) for effect in effects}),
     }
 
@@ -211,8 +219,9 @@ def _n_units(mask: UnitMask, effect: Effect) -> str:
     return f"{n:,} of {size:,} units"
 
 
-def _kind(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str) -> dict[str, Any]:
+def _kind(run: SavedRun, kind: str, gallery: Gallery) -> dict[str, Any]:
     """Return what is reported of the selection at sites of a kind."""
+    stat_map, mask = run.stat_map, run.mask
     among = mask.layout.of_kind(kind)
     t = stat_map.t[among & mask.selected]
     with np.errstate(invalid="ignore"):
@@ -224,24 +233,24 @@ def _kind(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str) -> dict[
         "n_selected": t.size,
         "lowest_t": float(t.min()) if t.size else None,
         "significant": int(significant.sum()),
-        "depth": _markup(depth_figure(mask, kind)),
-        "t": _markup(t_figure(stat_map, mask, kind, statistic)),
+        "where": _unbroken(where(mask, kind)),
+        "figures": _svg(gallery.sites, kind) + _svg(gallery.statistic, kind),
     }
 
 
-def _profiles(run: RunFolder) -> list[dict[str, Any]]:
+def _profiles(run: SavedRun, gallery: Gallery) -> list[dict[str, Any]]:
     """Return what is reported of the response profile at each kind of site."""
-    profile, comparison = run.read_profile(), run.read_comparison()
-    if profile is None:
+    if run.profile is None:
         return []
-    empty = without_units(run)
+    profile, comparison = run.profile, run.folder.read_comparison()
+    empty = without_units(run.folder)
     return [
         {"kind": kind, "text": f"{kind}: {empty[kind]}.", "figure": "", "rows": []}
         if kind in empty
         else {
             "kind": kind,
             "text": _unbroken(describe_profile(profile, kind, comparison.positive)),
-            "figure": _markup(profile_figure(profile, kind, comparison)),
+            "figure": _svg(gallery.profile, kind),
             "rows": list(zip(*(profile.of(kind, units) for units in UNITS), strict=True)),
             "tests": [(units, profile.preference(kind, units)) for units in UNITS],
         }
@@ -249,9 +258,9 @@ def _profiles(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def _reliability(run: RunFolder, statistic: str) -> dict[str, Any]:
+def _reliability(run: SavedRun, statistic: str) -> dict[str, Any]:
     """Return what is reported of the reliability of the selection, two lines per kind of site."""
-    reliability = run.read_reliability() or Reliability([])
+    reliability = run.reliability or Reliability([])
     lines = [describe_reliability(reliability, k.sites, statistic) for k in reliability.kinds]
     return {
         "reliability": [[_unbroken(line.strip()) for line in pair] for pair in lines],
@@ -263,8 +272,8 @@ def _reliability(run: RunFolder, statistic: str) -> dict[str, Any]:
 
 
 def _unbroken(text: str) -> str:
-    """Return a sentence whose lines do not break at ``=``, ``<``, ``→`` or before ``%``."""
-    return re.sub(" (?=[=<%→] ?)|(?<= [=<→]) ", "\N{NO-BREAK SPACE}", text)
+    """Return a sentence whose lines do not break at ``=``, ``<``, ``≤``, ``→`` or before ``%``."""
+    return re.sub(" (?=[=<≤%→] ?)|(?<= [=<≤→]) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _stimuli(condition: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,5 +287,5 @@ def _kinds(effects: Sequence[Effect]) -> list[str]:
     return list(dict.fromkeys(effect.sites for effect in effects))
 
 
-def _markup(svg: str) -> Markup:
-    return Markup(svg)  # `inline_svg` escapes every name
+def _svg(plots: Mapping[str, Plot], kind: str) -> Markup:
+    return Markup(plots[kind].inline())  # `inline` escapes every name

@@ -1,11 +1,14 @@
 """The HTML pages: their templates, which share their style and their tables."""
 
+import base64
+import hashlib
 import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from deeploc.core.modes import protocol
 from deeploc.report.lesion_matrix import z_text
@@ -31,6 +34,9 @@ def _environment() -> Environment:
     environment.filters.update(
         num=format_number, plain=_plain, mask=mask_label, z=z_text, protocol=protocol
     )
+    script = _read("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(script=Markup(script), script_hash=f"sha256-{digest}")
     return environment
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, ClassVar
 
+from deeploc.report.exports import remove_exports
 from deeploc.report.html import render
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
@@ -34,10 +35,13 @@ class ReportStage:
         return {"header": json_hash(dict(run.header)), "deeploc": version("deeploc")}
 
     def make(self, run: Pipeline, save: Save) -> None:
-        """Render it."""
-        save({"report.html": render(run.folder.path)}, {})
+        """Render it; figures and tables of the one before it are not those of this one."""
+        page = render(run.folder.path)
+        remove_exports(run.folder.path)
+        save({"report.html": page}, {})
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
-        """Remove it."""
+        """Remove it, and the figures and tables that belong to it."""
         remove(folder, ReportStage.files)
+        remove_exports(folder.path)

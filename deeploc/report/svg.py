@@ -1,11 +1,13 @@
-"""matplotlib figures as SVG elements of an HTML page, and the style they share."""
+"""matplotlib figures as SVG elements of an HTML page or as files, and the style they share."""
 
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -25,6 +27,7 @@ _STYLE: Any = {
     "axes.titlesize": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.facecolor": "none",
     "axes.edgecolor": "#6b7280",
     "axes.linewidth": 0.7,
     "axes.formatter.useoffset": False,
@@ -35,40 +38,103 @@ _STYLE: Any = {
 }
 
 
-def inline_svg(
-    plot: Callable[["matplotlib.figure.Figure"], None], height: float, title: str, desc: str
-) -> str:
-    """Return a figure as an accessible SVG element.
+ImageFormat = Literal["svg", "png"]
+"""A format of figures as files."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure, drawn when it is asked for.
 
     The same plot gives the same bytes, independent of the user's matplotlib settings.
 
     Parameters
     ----------
-    plot
+    draw
         Plots into an empty figure.
     height
         Inches (of 96 CSS pixels).
     title, desc
-        Name and description of the element for screen readers; plain text, escaped by this
-        function. The title must be unique within the page: ids are made from it.
+        Name and description for screen readers; plain text, escaped where it must be. The title
+        must be unique within a page: ids are made from it.
+    width
+        Inches.
     """
+
+    draw: Callable[["matplotlib.figure.Figure"], None]
+    height: float
+    title: str
+    desc: str
+    width: float = _WIDTH
+
+    def inline(self) -> str:
+        """Return it as an accessible SVG element of an HTML page."""
+        with _styled():
+            return _inline(self._svg("none"), self.title, self.desc)
+
+    def image(self, image_format: ImageFormat) -> bytes:
+        """Return it as a file that stands alone, on white.
+
+        Parameters
+        ----------
+        image_format
+            ``svg``, or ``png`` with 200 pixels an inch.
+        """
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        with _styled():
+            if image_format == "svg":
+                return _named(self._svg("white"), self.title, self.desc).encode()
+            figure = self._figure("white")
+            figure.set_dpi(200)
+            png = io.BytesIO()
+            canvas: Any = FigureCanvasAgg(figure)
+            words = {"Title": self.title, "Description": self.desc, "Software": None}
+            canvas.print_png(png, metadata=words)
+            return png.getvalue()
+
+    def _figure(self, background: str) -> "matplotlib.figure.Figure":
+        from matplotlib.figure import Figure
+
+        figure = Figure((self.width, self.height), layout="constrained", facecolor=background)
+        self.draw(figure)
+        return figure
+
+    def _svg(self, background: str) -> str:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        text = io.StringIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        # `savefig` would draw twice, first to place what `layout` places as it draws anyway
+        canvas: Any = FigureCanvasSVG(self._figure(background))
+        canvas.print_svg(text, metadata=no_metadata)
+        return text.getvalue()
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    """Put the style of these figures in force, and only this."""
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         # the text is set by the browser, which has glyphs that matplotlib's font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure((_WIDTH, height), layout="constrained", facecolor="none")
-        plot(figure)
-        text = io.StringIO()
-        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        # `savefig` would draw twice, first to place what `layout` places as it draws anyway
-        canvas: Any = FigureCanvasSVG(figure)
-        canvas.print_svg(text, metadata=no_metadata)
-    return _inline(text.getvalue(), title, desc)
+        yield
+
+
+def inline_svg(
+    plot: Callable[["matplotlib.figure.Figure"], None], height: float, title: str, desc: str
+) -> str:
+    """Return a figure as an accessible SVG element, see `Plot`.
+
+    Parameters
+    ----------
+    plot, height, title, desc
+        As for `Plot`.
+    """
+    return Plot(plot, height, title, desc).inline()
 
 
 def use_log_scale(ax: "matplotlib.axes.Axes") -> None:
@@ -79,6 +145,14 @@ def use_log_scale(ax: "matplotlib.axes.Axes") -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default writes TeX
     ax.yaxis.set_minor_formatter(lambda *_: "")
+
+
+def _named(svg: str, title: str, desc: str) -> str:
+    """Return an SVG document with a name and a description."""
+    head, start, rest = svg.partition("<svg ")
+    attributes, end, body = rest.partition(">")
+    words = f"<title>{escape(title)}</title><desc>{escape(desc)}</desc>"
+    return f'{head}{start}role="img" {attributes}{end}{words}{body}'
 
 
 def _inline(svg: str, title: str, desc: str) -> str:

@@ -103,7 +103,7 @@ def _conclusion_of_contrast(network: Network) -> str:
         return "Nothing can be said: the selection was not tested."
     if causal == "not asked":
         return "Selective units; whether the model needs them was not tested."
-    alone = _without_massive_alone(network)
+    alone = without_massive_alone(network)
     if causal == "no" and alone:
         return (
             "No causal network by the rule: random units do as much if massive ones are among them."
@@ -127,7 +127,7 @@ def _conclusion_of_ranking(network: Network) -> str:
         "yes": "Causal units",
         "no": "No causal units: random ones do as much",
     }.get(causal, "Whether the model needs these units was not tested")
-    if causal == "yes" and _without_massive_alone(network) is False:
+    if causal == "yes" and without_massive_alone(network) is False:
         found = "No causal units beyond massive activations"
     if causal == "yes":
         found += {
@@ -141,8 +141,14 @@ def _conclusion_of_ranking(network: Network) -> str:
     return f"{found}{preference}."
 
 
-def _without_massive_alone(network: Network) -> bool | None:
-    """Return whether the units without massive ones do more than random ones; None: not asked."""
+def without_massive_alone(network: Network) -> bool | None:
+    """Return whether the units without massive ones do more than random ones; None: not asked.
+
+    Parameters
+    ----------
+    network
+        The answers about one kind of site.
+    """
     robust = network.reply("robust")
     massive = robust.numbers.get("massive") if robust else None
     return None if massive is None else bool(massive["p"] <= ALPHA)

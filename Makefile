@@ -16,7 +16,7 @@ check: test
 # With what the notebooks print; without DEEPLOC_DOCS_EXECUTE they are not executed.
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/reference_pages.py
-	PATH="$(abspath $(BIN)):$$PATH" DEEPLOC_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	DEEPLOC_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 
 clean:

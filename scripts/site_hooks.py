@@ -5,7 +5,6 @@ Pages are written to be read on GitHub. Here their links are turned into those o
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import nbformat
@@ -53,6 +52,8 @@ def pages_of(source: Path, uri: str) -> dict[str, str | bytes]:
     """
     notebook = nbformat.read(source, as_version=4)
     if os.environ.get(EXECUTE):
+        from notebooks import execute
+
         execute(notebook)
     stem = uri.removesuffix(".ipynb")
     body, resources = MarkdownExporter().from_notebook_node(
@@ -62,18 +63,6 @@ def pages_of(source: Path, uri: str) -> dict[str, str | bytes]:
     folder = Path(stem).parent
     pictures = {str(folder / name): data for name, data in resources["outputs"].items()}
     return {f"{stem}.md": body + note, **pictures}
-
-
-def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run the cells of a notebook, in an empty folder; an error in one is an error."""
-    from nbclient import NotebookClient
-
-    with tempfile.TemporaryDirectory() as folder:
-        resources = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
-    for cell in notebook.cells:  # progress and logs are no part of the page
-        kept = [part for part in cell.get("outputs", []) if part.get("name") != "stderr"]
-        cell.update({"outputs": kept} if "outputs" in cell else {})
 
 
 def outside(name: str) -> str:

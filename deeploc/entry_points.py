@@ -25,6 +25,9 @@ __all__ = ["GROUPS", "NAME", "Group", "Plugin", "available", "find", "load", "of
 NAME = r"[A-Za-z][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*"
 """What plugins can be called: contrast files, addresses and scores.csv hold their names."""
 
+OF_A_FILE = "those of a file need --plugin FILE.py"
+"""What messages say to a name that is not known: it may be that of a plugin file."""
+
 
 @dataclass
 class _Files:
@@ -161,9 +164,31 @@ def find(group: Group, name: str) -> Plugin:
     if name not in plugins:
         raise PluginError(
             f"no plugin named {name!r} in {group}; {nearest(name, plugins)}"
-            f"installed: {', '.join(plugins) or 'none'}; those of a file need --plugin FILE.py"
+            f"installed: {', '.join(plugins) or 'none'}; {OF_A_FILE}"
         )
     return plugins[name]
+
+
+def at_fault(error: Exception) -> Plugin | None:
+    """Return the plugin whose code raised an exception; None where it was other code.
+
+    That is the one whose line is the innermost of those of plugins and of deeploc: what a plugin
+    calls of other packages counts as its own.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    """
+    foreign = [plugin for plugin in offered() if not plugin.is_own]
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        file, module = trace.tb_frame.f_code.co_filename, trace.tb_frame.f_globals.get("__name__")
+        owner = next((plugin for plugin in foreign if plugin.owns(file, str(module))), None)
+        if owner or str(module).partition(".")[0] == "deeploc":
+            found = owner
+        trace = trace.tb_next
+    return found
 
 
 def _offered(group: Group) -> list[Plugin]:

@@ -12,8 +12,10 @@ The command line turns each of them into one line and exit code 1; any other exc
 of deeploc and keeps its traceback.
 """
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class DeeplocError(Exception):
@@ -61,3 +63,40 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}? " if close else ""
+
+
+def wrong(title: str, returned: Any, right: str) -> PluginError:
+    """Return the error for what somebody else's code returned.
+
+    Parameters
+    ----------
+    title
+        What messages call that code.
+    returned
+        What it returned.
+    right
+        What it must return.
+    """
+    return PluginError(f"{title} returned {described(returned)}; it must return {right}")
+
+
+def described(value: Any) -> str:
+    """Return a value in a few words: its type with its shape, or with itself where it is short.
+
+    Parameters
+    ----------
+    value
+        Any value.
+
+    Examples
+    --------
+    >>> described([1, 2]), described("a"), described(None)
+    ('list [1, 2]', "str 'a'", 'None')
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    if value is None:
+        return "None"
+    is_plain = isinstance(value, str | int | float | list | tuple | dict)
+    return f"{type(value).__name__} {reprlib.repr(value)}" if is_plain else type(value).__name__

@@ -1,9 +1,16 @@
-"""One plugin: where it comes from, what identifies it, and how it is loaded."""
+"""One plugin: where it comes from, what identifies it, how it is loaded, and what it did wrong.
+
+Every group is checked in one way: what a plugin takes when it is loaded (`check_takes`), what it
+raises (`Plugin.guarded`), and what it returns (`Plugin.wrong`). Objects that a plugin made are
+known by it (`maker_of`), so that what they do later is told of it, too.
+"""
 
 import hashlib
+import inspect
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint
@@ -11,10 +18,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deeploc.errors import DeeplocError, PluginError
+from deeploc.errors import DeeplocError, MaskError, PluginError, described, wrong
 from deeploc.plugin_files import Group, PluginFile, place_in, short
 
 _OWN = "deeploc"
+
+_TAKES: Mapping[Group, tuple[str, ...]] = {
+    "deeploc.adapters": ("name", "options"),
+    "deeploc.tasks": ("options", "context"),
+    "deeploc.statistics": ("positive", "negative"),
+    "deeploc.controls": ("mask", "ranking", "seed"),
+}
+"""What a plugin is called with; generators declare options of their own."""
+
+_MAKERS: "dict[int, tuple[weakref.ref[Any], Plugin]]" = {}
+"""Number of an object -> the object, and the plugin that made it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ class Plugin:
         Raises
         ------
         PluginError
-            If it cannot be used or imported, or is no function.
+            If it cannot be used or imported, or is no function of what it will be given.
         """
         if self.problem:
             raise PluginError(self.problem)
@@ -99,6 +117,8 @@ class Plugin:
                 f"{self.title} is {type(value).__name__} {str(value)[:40]!r}; it must be a "
                 "function or a class"
             )
+        if not self.is_own and self.group in _TAKES:
+            check_takes(value, self.title, *_TAKES[self.group])
         return value
 
     @contextmanager
@@ -113,15 +133,63 @@ class Plugin:
         Raises
         ------
         PluginError
-            For any other exception than those of deeploc and a lack of memory; deeploc's own
-            plugins are not guarded.
+            For any other exception than a lack of memory and those of deeploc, which the plugin
+            may raise, too (but for a mask that does not fit); deeploc's own plugins are not
+            guarded.
         """
         try:
             yield
         except Exception as error:
-            if self.is_own or isinstance(error, (DeeplocError, MemoryError, *passing)):
+            may_pass = isinstance(error, (DeeplocError, MemoryError, *passing))
+            if self.is_own or (may_pass and not isinstance(error, MaskError)):
                 raise
-            raise PluginError(f"{self.title} failed: {self._told(error)}") from error
+            raise self.failed(error) from error
+
+    def failed(self, error: Exception) -> PluginError:
+        """Return the error for an exception that its code raised, with the line in its file.
+
+        Parameters
+        ----------
+        error
+            The exception.
+        """
+        return PluginError(f"{self.title} failed: {self._told(error)}")
+
+    def wrong(self, returned: Any, right: str) -> PluginError:
+        """Return the error for what it, or an object that it made, returned.
+
+        Parameters
+        ----------
+        returned
+            What it returned.
+        right
+            What it must return.
+        """
+        return wrong(self.title, returned, right)
+
+    def made(self, thing: Any) -> None:
+        """Remember that it made an object, see `maker_of`.
+
+        Parameters
+        ----------
+        thing
+            An adapter or a task.
+        """
+        number = id(thing)
+        with suppress(TypeError):  # of a class with slots, which cannot be told apart later
+            _MAKERS[number] = weakref.ref(thing, lambda _: _MAKERS.pop(number, None)), self
+
+    def owns(self, file: str, module: str) -> bool:
+        """Return whether a line of a traceback is its own code.
+
+        Parameters
+        ----------
+        file, module
+            Where the line stands.
+        """
+        if self.file:
+            return file == str(self.file.path)
+        return module.partition(".")[0] == self.module.partition(".")[0]
 
     def _told(self, error: Exception) -> str:
         module = sys.modules.get(self.module)
@@ -129,6 +197,49 @@ class Plugin:
         line = place_in(error.__traceback__, path)
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return f"{what} (line {line})" if line else what
+
+
+def maker_of(thing: Any) -> Plugin | None:
+    """Return the plugin that made an object; None: it was handed over, or is deeploc's own.
+
+    Parameters
+    ----------
+    thing
+        An adapter or a task.
+    """
+    known, plugin = _MAKERS.get(id(thing), (None, None))
+    return plugin if known is not None and known() is thing else None
+
+
+def check_takes(function: Any, title: str, *names: str) -> None:
+    """Refuse a function that cannot be called with what it will be given.
+
+    Parameters
+    ----------
+    function
+        A function, a method or a class.
+    title
+        What messages call it.
+    names
+        What the arguments are called; they are given by position.
+
+    Raises
+    ------
+    PluginError
+        If it is no function, or takes more of them, or fewer.
+    """
+    right = f"it must take ({', '.join(names)})"
+    if not callable(function):
+        raise PluginError(f"{title} is {described(function)}; {right}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some functions that are not Python it is not known
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        takes = ", ".join(map(str, signature.parameters))
+        raise PluginError(f"{title} takes ({takes}); {right}") from None
 
 
 def _imported(plugin: Plugin, entry: EntryPoint) -> Any:

@@ -10,9 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 from deeploc import entry_points
 from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.core.adapter import Adapter, ModelOptions
+from deeploc.core.adapter_plugins import check_adapter
 from deeploc.core.controls import CONTROLS
 from deeploc.entry_points import GROUPS, Group, Plugin, available
 from deeploc.errors import AdapterError, DeeplocError, PluginError
+from deeploc.generators.plugin import declared
 from deeploc.generators.registry import GENERATORS
 from deeploc.plugin_files import PluginFile, short
 
@@ -91,11 +93,8 @@ def load_by(kind: str, name: str, options: ModelOptions) -> Adapter:
     load = plugin.load()
     with plugin.guarded():
         adapter: Adapter = load(name, options)
-    if not isinstance(adapter, Adapter):
-        raise PluginError(
-            f"{plugin.title} returned {type(adapter).__name__}; it must return an adapter, e.g. "
-            "deeploc.wrap(module, preprocess=...)"
-        )
+    check_adapter(adapter, plugin)
+    plugin.made(adapter)
     return adapter
 
 
@@ -206,6 +205,8 @@ def _listed(plugin: Plugin) -> Listed:
     state = "ok"
     try:
         plugin.load()
+        if plugin.group == "deeploc.generators":
+            declared(plugin)
         if plugin.name in BUILT_IN.get(plugin.group, ()):
             state = _shadowed(plugin.group, plugin.name, plugin.origin)
     except DeeplocError as error:

@@ -68,6 +68,26 @@ def test_ablate_shows_what_was_asked_for(finished: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("mode", ["zero", "mean", "scale", "scale:0.5", "scale:x", "add:", "more"])
+def test_what_does_not_amplify_is_refused(mode: str) -> None:
+    """Before a model is loaded, with the modes that amplify."""
+    result = run("ablate", "no-run", "--prompt", "the cat", "--amplify", mode)
+
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: '{mode}' does not amplify; modes that do are scale:G with G beyond 1 or -1, e.g. "
+        "scale:3, add and add:G; none: nothing is amplified\n"
+    )
+
+
+def test_a_mode_without_its_number_is_one_line(finished: Path) -> None:
+    """`scale` alone says nothing; the message lists the modes."""
+    result = run("ablate", finished, "--prompt", "the cat", "--mode", "scale")
+
+    assert result.exit_code == 1
+    assert "no ablation mode 'scale'; there are 'zero'," in result.output
+
+
 def test_the_first_kind_with_selected_units_is_taken(tiny_lm: Path, tmp_path: Path) -> None:
     """A kind of site of which nothing was selected is not what is shown unasked."""
     file = tmp_path / "animals.yaml"

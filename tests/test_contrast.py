@@ -486,7 +486,7 @@ def test_unknown_name_lists_what_exists() -> None:
             "mine.yaml:6: conditions.faces.builtin: no builtin generator is called 'sentence'; did "
             "you mean sentences? there are: arithmetic, copying, jabberwocky, minimal-pairs, "
             "multiple-demand, multiple-demand-paper, nonword-lists, rendered, sentences, "
-            "theory-of-mind, word-lists",
+            "theory-of-mind, word-lists; those of a file need --plugin FILE.py",
         ),
         (
             "{texts: [a b, a c]}",
@@ -641,7 +641,7 @@ def test_errors_of_conditions_and_comparison(old: str, new: str, message: str) -
             "ablate: {controls: {randm: 3}}",
             "mine.yaml:9: unknown key 'randm' in ablate.controls; "
             "did you mean 'random'? allowed: random, random-global, magnitude-matched, shuffled, "
-            "bottom, opposite, range",
+            "bottom, opposite, range; those of a file need --plugin FILE.py",
         ),
         (
             "verdict: {primary: perplexty}",

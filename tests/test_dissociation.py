@@ -1,7 +1,8 @@
 """The double dissociation: the rule on numbers made by hand, the matrix of planted networks."""
 
 from collections.abc import Sequence
-from math import inf, sqrt
+from dataclasses import replace
+from math import inf, nan, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,18 @@ def matrix(network: Planted) -> LesionMatrix:
     """Return that of two masks, each of which one outcome rests on."""
     kinds = network.kinds
     return matrix_of(network, kinds["selective_causal"], kinds["causal_only"])[0]
+
+
+@pytest.mark.parametrize("which", ["own", "other"])
+def test_without_a_finite_value_of_the_intact_model_nothing_is_tested(which: str) -> None:
+    """Neither mask dissociates then, nor does it not."""
+    controls = {f"random-{i}": 0.8 + 0.01 * i for i in range(9)}
+    finite = Damage(0.9, 0.1, controls, "higher", "accuracy", 50)
+    without = replace(finite, intact=nan)
+    both = {"own": (without, finite), "other": (finite, without)}[which]
+
+    assert dissociation(finite, finite) is not None
+    assert dissociation(*both) is None
 
 
 def test_units_that_each_harm_their_own_outcome_dissociate_doubly(matrix: LesionMatrix) -> None:

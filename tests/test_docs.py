@@ -4,15 +4,20 @@ import re
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+import deeploc
 from deeploc import entry_points
 from deeploc.cli import main
 from deeploc.contrast import model as contrast
+from deeploc.core.adapter import Generates
 from deeploc.core.controls import CONTROLS
 from deeploc.core.effects import MIN_CONTROLS
 from deeploc.experiment import STAGES
+from deeploc.stimuli import load, split_half
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,6 +78,40 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
     exec(example, {})
 
     assert capsys.readouterr().out.strip()
+
+
+def test_what_the_readme_says_of_a_module_of_ones_own() -> None:
+    """It has no `generate`; its own call is ablated inside the context; halves are made so."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)).eval()
+    adapter = deeploc.wrap(net, preprocess=lambda texts: torch.eye(3)[[0] * len(texts)])
+    selected = np.ones(adapter.sites.n_units, dtype=bool)
+    inputs = torch.eye(3)
+    with (
+        torch.no_grad(),
+        adapter.ablated(deeploc.Ablation(deeploc.UnitMask(adapter.sites, selected))),
+    ):
+        ablated = net(inputs)
+    contrast = deeploc.load_contrast("language")
+    halves = split_half(load(contrast, seed=0), seed=0)
+
+    assert not isinstance(adapter, Generates)
+    assert torch.equal(ablated, net[1].bias.expand(3, 3))
+    assert not torch.equal(ablated, net(inputs))
+    assert [task.name for task in deeploc.make_tasks(contrast, halves)] == [
+        name for name, _ in contrast.tasks
+    ]
+    assert "split_half(load(contrast, seed=0), seed=0)" in README
+
+
+def test_the_classes_of_accuracy_are_given_as_the_readme_says() -> None:
+    """The line of the README makes the task, by name or by number."""
+    (line,) = re.findall(r"`- (accuracy: .*?}})`", README)
+    filled = line.replace("CONDITION", "faces").replace("CLASS", "3")
+    contrast = deeploc.load_contrast("faces-rendered", [f"evaluate=[{{{filled}}}]"])
+    halves = split_half(load(contrast, seed=0, limit=4), seed=0)
+    (task,) = deeploc.make_tasks(contrast, halves)
+
+    assert task.name == "accuracy"
 
 
 def test_every_module_is_in_the_architecture() -> None:

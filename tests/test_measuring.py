@@ -129,13 +129,13 @@ def test_lacking_ability_names_task_model_and_ability(tasks: dict[str, Task]) ->
         check_needs(ToyAdapter(), [tasks["text-probe"], tasks["accuracy"]])
     assert str(one.value) == (
         "task 'accuracy' needs a model with the ability Classifies; toy has none; "
-        "leave the task out"
+        "leave the task out, or add the ability to your adapter (docs/plugins.md)"
     )
     with pytest.raises(TaskError) as several:
         check_needs(ToyAdapter(), [tasks["perplexity"], tasks["accuracy"]])
     assert str(several.value) == (
         "tasks need abilities that toy lacks: 'perplexity' (ScoresText), 'accuracy' (Classifies); "
-        "leave these tasks out"
+        "leave these tasks out, or add the ability to your adapter (docs/plugins.md)"
     )
 
 

@@ -323,7 +323,7 @@ def test_the_options_of_a_generator_are_those_of_its_signature(file: Path) -> No
     [
         ("def f(): return []", "takes no seed; its first parameter must be `seed`"),
         ("def f(seed, n): return []", "option 'n' needs a default that is text, a number"),
-        ("def f(seed): yield 3", "yielded int; it must yield texts, or mappings such as"),
+        ("def f(seed): yield 3", "yielded int 3; it must yield texts, or mappings to texts and"),
         ("def f(seed):\n    yield 'a'\n    yield [][0]", r"IndexError: .* \(line 3\)"),
     ],
 )
@@ -354,7 +354,10 @@ def test_a_control_chooses_among_the_sites_of_one_kind(file: Path, layout: Layou
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("mask.selected", r"returned ndarray; it must return UnitMask\(mask\.layout, selected\)"),
+        (
+            "mask.selected",
+            r"returned ndarray of shape \(12,\); it must return UnitMask\(mask\.layout, selected\)",
+        ),
         ("UnitMask(mask.layout, ~mask.selected)", "chose 10 units for a mask of 2"),
         ("1 / 0", r"failed: ZeroDivisionError: division by zero \(line 2\)"),
     ],
@@ -384,13 +387,15 @@ def vowels(command: str, file: Path, *more: object) -> Result:
 
 
 def test_a_run_finds_its_plugins_again(file: Path) -> None:
-    """The statistic ranks, the control is measured, and `evaluate` needs no --plugin."""
+    """The statistic ranks, the control is measured and shown, `evaluate` needs no --plugin."""
     done = vowels("run", file)
-    again = deeploc("evaluate", file.parent / "run", "-q")
+    again = deeploc("evaluate", file.parent / "run", "-v")
+    assert done.exit_code == 0, done.output
     manifest = json.loads((file.parent / "run" / "manifest.json").read_text())
 
-    assert done.exit_code == 0, done.output
     assert again.exit_code == 0, again.output
+    assert re.search(r"^    first-units +1\.00 *$", again.stdout, re.MULTILINE)
+    assert max(len(line) for line in again.stdout.splitlines() if "/" not in line) <= 80
     assert manifest["options"]["plugins"][0]["file"] == str(file)
     assert ",first-units," in (file.parent / "run" / "scores.csv").read_text()
 
@@ -477,7 +482,8 @@ def test_a_statistic_of_another_shape_is_one_line(file: Path) -> None:
 
     assert result.exit_code == 1
     assert (
-        "returned the shape (3,) for 26 units; it must return one value per unit" in result.output
+        "returned ndarray of shape (3,); it must return one number per unit, an array of shape ("
+        in result.output
     )
 
 

@@ -188,6 +188,19 @@ def test_too_few_controls_answer_nothing() -> None:
     assert alone.networks[0].answer("causal") == "yes"
 
 
+@pytest.mark.parametrize("intact", [nan, inf, -inf])
+def test_without_a_finite_value_of_the_intact_model_nothing_is_answered(intact: float) -> None:
+    """It is no `no`: neither is the damage tested, nor does such an outcome count among others."""
+    primary = verdict([evidence(damage(nan, SPREAD, intact=intact))], DECIDING, 199)
+    other = evidence(damage(0.3, SPREAD), damage(nan, SPREAD, intact=intact))
+    said = "the intact model has no finite value; name another (verdict.primary)"
+
+    assert answers_of(primary)[:3] == ["yes", "not asked", "not asked"]
+    for read in (primary, Verdict.from_json(primary.to_json())):
+        assert reasons_of(read)["causal"].endswith(said)
+    assert answers_of(verdict([other], DECIDING, 199))[:3] == ["yes", "yes", "not asked"]
+
+
 def test_no_damage_is_no() -> None:
     """Ablated units that improve the outcome are not causal, whatever random sets do."""
     assert answers_of(verdict([evidence(damage(0.95, [0.99] * 199))], DECIDING, 199))[1] == "no"

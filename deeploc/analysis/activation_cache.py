@@ -9,6 +9,7 @@ from jaxtyping import Int
 from deeploc.analysis.reading import Values
 from deeploc.analysis.storage import Place, allocate
 from deeploc.core.adapter import Adapter, Batch
+from deeploc.core.adapter_plugins import checked_batches
 from deeploc.core.readout import Readout
 from deeploc.core.task import Reading
 from deeploc.core.units import Layout
@@ -93,7 +94,7 @@ class Readings:
         asked = tuple(stimuli)
         number = next((n for n, group in enumerate(self._groups) if _within(asked, group)), None)
         if number is None:
-            yield from self._adapter.activations(asked, layout, readout)
+            yield from checked_batches(self._adapter, asked, layout, readout)
             return
         group = self._groups[number]
         kept_columns = self._find(number, layout, readout)
@@ -106,7 +107,7 @@ class Readings:
         elif asked == group:
             yield from self._read(number, layout, readout)
         else:
-            yield from self._adapter.activations(asked, layout, readout)
+            yield from checked_batches(self._adapter, asked, layout, readout)
 
     def matrix(
         self,
@@ -185,7 +186,7 @@ class Readings:
         place = self._place(len(group), layout)
         batches: list[Batched] = []
         values: Values | None = None
-        for batch in self._adapter.activations(group, layout, readout):
+        for batch in checked_batches(self._adapter, group, layout, readout):
             if place and not batches:
                 values = allocate((len(group), layout.n_units), batch.values.dtype, place)
             if values is not None:

@@ -109,7 +109,7 @@ def _is_decided(test: SequentialTest, damage: Damage, massive: MassiveUnits) -> 
     Random sets that hold a massive unit may end the test of all. What remains of the damage without
     massive units is then still to be compared with sets that hold none.
     """
-    if damage.observed <= 0 or not damage.above_guessing:
+    if damage.observed <= 0 or not damage.above_guessing or not damage.is_measured:
         return True
     if not test.is_decided(damage.observed, damage.null):
         return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import softmax
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter, Classifies, Generates, Predictions, Sampling
+from deeploc.core.adapter_plugins import continued, edited, how_to_add
 from deeploc.core.generation import HasGenerationSettings
 from deeploc.core.matching import random_like
 from deeploc.core.modes import Manner, Modes, manner
@@ -39,13 +41,26 @@ class Dose:
     kind
         The kind of site; None for the first one of the run.
     amplify
-        A further mode, without a control: ``scale:G`` or ``add``; None: none.
+        A further mode, without a control: ``scale:G`` (G beyond 1 or -1), ``add`` or ``add:G``;
+        None: none.
+
+    Raises
+    ------
+    TaskError
+        If ``amplify`` takes something away, or is no mode.
     """
 
     modes: tuple[str, ...] = ("zero",)
     percent: float | None = None
     kind: str | None = None
     amplify: str | None = "scale:3"
+
+    def __post_init__(self) -> None:
+        if self.amplify is not None and not _amplifies(self.amplify):
+            raise TaskError(
+                f"{self.amplify!r} does not amplify; modes that do are scale:G with G beyond 1 or "
+                "-1, e.g. scale:3, add and add:G; none: nothing is amplified"
+            )
 
 
 @runtime_checkable
@@ -123,7 +138,11 @@ def continuations(
     """
     model = _require(run, Generates, "continue a prompt")
     sampling = Sampling(max_tokens, temperature, seed)
-    return _under_each(run, dose, seed, lambda: model.generate(prompt, sampling))
+
+    def generate() -> str:
+        return continued(run.adapter, model.generate(prompt, sampling))
+
+    return _under_each(run, dose, seed, generate)
 
 
 def settings_not_followed(
@@ -187,7 +206,7 @@ def _require(run: LocalizedModel, ability: type[Ability], doing: str) -> Ability
         model = run.adapter.identity.get("model", "this model")
         raise TaskError(
             f"{model} cannot {doing}: it lacks the ability {ability.__name__}; use --prompt with "
-            "a language model, --image with a classifier"
+            f"a language model, --image with a classifier{how_to_add(run.adapter)}"
         )
     return run.adapter
 
@@ -202,7 +221,7 @@ def _under_each(
         raise TaskError(str(error)) from None
     outputs = {"intact": compute()}
     for name, edit in edits.items():
-        with run.adapter.ablated(edit):
+        with edited(run.adapter, edit):
             outputs[name] = compute()
     return outputs
 
@@ -212,9 +231,8 @@ def _states(run: LocalizedModel, dose: Dose, seed: int) -> dict[str, Edit]:
     mask, units = _mask(run, dose)
     control, edit = random_like(mask, (seed, 0)), run.modes.edit
     amplified = () if dose.amplify in (None, *dose.modes) else (str(dose.amplify),)
-    shown = {
-        f"{_STATES[manner(m)]}: {units}, {m}": edit(m, mask) for m in (*dose.modes, *amplified)
-    }
+    edits = {m: edit(m, mask) for m in (*dose.modes, *amplified)}
+    shown = {f"{_STATES[manner(m)]}: {units}, {m}": made for m, made in edits.items()}
     return shown | {f"control: random units, {m}": edit(m, control) for m in dose.modes}
 
 
@@ -223,6 +241,18 @@ _STATES: Mapping[Manner, str] = {
     "amplification": "amplified",
     "steering": "steered",
 }
+
+
+def _amplifies(mode: str) -> bool:
+    """Return whether a mode adds to what units hold."""
+    if mode == "add":
+        return True
+    name, _, gain = mode.partition(":")
+    try:
+        beyond = isfinite(float(gain)) and abs(float(gain)) > 1
+        return (name == "add" and isfinite(float(gain))) or (name == "scale" and beyond)
+    except ValueError:
+        return False
 
 
 def _most_probable(output: Predictions, model: Classifies) -> list[Guess]:

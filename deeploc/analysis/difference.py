@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deeploc.analysis.reading import ActivationSource, ByCondition, ConditionMoments, read_into
+from deeploc.analysis.reading import ByCondition, ConditionMoments, read_into
 from deeploc.contrast.model import Contrast
+from deeploc.core.adapter_plugins import ActivationSource
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Vector
 from deeploc.progress import OnProgress, ignore_progress

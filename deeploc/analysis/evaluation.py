@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Adapter
+from deeploc.core.adapter_plugins import edited
 from deeploc.core.measuring import Recall, measure_all, nothing_known, prepare_all
 from deeploc.core.results import INTACT, Cell, Measurement, Score, scores_of
 from deeploc.core.task import Task
+from deeploc.core.task_plugins import check_intact
 
 OnScores = Callable[[list[Score]], None]
 """Called with the new scores of each cell as soon as they are measured."""
@@ -147,8 +149,11 @@ class Evaluator:
         prepare_all(self.adapter, unprepared, self.recall)
         self._prepared |= {task.name for task in unprepared}
         if ablation is None:
-            return measure_all(self.adapter, tasks, self.recall)
-        with self.adapter.ablated(ablation):
+            measured = measure_all(self.adapter, tasks, self.recall)
+            by_name = {task.name: task for task in tasks}
+            check_intact([(by_name[name], measurement) for name, measurement in measured])
+            return measured
+        with edited(self.adapter, ablation):
             return measure_all(self.adapter, tasks)
 
     def _find(self, task: Task, key: str) -> Sequence[Score]:

@@ -18,7 +18,9 @@ from deeploc.analysis.reading import (
     read_into,
 )
 from deeploc.analysis.responses import of_activations
+from deeploc.analysis.statistic_plugins import check_compared
 from deeploc.contrast.model import Contrast
+from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.core.adapter import Adapter
 from deeploc.core.naming import choose_sites
 from deeploc.core.readout import Readout
@@ -95,6 +97,8 @@ def localize(
     else:
         rows = {name: groups.rows(name) for name in groups.names}
         computed = of_activations(contrast, values, rows)
+        if contrast.statistic not in STATISTICS:
+            check_compared(contrast.statistic, computed.t, computed.d)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     vectors = {**computed._asdict(), "q": adjusted(layout, computed.p, contrast.select.correction)}

@@ -9,7 +9,6 @@ from jaxtyping import Float, Float64, Int
 from deeploc.analysis.comparing import compare, of_responses
 from deeploc.analysis.localization import layout_of
 from deeploc.analysis.reading import (
-    ActivationSource,
     ByCondition,
     ConditionMoments,
     Rows,
@@ -19,6 +18,7 @@ from deeploc.analysis.reading import (
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
+from deeploc.core.adapter_plugins import ActivationSource
 from deeploc.core.matching import Seed, random_like
 from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response

@@ -1,13 +1,13 @@
 """Read activations: one pass over the stimuli feeds every accumulator."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from deeploc.core.adapter import Batch
+from deeploc.core.adapter_plugins import ActivationSource, checked_batches
 from deeploc.core.readout import Readout
 from deeploc.core.stats import Moments, Vector
 from deeploc.core.units import Layout
@@ -16,27 +16,6 @@ from deeploc.stimuli import Stimulus
 
 Values = Float[np.ndarray, "stimulus unit"]
 Rows = Int[np.ndarray, " stimulus"]
-
-
-@runtime_checkable
-class ActivationSource(Protocol):
-    """Anything that activations are read from: an adapter, or `Readings` of one."""
-
-    def activations(
-        self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
-    ) -> Iterator[Batch]:
-        """Yield the activations of every stimulus once, pooled, in batches of any order.
-
-        Parameters
-        ----------
-        stimuli
-            What the model is shown.
-        layout
-            The sites that are read.
-        readout
-            How positions become one number.
-        """
-        ...
 
 
 @runtime_checkable
@@ -180,7 +159,7 @@ def read_into(
     on_progress
         Called with the number of stimuli of each batch.
     """
-    for batch in source.activations(stimuli, layout, readout):
+    for batch in checked_batches(source, stimuli, layout, readout):
         for accumulator in accumulators:
             accumulator.add(batch.indices, batch.values)
         on_progress(len(batch.indices))

@@ -57,6 +57,31 @@ def compared(name: str, samples: Sequence[Sample]) -> Vector:
     return _smallest(entry_points.find("deeploc.statistics", name), samples)
 
 
+def check_compared(name: str, values: Vector, d: Vector) -> None:
+    """Refuse a statistic that compares no unit where there are units to compare.
+
+    Parameters
+    ----------
+    name
+        The plugin.
+    values
+        What it made of every unit.
+    d
+        Cohen's d of the same units, nan where a unit cannot be compared.
+
+    Raises
+    ------
+    PluginError
+        If every value is nan.
+    """
+    if np.isnan(values).all() and not np.isnan(d).all():
+        title = entry_points.find("deeploc.statistics", name).title
+        raise PluginError(
+            f"{title} returned nan for each of the {values.size:,} units; it must return a number "
+            "for every unit that can be compared"
+        )
+
+
 def permuted(
     name: str, labels: Labellings, rows: Int[np.ndarray, " _"]
 ) -> Callable[[Matrix], Maxima]:
@@ -96,10 +121,12 @@ def _smallest(plugin: Plugin, samples: Sequence[Sample]) -> Vector:
 def _values(plugin: Plugin, positive: Sample, negative: Sample) -> Vector:
     statistic: ComparesSamples = plugin.load()
     with plugin.guarded(), np.errstate(all="ignore"):  # a unit that is not finite is nan
-        values = np.asarray(statistic(positive, negative), dtype=np.float64)
-    if values.shape != positive.shape[1:]:
-        raise PluginError(
-            f"{plugin.title} returned the shape {values.shape} for {positive.shape[1]:,} units; it "
-            "must return one value per unit"
-        )
-    return values
+        made = statistic(positive, negative)
+    try:
+        values = np.asarray(made)
+    except Exception:  # what NumPy makes nothing of may raise anything
+        values = np.empty(0)
+    shape = positive.shape[1:]
+    if values.shape != shape or values.dtype.kind not in "fiub":
+        raise plugin.wrong(made, f"one number per unit, an array of shape {shape}")
+    return values.astype(np.float64, copy=False)

@@ -1,6 +1,7 @@
 """Make the tasks that a contrast names: check their options, read their items."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -8,6 +9,8 @@ from deeploc import entry_points
 from deeploc.contrast.model import Contrast
 from deeploc.core.readout import Readout
 from deeploc.core.task import MakesTask, Task, TaskContext
+from deeploc.core.task_plugins import check_task
+from deeploc.entry_points import Plugin
 from deeploc.errors import ContrastError, PluginError, TaskError
 from deeploc.stimuli import Stimulus
 
@@ -58,11 +61,7 @@ def make_tasks(
     made: dict[str, Task] = {}
     for number, (name, options) in enumerate(contrast.tasks):
         try:
-            plugin = entry_points.find("deeploc.tasks", name)
-            make: MakesTask = plugin.load()
-            with plugin.guarded(ValidationError):
-                made[name] = make(options, context)
-            _check_task(made[name], name, plugin.title)
+            made[name] = _made(entry_points.find("deeploc.tasks", name), options, context)
         except ValidationError as error:
             raise contrast.validation_error(error, ("evaluate", number, name)) from None
         except (PluginError, TaskError, ContrastError) as error:
@@ -70,16 +69,11 @@ def make_tasks(
     return list(made.values())
 
 
-def _check_task(task: Task, name: str, plugin: str) -> None:
-    """Refuse what a plugin returned, where it is no task of the plugin's name."""
-    lacking = [part for part in ("name", "metrics", "identity", "prepare", "measure")
-               if not hasattr(task, part)]  # fmt: skip
-    if lacking:
-        raise TaskError(
-            f"{plugin} returned {type(task).__name__}, which has no {lacking[0]!r}; it must return "
-            "a task (deeploc.core.task.Task)"
-        )
-    if task.name != name:
-        raise TaskError(
-            f"{plugin} returned a task called {task.name!r}; give it the name of the plugin"
-        )
+def _made(plugin: Plugin, options: Mapping[str, Any], context: TaskContext) -> Task:
+    """Return the task that a plugin makes, known as its own."""
+    make: MakesTask = plugin.load()
+    with plugin.guarded(ValidationError):
+        task = make(options, context)
+    check_task(task, plugin)
+    plugin.made(task)
+    return task

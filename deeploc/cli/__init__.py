@@ -4,6 +4,8 @@ Nothing heavy is imported at the top of any of these modules, so that ``--help``
 answer at once: every command imports what it needs when it runs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -26,7 +28,8 @@ _COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 class Deeploc(click.Group):
     """Loads commands by name, and prints a `DeeplocError` as one line.
 
-    Any other exception is a bug and keeps its traceback.
+    So it prints what the code of a plugin raises. Any other exception is a bug and keeps its
+    traceback.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -61,7 +64,7 @@ class Deeploc(click.Group):
         from deeploc.entry_points import without_files
 
         try:
-            with without_files():
+            with without_files(), _guarded():
                 return super().invoke(ctx)
         except DeeplocError as error:
             raise click.ClickException(str(error)) from error
@@ -69,6 +72,21 @@ class Deeploc(click.Group):
             raise click.ClickException(
                 "interrupted; finished results are kept: the same command continues from them"
             ) from None
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Turn an exception of a plugin's code into one line, wherever it was called."""
+    from deeploc.entry_points import at_fault
+
+    try:
+        yield
+    except (DeeplocError, MemoryError):
+        raise
+    except Exception as error:
+        if plugin := at_fault(error):
+            raise plugin.failed(error) from error
+        raise
 
 
 @click.group(

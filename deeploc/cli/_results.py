@@ -204,7 +204,7 @@ def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
     for (sites, mode, mask), block in sorted(blocks.items()):
         _print_block(f"{sites}, {mode} {manner(mode)}{mask}", block)
     click.echo(
-        "random: median of the matched random controls\n"
+        "random: median of the matched random controls; further controls below, by name\n"
         "z: damage beyond their mean, in their SDs\n"
         "q: p = (1 + controls at least as damaging) / (1 + controls), adjusted over all\n"
         "effects of the run (Benjamini-Hochberg)"
@@ -230,7 +230,10 @@ def _print_block(title: str, block: "Sequence[Effect]") -> None:
     for metric, group in by_metric.items():
         conditions = [effect.condition for effect in group]
         ordered = sorted(group, key=lambda e: (conditions.index(e.condition), e.percent))
-        rows += [[metric], *(_row(effect, with_dose=len(doses) > 1) for effect in ordered)]
+        rows.append([metric])
+        for effect in ordered:
+            rows.append(_row(effect, with_dose=len(doses) > 1))
+            rows += _rows_of_controls(effect, with_dose=len(doses) > 1)
     dose = ["dose"] if len(doses) > 1 else []
     head = ["", "intact", *dose, "ablated", "random", "[min, max]", "z", "q"]
     print_table(head, rows)
@@ -246,6 +249,20 @@ def _row(effect: "Effect", *, with_dose: bool) -> list[str]:
     dose = [f"{effect.percent:g} %"] if with_dose else []
     values = [format_number(effect.intact), *dose, format_number(effect.ablated), middle, span]
     return [f"  {effect.condition or 'all items'}", *values, _z_text(effect.z), _q_text(effect.q)]
+
+
+def _rows_of_controls(effect: "Effect", *, with_dose: bool) -> list[list[str]]:
+    """Return a row for each further control, of plugins too: they stand below the random ones."""
+    from deeploc.report.outcomes import unmatched_controls
+    from deeploc.report.text import format_number
+
+    rows = []
+    for name, values in unmatched_controls(effect).items():
+        span = f"[{format_number(min(values))}, {format_number(max(values))}]"
+        spread = span if len(values) > 1 else ""
+        dose = [f"{effect.percent:g} %"] if with_dose else []
+        rows.append([f"    {name}", "", *dose, "", format_number(median(values)), spread, "", ""])
+    return rows
 
 
 def _z_text(z: float) -> str:

@@ -71,9 +71,9 @@ def command(
     from deeploc.cli._progress import Console
     from deeploc.experiment import open_run
 
-    opened = open_run(run, _options.hardware_of({**options, "seed": 0}), Console())
     amplify = None if options["amplify"] == "none" else options["amplify"]
     dose = Dose(options["modes"], options["percent"], options["sites"], amplify)
+    opened = open_run(run, _options.hardware_of({**options, "seed": 0}), Console())
     if image is not None:
         _classify(opened, image, dose, options["seed"], as_json)
     elif prompt is not None:

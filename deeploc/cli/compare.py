@@ -63,6 +63,7 @@ def _print_overlaps(compared: "ComparedRuns") -> None:
 
     if not compared.pairs:
         click.echo("\nno two of these runs have a site in common")
+        return
     for kind in compared.kinds:
         rows = []
         for pair in (pair for pair in compared.pairs if pair.sites == kind):

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from deeploc import entry_points
 from deeploc.contrast.validation import errors_at, is_recorded, unknown_keys
 from deeploc.entry_points import Group
+from deeploc.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,9 @@ def _check_statistic(name: str, info: Any) -> str:
     plugins = entry_points.available("deeploc.statistics")
     if name not in plugins:
         known = [*STATISTICS, *plugins]
-        raise PydanticCustomError(
-            "literal_error",
-            "{expected}",
-            {"expected": ", ".join(map(repr, known))},
-        )
+        expected = f"{nearest(name, known)}it must be one of {', '.join(known)}"
+        message = f"{expected}; {entry_points.OF_A_FILE}"
+        raise PydanticCustomError("unknown_name", "{message}", {"message": message})
     return name
 
 
@@ -80,7 +79,7 @@ def check_controls(wanted: Mapping[str, Any], own: Sequence[str], most: int, inf
     if not is_recorded(info):
         known = entry_points.available("deeploc.controls")
         if unknown := [name for name in wanted if name not in known]:
-            raise unknown_keys(unknown, [*own, *known])
+            raise unknown_keys(unknown, [*own, *known], more=f"; {entry_points.OF_A_FILE}")
     for name, value in wanted.items():
         if type(value) not in (bool, int) or not 0 <= value <= most:
             raise errors_at(

@@ -84,7 +84,7 @@ def errors_at(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
     return ValidationError.from_exception_data("contrast", details)
 
 
-def unknown_keys(keys: Iterable[str], allowed: Sequence[str]) -> ValidationError:
+def unknown_keys(keys: Iterable[str], allowed: Sequence[str], more: str = "") -> ValidationError:
     """Return the error for keys that a part of a contrast file does not have.
 
     Parameters
@@ -93,10 +93,13 @@ def unknown_keys(keys: Iterable[str], allowed: Sequence[str]) -> ValidationError
         The keys.
     allowed
         Those that it may have.
+    more
+        What else the message says.
     """
+    listed = f"allowed: {', '.join(allowed)}{more}"
     details: list[InitErrorDetails] = [
         {
-            "type": _custom("unknown_key", f"{nearest(key, allowed)}allowed: {', '.join(allowed)}"),
+            "type": _custom("unknown_key", f"{nearest(key, allowed)}{listed}"),
             "loc": (key,),
             "input": None,
         }

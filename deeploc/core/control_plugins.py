@@ -7,7 +7,7 @@ import numpy as np
 
 from deeploc import entry_points
 from deeploc.core.units import VECTORS, Selection, StatMap, UnitMask
-from deeploc.errors import PluginError
+from deeploc.errors import PluginError, described
 
 
 @runtime_checkable
@@ -59,10 +59,13 @@ def chosen(
     with plugin.guarded():
         made = control(part, ranking, number)
     if not isinstance(made, UnitMask) or made.layout != part.layout:
+        of_others = " of another layout" if isinstance(made, UnitMask) else ""
         raise PluginError(
-            f"{plugin.title} returned {type(made).__name__}; it must return UnitMask(mask.layout, "
-            "selected) of the mask that it was given"
+            f"{plugin.title} returned {described(made)}{of_others}; it must return "
+            "UnitMask(mask.layout, selected) of the mask that it was given"
         )
+    if made.selected.dtype != bool:
+        raise plugin.wrong(made.selected, "a mask of booleans, one per unit, not of numbers")
     if len(made) != len(mask):
         raise PluginError(
             f"{plugin.title} chose {len(made):,} units for a mask of {len(mask):,}; a control must "

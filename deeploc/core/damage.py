@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isnan, log, nan, sqrt
+from math import inf, isfinite, isnan, log, nan, sqrt
 
 import numpy as np
 
@@ -93,6 +93,11 @@ class Damage:
         return [self.of(value) for value in self.controls.values()]
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the intact model has a finite value: else no damage can be told from it."""
+        return isfinite(self.intact)
+
+    @property
     def is_bounded(self) -> bool:
         """Whether guessing is the worst: not where lower is better, or some values are negative."""
         return self.better == "higher" and min([self.intact, *self.controls.values()]) >= 0
@@ -114,10 +119,10 @@ class Damage:
 
         It does if the intact model is above guessing, and at most 5 % of the sets do as much
         damage as a fall to that level. Elsewhere no ablation can do more harm than random ones, and
-        that it does not says nothing.
+        that it does not says nothing. Nor does it where the intact model has no finite value.
         """
         if not self.is_bounded:
-            return True
+            return self.is_measured
         lost = self.of(self.chance)
         as_much = sum(not damage < lost for damage in self.null)
         return self.above_guessing and as_much <= ALPHA * len(self.null)

@@ -73,10 +73,10 @@ def dissociation(own: Damage, other: Damage) -> Dissociation | None:
     ----------
     own, other
         The damage on both outcomes by the mask and by the same random sets; with fewer than two of
-        these None is returned.
+        these, or where the intact model has no finite value, None is returned.
     """
     compared = interaction(own, [other])
-    if compared is None:
+    if compared is None or not (own.is_measured and other.is_measured):
         return None
     return Dissociation(
         own.z(own.observed),

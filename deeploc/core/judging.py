@@ -246,8 +246,8 @@ def selective_p(selected: Preference | None, reliability: KindReliability | None
 
 
 def _causal_p(damage: Damage | None, test: SequentialTest, level: float) -> float | None:
-    """Return the p of the damage; None where there are too few controls to say either way."""
-    if damage is None or not damage.above_guessing:
+    """Return the p of the damage; None where it cannot be told, or by too few controls."""
+    if damage is None or not damage.is_measured or not damage.above_guessing:
         return None
     if damage.observed <= 0:
         return 1.0

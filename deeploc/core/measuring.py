@@ -17,8 +17,10 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deeploc.core.adapter import Adapter, ScoresText, TextRequest, TextScore
+from deeploc.core.adapter_plugins import checked_batches, scored
 from deeploc.core.results import Measurement
 from deeploc.core.task import Reading, ReadsActivations, RequestsScores, Task, require
+from deeploc.core.task_plugins import checked, guarded
 
 Recall = Callable[[Reading], Float[np.ndarray, "stimulus unit"] | None]
 """Return the activations of a reading where they are known, else ``None``."""
@@ -47,10 +49,11 @@ def prepare_all(adapter: Adapter, tasks: Sequence[Task], recall: Recall = nothin
         If a task cannot be measured on this model.
     """
     for task in tasks:
-        if isinstance(task, ReadsActivations):
-            task.learn(_activations(adapter, task.training(adapter), recall))
-        else:
-            task.prepare(adapter)
+        with guarded(task):
+            if isinstance(task, ReadsActivations):
+                task.learn(_activations(adapter, task.training(adapter), recall))
+            else:
+                task.prepare(adapter)
 
 
 def measure_all(
@@ -75,21 +78,24 @@ def measure_all(
     ------
     TaskError
         If a task is not prepared or cannot be measured.
+    PluginError
+        If what the task of a plugin returns is no measurement, see `task_plugins.checked`.
     """
     scoring = [task for task in tasks if isinstance(task, RequestsScores)]
     requests = chain.from_iterable(task.requests for task in scoring)
     scores = score_once(adapter, requests, scoring[0].name) if scoring else {}
     measurements = []
     for task in tasks:
-        if isinstance(task, RequestsScores):
-            measured = task.measure_scores(scores)
-        elif isinstance(task, ReadsActivations):
-            measured = task.measure_activations(
-                _activations(adapter, task.testing(adapter), recall)
-            )
-        else:
-            measured = task.measure(adapter)
-        measurements += [(task.name, measurement) for measurement in measured]
+        with guarded(task):
+            if isinstance(task, RequestsScores):
+                measured = task.measure_scores(scores)
+            elif isinstance(task, ReadsActivations):
+                measured = task.measure_activations(
+                    _activations(adapter, task.testing(adapter), recall)
+                )
+            else:
+                measured = task.measure(adapter)
+        measurements += [(task.name, measurement) for measurement in checked(task, measured)]
     return measurements
 
 
@@ -114,7 +120,7 @@ def score_once(
     """
     distinct = list(dict.fromkeys(requests))
     scores = require(adapter, ScoresText, task).score(distinct)
-    return dict(zip(distinct, scores, strict=True))
+    return dict(zip(distinct, scored(adapter, scores, len(distinct)), strict=True))
 
 
 def read(adapter: Adapter, reading: Reading) -> Float64[np.ndarray, "stimulus unit"]:
@@ -133,7 +139,7 @@ def read(adapter: Adapter, reading: Reading) -> Float64[np.ndarray, "stimulus un
         If the adapter cannot read the stimuli.
     """
     values = np.full((len(reading.stimuli), reading.layout.n_units), np.nan)
-    for batch in adapter.activations(reading.stimuli, reading.layout, reading.readout):
+    for batch in checked_batches(adapter, reading.stimuli, reading.layout, reading.readout):
         values[batch.indices] = batch.values
     return values
 

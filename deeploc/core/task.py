@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from deeploc.core.adapter import Adapter, TextRequest, TextScore
+from deeploc.core.adapter_plugins import how_to_add
 from deeploc.core.readout import Readout
 from deeploc.core.results import Better, Measurement
 from deeploc.core.units import Layout
@@ -268,7 +269,8 @@ def _lacks(adapter: Adapter, lacking: Sequence[tuple[str, str]]) -> str:
         ((task, ability),) = lacking
         return (
             f"task {task!r} needs a model with the ability {ability}; {model} has none; "
-            "leave the task out"
+            f"leave the task out{how_to_add(adapter)}"
         )
     needs = ", ".join(f"{task!r} ({ability})" for task, ability in lacking)
-    return f"tasks need abilities that {model} lacks: {needs}; leave these tasks out"
+    more = how_to_add(adapter)
+    return f"tasks need abilities that {model} lacks: {needs}; leave these tasks out{more}"

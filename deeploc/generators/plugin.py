@@ -1,11 +1,14 @@
 """Generators that are plugins: from one function to a stream of records with checked options."""
 
 import inspect
+import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, Protocol, get_args, get_origin, runtime_checkable
 
 from deeploc.entry_points import Plugin
-from deeploc.errors import PluginError
+from deeploc.errors import PluginError, described
 
 _TYPES = (str, int, float, bool)
 
@@ -87,13 +90,24 @@ def stream(plugin: Plugin, seed: int, options: Mapping[str, Any]) -> Iterator[di
     """
     function: MakesStimuli = plugin.load()
     with plugin.guarded():
-        for made in function(seed, **options):
+        stimuli = function(seed, **options)
+    if isinstance(stimuli, str | Mapping) or not isinstance(stimuli, Iterable):
+        raise plugin.wrong(stimuli, "an iterable of texts; write `yield text` in it")
+    with plugin.guarded():
+        for made in stimuli:
             if isinstance(made, str):
                 yield {"text": made}
-            elif isinstance(made, Mapping) and made:
+            elif isinstance(made, Mapping) and made and all(map(_is_plain, made.values())):
                 yield {str(column): str(value) for column, value in made.items()}
             else:
                 raise PluginError(
-                    f"{plugin.title} yielded {type(made).__name__}; it must yield texts, or "
-                    'mappings such as {"text": "a b c"}'
+                    f"{plugin.title} yielded {described(made)}; it must yield texts, or mappings "
+                    'to texts and finite numbers such as {"text": "a b c", "label": 1}'
                 )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be written as text and means the same then."""
+    if isinstance(value, numbers.Real):  # those of NumPy, too
+        return math.isfinite(value)
+    return isinstance(value, str | PurePath)

@@ -113,7 +113,8 @@ def find(name: str) -> Generator:
     if name in GENERATORS:
         return GENERATORS[name]
     if name not in names():
-        raise ContrastError(unknown("builtin generator", name, names()))
+        listed = unknown("builtin generator", name, names())
+        raise ContrastError(f"{listed}; {entry_points.OF_A_FILE}")
     plugin = entry_points.find("deeploc.generators", name)
     options, choices = plugins.declared(plugin)
     return Generator(partial(plugins.stream, plugin), _N_OF_PLUGINS, options, choices)

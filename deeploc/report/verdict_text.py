@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,8 @@ def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
     if network.by == "contrast" and network.answer("selective") != "yes":
         return f"{change}; asked only where the units are selective"
+    if numbers["intact"] is None or not isfinite(numbers["intact"]):
+        return f"{change}: the intact model has no finite value; name another (verdict.primary)"
     if not numbers.get("above_guessing", True):
         return f"{change}: the intact model only guesses; name another outcome (verdict.primary)"
     if reply.p is None:

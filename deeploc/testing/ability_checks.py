@@ -49,7 +49,7 @@ def score(subject: Subject) -> None:
     """Check that parts of a text sum to its log-probability, and that ablation changes it."""
     adapter = subject.adapter
     if not isinstance(adapter, ScoresText):
-        raise SkipTest("it does not score texts")
+        raise SkipTest("it does not score texts; how to add it: docs/plugins.md")
     scores = adapter.score(REQUESTS)
     expect(len(scores) == len(REQUESTS), "there is not one score for every request")
     expect(all(s.n_tokens > 0 for s in scores[1:]), "a completion has no scored token")
@@ -69,7 +69,7 @@ def generate(subject: Subject) -> None:
     """Check that a continuation is new text only; equal seeds give equal texts."""
     adapter = subject.adapter
     if not isinstance(adapter, Generates):
-        raise SkipTest("it does not generate text")
+        raise SkipTest("it does not generate text; how to add it: docs/plugins.md")
     prompt = PROMPT + MIDDLE + END
     for sampling in (Sampling(max_tokens=6), Sampling(6, temperature=1.0, seed=3)):
         text, again = (adapter.generate(prompt, sampling) for _ in range(2))

@@ -65,7 +65,20 @@ def write_pictures(folder: Path, rng: np.random.Generator) -> None:
 
 
 def write_texts(folder: Path, rng: np.random.Generator) -> None:
-    words = "the cat dog sees chases a bird old new red under house".split()
+    words = [
+        "the",
+        "cat",
+        "dog",
+        "sees",
+        "chases",
+        "a",
+        "bird",
+        "old",
+        "new",
+        "red",
+        "under",
+        "house",
+    ]
     (folder / "langloc").mkdir()
     with (folder / "langloc" / "set.csv").open("w", newline="") as file:
         table = csv.writer(file)

@@ -23,7 +23,7 @@ SOURCES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 NOT_RUN = {"pip install -e .", "make demo"}
 """What installs deeploc; `make demo` then runs a command of the start page."""
-SAMPLE = ("--limit", "6")
+SAMPLE = ("--limit", "4")
 CHANGES = ("ablate.controls.random=1", "verdict.controls=1", "verdict.untrained=false")
 QUICK = {
     "run": (*SAMPLE, "-q", *(part for change in CHANGES for part in ("--set", change))),
@@ -90,7 +90,9 @@ def write_texts(folder: Path, rng: np.random.Generator) -> None:
         table = csv.writer(file)
         table.writerow(["text", "label"])
         for label in range(6):
-            table.writerows([f"i feel {' '.join(rng.permutation(words))}", label] for _ in range(6))
+            table.writerows(
+                [f"i feel {' '.join(rng.permutation(words))}", label] for _ in range(20)
+            )
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +132,13 @@ def line_as_run(line: str) -> list[str]:
         args += () if option in args else added
     if args[0] in STIMULI and "--stimuli" not in args:
         args += ("--stimuli", STIMULI[args[0]])
+    if args[0].startswith("emotion/"):  # its two sides are balanced, one condition against five
+        args += ("--limit", "20")
     if "timm:resnet18" in args:  # the weights are on the hub
-        args += ("--untrained", "-o", "runs/faces-resnet18")
+        args += ("--untrained",)
+    if "-o" not in args:  # where the run would be without what makes it quick
+        model = args[args.index("-m") + 1].split(":")[-1]
+        args += ("-o", f"runs/{args[0]}-{Path(model).name}", "--overwrite")
     return [command, *args]
 
 

@@ -12,6 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
+from notebooks import execute  # mkdocs finds what lies beside a hook while it imports the hook
 
 ROOT = Path(__file__).parents[1]
 EXECUTE = "DEEPLOC_DOCS_EXECUTE"
@@ -52,8 +53,6 @@ def pages_of(source: Path, uri: str) -> dict[str, str | bytes]:
     """
     notebook = nbformat.read(source, as_version=4)
     if os.environ.get(EXECUTE):
-        from notebooks import execute
-
         execute(notebook)
     stem = uri.removesuffix(".ipynb")
     body, resources = MarkdownExporter().from_notebook_node(

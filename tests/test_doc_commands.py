@@ -53,6 +53,20 @@ PAGES = {
     for page in SOURCES
     if commands(page) and page.name != "plugins.md"
 }
+ALL_EXAMPLES = "docs/usage.md"
+"""The page whose examples other pages repeat; those are executed once."""
+
+
+def executed(page: str) -> list[str]:
+    """Return the lines of a page that are executed on it."""
+    elsewhere = PAGES[ALL_EXAMPLES] if page != ALL_EXAMPLES else []
+    known = [shlex.split(line, comments=True) for line in elsewhere]
+    return [
+        line
+        for line in PAGES[page]
+        if line not in NOT_RUN
+        and (shlex.split(line, comments=True) not in known or line.startswith("deeploc new"))
+    ]
 
 
 def write_pictures(folder: Path, rng: np.random.Generator) -> None:
@@ -172,7 +186,7 @@ def test_the_commands_of_a_page_work(
     monkeypatch.chdir(folder)
     prepare_runs(PAGES[page])
     previous: list[str] = []
-    for line in [line for line in PAGES[page] if line not in NOT_RUN]:
+    for line in executed(page):
         if "…" in line:  # the command before it, with other options
             line = line.replace("deeploc run …", shlex.join(previous))
         args = line_as_run(line)

@@ -38,6 +38,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     del page, config, files  # mkdocs passes them by name
     markdown = re.sub(r"\]\(([\w./-]+)\.ipynb\)", r"](\1.md)", markdown)
     markdown = re.sub(r"\]\((?:\.\./)+examples/[\w./-]*\)", "](examples/README.md)", markdown)
+    # GitHub wants a | in the code of a table escaped, and Python-Markdown shows the escape
+    markdown = re.sub(r"`[^`\n]+`", lambda code: code[0].replace("\\|", "|"), markdown)
     return re.sub(r"\]\(\.\./(CONTRIBUTING|CHANGELOG)\.md\)", r"](\1.md)", markdown)
 
 
@@ -58,6 +60,7 @@ def pages_of(source: Path, uri: str) -> dict[str, str | bytes]:
     body, resources = MarkdownExporter().from_notebook_node(
         notebook, {"unique_key": Path(stem).name, "output_files_dir": "output"}
     )
+    body = body.replace("![png](", "![What the code above draws](")
     note = f"\n\n*The notebook of this page: `docs/{uri}`.*\n"
     folder = Path(stem).parent
     pictures = {str(folder / name): data for name, data in resources["outputs"].items()}

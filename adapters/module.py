@@ -17,8 +17,9 @@ from deeploc.errors import AdapterError
 from ._image.adapter import ImageAdapter, Size
 from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
-from ._module.adapter import ModuleAdapter, Preprocess
+from ._module.adapter import ModuleAdapter
 from ._module.import_object import import_object, is_adapter
+from ._module.inputs import Preprocess
 from ._text.choose import text_adapter
 from ._text.reading import TextAdapter
 from ._torch.code import module_settings
@@ -53,7 +54,8 @@ def wrap(
     preprocess
         Turns a list of stimulus contents into the input of the module: a tensor, a tuple of
         tensors or a mapping of keyword arguments. Its ``attention_mask`` (batch, position) is 0
-        at padding, on either side.
+        at padding, on either side; it is passed on only if ``forward`` takes it. Stimuli that read
+        otherwise beside longer ones are read in batches of equal length, with a notice.
     transform
         Instead of ``preprocess`` for a network of images: turns an RGB ``PIL.Image`` into a
         float tensor (colour, row, column) of one size, as torchvision's and timm's transforms

@@ -28,8 +28,8 @@ if _TYPE_CHECKING:
     from deeploc.core.matching import random_like
     from deeploc.core.readout import Readout
     from deeploc.core.results import Cell, Score
+    from deeploc.core.selectable import UnitScores
     from deeploc.core.selection import (
-        UnitScores,
         bottom_k,
         fdr,
         percentile_range,
@@ -58,7 +58,7 @@ _HOME = {
     "Stimulus": "stimuli",
     "TextRequest": "core.adapter",
     "UnitMask": "core.units",
-    "UnitScores": "core.selection",
+    "UnitScores": "core.selectable",
     "bottom_k": "core.selection",
     "effects_of": "core.effects:effects",
     "evaluate": "analysis.evaluation",

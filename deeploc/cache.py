@@ -18,3 +18,17 @@ def cache_root() -> Path:
     """Return the absolute path of the cache: ``DEEPLOC_CACHE_DIR``, else that of the user."""
     folder = os.environ.get("DEEPLOC_CACHE_DIR")
     return Path(folder).absolute() if folder else platformdirs.user_cache_path("deeploc")
+
+
+def hub_home() -> Path:
+    """Return where the libraries of the Hugging Face hub keep their files, as they read it."""
+    folder = os.environ.get("HF_HOME")
+    if folder:
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+
+
+def hub_cache() -> Path:
+    """Return where the models of the hub are kept."""
+    folder = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(folder).expanduser() if folder else hub_home() / "hub"

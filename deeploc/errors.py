@@ -3,6 +3,7 @@
 * DeeplocError
   - ContrastError   a contrast file or its stimuli are not usable
   - AdapterError    a model cannot be loaded, read or written
+    . SiteError     a place in it cannot be read, whatever the stimuli are
   - MaskError       a mask does not fit the model it is applied to
   - TaskError       a task cannot be prepared or measured
   - PluginError     no plugin of that name, or two, or a broken one
@@ -28,6 +29,10 @@ class ContrastError(DeeplocError):
 
 class AdapterError(DeeplocError):
     """A model cannot be loaded, read or written."""
+
+
+class SiteError(AdapterError):
+    """A place in a model cannot be read, whatever the stimuli are."""
 
 
 class MaskError(DeeplocError):

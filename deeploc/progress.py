@@ -29,6 +29,35 @@ class ProgressReporter(Protocol):
         ...
 
 
+@runtime_checkable
+class ShowsWork(Protocol):
+    """An optional ability of reporters: they show what is being measured, beside the progress."""
+
+    def now(self, text: str) -> None:
+        """Receive what is being measured, in a few words.
+
+        Parameters
+        ----------
+        text
+            E.g. the tasks, the mask and the dose.
+        """
+        ...
+
+
+def tell(reporter: ProgressReporter, text: str) -> None:
+    """Tell a reporter what is being measured, if it shows that.
+
+    Parameters
+    ----------
+    reporter
+        Who follows the work.
+    text
+        A few words.
+    """
+    if isinstance(reporter, ShowsWork):
+        reporter.now(text)
+
+
 def ignore_progress(_: int) -> None:
     """Ignore progress."""
 

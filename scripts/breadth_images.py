@@ -16,7 +16,9 @@ from transformers import (
     AutoBackbone,
     AutoModel,
     AutoModelForImageClassification,
+    ImageGPTImageProcessor,
     PretrainedConfig,
+    Siglip2ImageProcessor,
     ViTImageProcessor,
 )
 from transformers.models.auto import modeling_auto
@@ -75,7 +77,16 @@ def default_network(kind: str) -> Any:
 def image_processor(model: Any, folder: Path) -> None:
     """Write the image processor of a network: to the size of image that it takes."""
     rows, columns = image_size(model.config)
-    ViTImageProcessor(size={"height": rows, "width": columns}).save_pretrained(folder)
+    processor = ViTImageProcessor(size={"height": rows, "width": columns})
+    if model.config.model_type == "imagegpt":  # a number for every colour
+        colours = torch.rand(model.config.vocab_size - 1, 3, generator=torch.Generator()) * 2 - 1
+        size = {"height": 8, "width": 8}
+        processor = ImageGPTImageProcessor(clusters=colours.tolist(), size=size)
+    if model.config.model_type == "siglip2":  # patches and their mask
+        vision = model.config.vision_config
+        n = vision.num_patches
+        processor = Siglip2ImageProcessor(patch_size=vision.patch_size, max_num_patches=n)
+    processor.save_pretrained(folder)
 
 
 def image_size(config: PretrainedConfig) -> tuple[int, int]:

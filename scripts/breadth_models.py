@@ -88,7 +88,10 @@ class Family:
 
     def takes_videos(self, kind: str) -> bool:
         """Return whether a type takes the frames of a video, which no image is."""
-        if self.modality == "text":
+        if (
+            self.modality == "text"
+            or kind in modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        ):
             return False
         config = CONFIG_MAPPING[kind]()
         config = getattr(config, "vision_config", config)

@@ -180,6 +180,12 @@ def _in_sizes(n: Mapping[str, int]) -> dict[str, dict[str, Any]]:
             "vision_config": {"architecture": "resnet10t", "model_args": None},
             "audio_config": {"conf_num_hidden_layers": 1, "hidden_size": width},
         },
+        "longformer": {"attention_window": 16},
+        "perceiver": {
+            **{"num_latents": 24, "d_latents": 64, "num_self_attends_per_block": 2},
+            **{"num_self_attention_heads": 4, "num_cross_attention_heads": 4},
+        },
+        "led": {"attention_window": 16},
         "mamba2": {"num_heads": 8, "head_dim": n["mamba head"]},
         "reformer": {
             **{"vocab_size": VOCABULARY, "is_decoder": True, "num_buckets": 4, "hash_seed": 0},

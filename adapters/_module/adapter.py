@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._sites.discover import find_sites
 from deeploc.adapters._torch.ablate import ablated
-from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch, in_order
+from deeploc.adapters._torch.batching import SHOWN, Indices, each_batch
 from deeploc.adapters._torch.code import module_settings
 from deeploc.adapters._torch.identity import describe_module, structure_hash
 from deeploc.adapters._torch.passes import attending
@@ -31,10 +32,8 @@ from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 
 from .attribute import AttributesModules
-
-Contents = list[str | Path]
-Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Any]
-Preprocess = Callable[[Contents], Inputs]
+from .inputs import Contents, Inputs, Preprocess, are_maps, on_device, shapes, valid_positions
+from .padding import Padding, Rows, longer_pass, outputs
 
 _BATCH = 32
 
@@ -102,7 +101,7 @@ class ModuleAdapter(AttributesModules):
     @cached_property
     def sites(self) -> Layout:
         """The sites that were given, else those that are discovered."""
-        return find_sites(self.module, self._wanted, *self._probe())
+        return find_sites(self.module, self._wanted, *self._probe(), longer=self._longer)
 
     @cached_property
     def _batch_size(self) -> int:
@@ -113,7 +112,10 @@ class ModuleAdapter(AttributesModules):
     def activations(
         self, stimuli: Sequence[Stimulus], layout: Layout, readout: Readout
     ) -> Iterator[Batch]:
-        """Yield the pooled activations of every stimulus once, in order.
+        """Yield the pooled activations of every stimulus once; in order, unless padding is read.
+
+        If a stimulus reads otherwise beside a longer one than alone, only stimuli whose inputs
+        are equally long share a forward pass.
 
         Parameters
         ----------
@@ -145,7 +147,7 @@ class ModuleAdapter(AttributesModules):
                 )
             return read
 
-        batches = in_order(len(stimuli), self._batch_size)
+        batches = self._batches(stimuli, layout, self._batch_size)
         for indices, values in each_batch(batches, run):
             yield Batch(indices, values)
 
@@ -176,14 +178,40 @@ class ModuleAdapter(AttributesModules):
             return read_positions(self.module, layout, forward, n_stimuli=len(indices), valid=valid)
 
         largest = max(SHOWN // max(layout.n_units, 1), 1)
-        batches = in_order(len(stimuli), min(largest, self._batch_size))
+        batches = self._batches(stimuli, layout, min(largest, self._batch_size))
         for indices, rows in each_batch(batches, run):
             yield from zip(indices.tolist(), rows, strict=True)
 
     def _batch(self, stimuli: Sequence[Stimulus], indices: Indices) -> tuple[Inputs, Valid]:
         chosen = [stimuli[i] for i in indices]
         inputs = self._inputs([stimulus.content for stimulus in chosen])
-        return inputs, _valid(inputs, chosen)
+        return inputs, valid_positions(inputs, chosen)
+
+    def _batches(
+        self, stimuli: Sequence[Stimulus], layout: Layout | None, size: int
+    ) -> list[Indices]:
+        """Return batches for reading sites, or, without any, for using the output."""
+        contents = [stimulus.content for stimulus in stimuli]
+        if (
+            layout is None and size > 1
+        ):  # what is computed from the output has to do with the sites, too
+            self._padding.look(contents, self.sites, self._example)
+        return self._padding.batches(contents, layout, size, self._example)
+
+    @cached_property
+    def _padding(self) -> Padding:
+        floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        dtype = next(floats, torch.float32)
+        return Padding(self._name, lambda c: shapes(self._inputs([c])), self._rows, dtype)
+
+    def _rows(self, contents: Contents, layout: Layout | None) -> Rows:
+        """Return the activations of contents that share a forward pass, or the outputs."""
+        stimuli = [Stimulus(str(number), content) for number, content in enumerate(contents)]
+        inputs, valid = self._batch(stimuli, np.arange(len(stimuli)))
+        forward = partial(self._forward, inputs)
+        if layout is None:
+            return outputs(self.module, forward)
+        return read_positions(self.module, layout, forward, n_stimuli=len(stimuli), valid=valid)
 
     @cached_property
     def _packs(self) -> bool:
@@ -208,6 +236,8 @@ class ModuleAdapter(AttributesModules):
             When a forward pass or the context ends, if a site was not ablated in a pass.
         """
         sites = self._names.with_those_of(ablation.mask.layout)
+        if self._batch_size > 1:  # before units are ablated
+            self._padding.look([], self.sites, self._example)
         return ablated(ablation, self.module, sites, self.module)
 
     @property
@@ -216,13 +246,18 @@ class ModuleAdapter(AttributesModules):
         return root
 
     def _find(self, sites: Sequence[Site], lenient: bool) -> Layout:
-        return find_sites(self.module, sites, *self._probe(), lenient=lenient)
+        return find_sites(self.module, sites, *self._probe(), longer=self._longer, lenient=lenient)
 
     def _probe(self) -> tuple[Callable[[], Any], int | None]:
         """Return a forward pass of the example, and the number of its images."""
         inputs = self._inputs(self._example)
-        n_stimuli = len(self._example) if _are_maps(inputs) else None
+        n_stimuli = len(self._example) if are_maps(inputs) else None
         return (lambda: self._forward(inputs)), n_stimuli
+
+    @cached_property
+    def _longer(self) -> Callable[[], Any] | None:
+        """A forward pass of a longer example; None: there is none that the module takes."""
+        return longer_pass(self.module, lambda c: self._forward(self._inputs(c)), self._example)
 
     def _preparation_hash(self) -> str:
         """Return a hash of the results of ``preprocess`` for fixed stimuli."""
@@ -237,18 +272,7 @@ class ModuleAdapter(AttributesModules):
         return structure_hash([alone, together])
 
     def _inputs(self, contents: Contents) -> Inputs:
-        device = input_device(self.module)
-        inputs = self._preprocess(contents)
-        if isinstance(inputs, Tensor):
-            return inputs.to(device)
-        if isinstance(inputs, tuple):
-            return tuple(x.to(device) for x in inputs)
-        if isinstance(inputs, Mapping):
-            return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
-        raise AdapterError(
-            f"preprocess of {self._name} returned {type(inputs).__name__}; it must return a "
-            "tensor, a tuple of tensors or a mapping of keyword arguments"
-        )
+        return on_device(self._preprocess(contents), input_device(self.module), self._name)
 
     def _forward(self, inputs: Inputs) -> Any:
         if isinstance(inputs, Tensor):
@@ -265,22 +289,3 @@ class ModuleAdapter(AttributesModules):
     def _takes_mask(self) -> bool:
         parameters = inspect.signature(self.module.forward).parameters.values()
         return any(p.name == "attention_mask" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _are_maps(inputs: Inputs) -> bool:
-    return isinstance(inputs, Tensor) and inputs.ndim == 4
-
-
-def _valid(inputs: Inputs, stimuli: Sequence[Stimulus]) -> Valid:
-    """Return the positions that are valid in the attention mask of ``inputs``, if it has one."""
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    if mask is None:
-        return None
-    valid: Tensor = mask.bool()
-    for stimulus, row in zip(stimuli, valid.tolist(), strict=True):
-        if not any(row):
-            raise AdapterError(
-                f"stimulus {stimulus.id} has no position to read: its attention mask is empty; "
-                "remove it or give it content"
-            )
-    return valid

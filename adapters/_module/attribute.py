@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deeploc.adapters._sites.named import NamesModules
 from deeploc.adapters._sites.rows import rows_of
-from deeploc.adapters._torch.batching import Indices, in_order
+from deeploc.adapters._torch.batching import Indices
 from deeploc.adapters._torch.class_loss import (
     Pass,
     cross_entropy,
@@ -43,6 +43,11 @@ class AttributesModules(NamesModules):
         """Largest number of stimuli in a pass."""
 
     @abstractmethod
+    def _batches(
+        self, stimuli: Sequence[Stimulus], layout: Layout | None, size: int
+    ) -> list[Indices]: ...
+
+    @abstractmethod
     def _batch(self, stimuli: Sequence[Stimulus], indices: Indices) -> tuple[Any, Valid]: ...
 
     @abstractmethod
@@ -58,7 +63,7 @@ class AttributesModules(NamesModules):
         _: Readout,
         steps: int | None = None,
     ) -> Iterator[Attributed]:
-        """Yield what the loss of every stimulus says of the units, in order.
+        """Yield what the loss of every stimulus says of the units.
 
         Parameters
         ----------
@@ -116,7 +121,7 @@ class AttributesModules(NamesModules):
             own = [right[i] for i in indices.tolist()]
             return (lambda: cross_entropy(self._scores(inputs), self.module, own)), valid
 
-        return in_order(len(examples), max(self._batch_size // KEPT, 1)), make
+        return self._batches(stimuli, None, max(self._batch_size // KEPT, 1)), make
 
     def _scores(self, inputs: Any) -> Tensor | None:
         scores = first_tensor(self._forward(inputs))

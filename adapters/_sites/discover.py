@@ -22,6 +22,7 @@ from .convolutions import post_activations
 from .embedding import patch_embedding, token_embedding
 from .experts import expert_sites
 from .layers import plain_layers
+from .lengths import called_once, depend_on_length, log_left_out, refused
 from .linear import linear_layers
 from .mixing import observe_positions
 from .parts import Parts
@@ -109,6 +110,7 @@ def find_sites(
     run: Run,
     n_stimuli: int | None = None,
     *,
+    longer: Run | None = None,
     lenient: bool = False,
 ) -> Layout:
     """Return the sites ``wanted``, or all that are discovered, with the model in evaluation mode.
@@ -123,19 +125,45 @@ def find_sites(
         Makes one small forward pass.
     n_stimuli
         As in `discover`.
+    longer
+        Makes one of a longer text, if texts may be of any length: discovered sites whose modules
+        are called more often in it are left out, with a line.
     lenient
         Leave out those of ``wanted`` that cannot be read.
 
     Raises
     ------
     AdapterError
-        If there are none, or one of ``wanted`` does not exist or does not run.
+        If there are none, or one of ``wanted`` does not exist, does not run, or runs more often in
+        a longer text.
     """
     with eval_mode(model):
         if wanted is None:
-            return with_calls(model, discover(model, run, n_stimuli), run, sort=True)
-        named = named_sites(model, wanted, run, n_stimuli, lenient=lenient)
-        return with_calls(model, named, run, sort=False)
+            found = discover(model, run, n_stimuli)
+        else:
+            found = named_sites(model, wanted, run, n_stimuli, lenient=lenient)
+        if longer is not None:
+            found = _of_any_length(model, found, (run, longer), wanted is None, lenient)
+        return with_calls(model, found, run, sort=wanted is None)
+
+
+def _of_any_length(
+    model: nn.Module, found: Layout, runs: tuple[Run, Run], discovered: bool, lenient: bool
+) -> Layout:
+    """Return the sites whose modules are called as often in a longer text.
+
+    Where none that was discovered is, the modules that are called once take their place.
+    """
+    varying = depend_on_length(model, found.sites, runs)
+    kept = tuple(site for site in found.sites if site not in varying)
+    if not varying or lenient:
+        return Layout(kept)
+    others = called_once(model, runs)
+    if not discovered or not (kept or others):
+        raise refused(*next(iter(varying.items())), others)
+    instead = [] if kept else others
+    log_left_out(len(found.sites), varying, instead)
+    return Layout((*kept, *named_sites(model, instead, runs[0]).sites))
 
 
 class SiteFinder:

@@ -17,7 +17,8 @@ _REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, KeyError, Attribut
 def linear_layers(model: nn.Module, trace: Trace) -> Mapping[str, Call]:
     """Return the calls of all linear layers: they map (..., in) to (..., out) per position.
 
-    A layer whose weight is a matrix of these two widths is one. Any other, such as a quantised
+    A layer whose weight is a matrix of these two widths is one, and one that maps each group of
+    (..., group, in) by a part of its weight. Any other, such as a quantised
     layer, is tried out on random numbers: its map must be additive up to its bias, and must not
     treat every unit by itself, as identities and scales do.
 
@@ -49,7 +50,9 @@ def _is_linear(module: nn.Module, call: Call, example: Tensor) -> bool:
     n_in, n_out = call.input_shape[-1], call.output_shape[-1]
     weight = getattr(module, "weight", None)
     if isinstance(weight, Tensor) and weight.is_floating_point():
-        return weight.ndim == 2 and sorted(weight.shape) == sorted((n_in, n_out))
+        n_groups = call.input_shape[-2] if len(call.input_shape) > 3 else 1
+        shapes = sorted((n_in, n_out)), sorted((n_in, n_groups * n_out))
+        return weight.ndim == 2 and sorted(weight.shape) in shapes
     return _acts_linearly(module, n_in, n_out, example)
 
 

@@ -160,11 +160,13 @@ class Parts:
         """Return the scalars per head in the input of the output projection; 0: unknown."""
         if mixer.projection is None or not mixer.n_heads:
             return 0
-        call = self._within.linear[mixer.projection]
-        if prod(call.input_shape[:-1]) not in self._rows:
-            return 0
-        width, rest = divmod(call.input_shape[-1], mixer.n_heads)
-        return 0 if rest else width
+        *rows, width = self._within.linear[mixer.projection].input_shape
+        for n_rows in self._rows:
+            n_groups, rest = divmod(prod(rows), n_rows)  # of heads that are projected together
+            if not rest and (n_groups == 1 or rows[-1] == n_groups):
+                per_head, rest = divmod(n_groups * width, mixer.n_heads)
+                return 0 if rest or width % per_head else per_head
+        return 0
 
     def _whole(self, path: str) -> bool:
         """Return whether a module returns a vector for every position, in images a whole map."""

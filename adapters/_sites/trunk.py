@@ -43,7 +43,16 @@ def blocks(model: nn.Module, trace: Trace, *, unwrap: bool = False) -> list[str]
     while unwrap and len(candidates) == 1:
         root = candidates[0][0]
         candidates = _candidates(model, root, trace)
-    return _repeated(model, candidates, trace, root)
+    found = _repeated(model, candidates, trace, root)
+    return found if unwrap else _of_one_width(model, found, trace)
+
+
+def _of_one_width(model: nn.Module, paths: list[str], trace: Trace) -> list[str]:
+    """Return the blocks without one of a kind that returns another width: scores of tokens."""
+    kinds = Counter(type(model.get_submodule(path)) for path in paths)
+    repeated = {path for path in paths if kinds[type(model.get_submodule(path))] > 1}
+    widths = {trace[path].output_shape[-1] for path in repeated or paths}
+    return [p for p in paths if p in repeated or trace[p].output_shape[-1] in widths]
 
 
 def _candidates(model: nn.Module, root: str, trace: Trace) -> list[Named]:

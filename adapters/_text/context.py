@@ -45,11 +45,18 @@ class PositionTables(TorchFunctionMode):
             start = rows.start or 0
             return start if rows.stop is not None and rows.stop - start == self._n else None
         whole = isinstance(rows, Tensor) and rows.ndim > 0 and not rows.is_floating_point()
-        if not whole or rows.dtype == torch.bool or rows.numel() % self._n:
+        if not whole or rows.dtype == torch.bool:
             return None
-        each = rows.reshape(-1, self._n)
-        consecutive = each[0, 0] + torch.arange(self._n, device=rows.device)
-        return int(each[0, 0]) if bool((each == consecutive).all()) else None
+        shaped = []
+        if rows.numel() % self._n == 0:
+            shaped.append(rows.reshape(-1, self._n))
+        if rows.shape[-1] > self._n:  # the model pads its input to a multiple of something
+            shaped.append(rows.reshape(-1, rows.shape[-1])[:, : self._n])
+        for each in shaped:
+            consecutive = each[0, 0] + torch.arange(self._n, device=rows.device)
+            if bool((each == consecutive).all()):
+                return int(each[0, 0])
+        return None
 
 
 def n_embedded(passes: Sequence[PositionTables]) -> int | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -58,6 +58,27 @@ def in_order(n: int, size: int) -> list[Indices]:
         The indices of the stimuli in each batch.
     """
     return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def alike(keys: Sequence[Hashable], size: int) -> list[Indices]:
+    """Return batches of at most ``size`` stimuli that have the same key, such as a length.
+
+    Parameters
+    ----------
+    keys
+        Of every stimulus.
+    size
+        Largest number of stimuli in a batch.
+
+    Returns
+    -------
+    list of Int[ndarray, "stimulus"]
+        The indices of the stimuli in each batch; every stimulus is in one batch.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        groups.setdefault(key, []).append(number)
+    return [np.array(own)[part] for own in groups.values() for part in in_order(len(own), size)]
 
 
 def bucketed(

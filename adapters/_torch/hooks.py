@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
 from deeploc.core.units import Site, Tap
-from deeploc.errors import AdapterError
+from deeploc.errors import AdapterError, SiteError
 
 from .recurrent import replace_packed, stimuli_first
 
@@ -104,9 +104,10 @@ def not_run(site: str) -> AdapterError:
 
 def called_otherwise(site: str, called: int, calls: int) -> AdapterError:
     """Return the error for a looped module that is called more or less often than at load."""
-    return AdapterError(
+    return SiteError(
         f"site {site}: its module was called {called} times in a forward pass, but {calls} times "
-        "when the sites were found; keep the number of loops of the model as it was then"
+        "when the sites were found; keep the number of loops of the model as it was then, or name "
+        "another site if it depends on the stimulus"
     )
 
 

@@ -159,15 +159,35 @@ def _per_unit(site: Site, x: Float[Tensor, "batch position scalar"]) -> Activati
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Set every module to evaluation mode (no dropout) inside the context, and restore it after."""
+    """Set every module to evaluation mode (no dropout) inside the context, and restore it after.
+
+    Convolutions of float32 are computed in float32 there, also where cuDNN would round their inputs
+    to TensorFloat-32, so that what a stimulus gives does not depend on the others in its batch.
+    """
     training = list(_in_training(model))
     for module in training:
         module.training = False
+    with _full_precision():
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32
+    except RuntimeError:  # the user has set it for single operators
+        yield
+        return
+    cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        cudnn.allow_tf32 = before
 
 
 def _in_training(model: nn.Module) -> Iterator[nn.Module]:

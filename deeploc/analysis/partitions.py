@@ -8,6 +8,7 @@ from jaxtyping import Float64
 
 from deeploc.analysis.comparing import (
     Matrix,
+    UnitStatistics,
     adjusted,
     compare,
     needs_activations,
@@ -33,7 +34,7 @@ Maps = Float64[np.ndarray, "fold unit"]
 
 @dataclass
 class Partition:
-    """The stimuli in ``n`` folds, and the contrast's statistic and p of every unit without each.
+    """The stimuli in ``n`` folds, and the contrast's statistics of every unit without each.
 
     Without one of two folds means in the other, so that two folds are split halves.
 
@@ -52,10 +53,12 @@ class Partition:
     n: int
     t: Maps = field(init=False)
     p: Maps = field(init=False)
+    df: Maps = field(init=False)
+    d: Maps = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (self.n, self.responses.layout.n_units)
-        self.t, self.p = np.empty(shape), np.empty(shape)
+        self.t, self.p, self.df, self.d = (np.empty(shape) for _ in range(4))
 
     @classmethod
     def of(
@@ -95,7 +98,7 @@ class Partition:
         return cls(responses, folds, n)
 
     def add(self, units: Indices, response: Matrix) -> None:
-        """Compute the statistic and p of some units.
+        """Compute the statistics of some units.
 
         Parameters
         ----------
@@ -118,15 +121,17 @@ class Partition:
                 name: stats.pooled([m for fold, m in enumerate(of_name) if fold != left_out])
                 for name, of_name in cells.items()
             }
-            computed = of_moments(self.responses.contrast, others)
-            self.t[left_out, units], self.p[left_out, units] = computed.t, computed.p
+            self._keep(left_out, units, of_moments(self.responses.contrast, others))
 
     def _add_activations(self, units: Indices, response: Matrix) -> None:
         for left_out in range(self.n):
             rows = {name: self.responses.rows(name) for name in self.responses.compared}
             rows = {name: r[self.folds[r] != left_out] for name, r in rows.items()}
-            computed = of_responses(self.responses.contrast, response, rows)
-            self.t[left_out, units], self.p[left_out, units] = computed.t, computed.p
+            self._keep(left_out, units, of_responses(self.responses.contrast, response, rows))
+
+    def _keep(self, left_out: int, units: Indices, computed: UnitStatistics) -> None:
+        for name, vector in computed._asdict().items():
+            getattr(self, name)[left_out, units] = vector
 
     def masks(self) -> list[UnitMask]:
         """Return what the contrast's rule selects without each fold.
@@ -137,11 +142,11 @@ class Partition:
             If the rule asks for more units than have a t.
         """
         layout, select = self.responses.layout, self.responses.contrast.select
-        unknown = np.full(layout.n_units, np.nan)  # no rule asks for df, d, baseline or magnitude
+        unknown = np.full(layout.n_units, np.nan)  # no rule asks for baseline or magnitude
         masks = []
-        for t, p in zip(self.t, self.p, strict=True):
+        for t, df, p, d in zip(self.t, self.df, self.p, self.d, strict=True):
             q = adjusted(layout, p, select.correction)
-            stat_map = StatMap(layout, t, unknown, p, q, unknown, unknown, unknown)
+            stat_map = StatMap(layout, t, df, p, q, d, unknown, unknown)
             masks.append(select_units(stat_map, select))
         return masks
 

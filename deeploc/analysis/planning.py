@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from deeploc.analysis.nothing_selected import fewer
 from deeploc.contrast.fields import Ablate
 from deeploc.core import selection
 from deeploc.core.ablation import Edit
@@ -124,15 +125,10 @@ def plan(
         size = int(among.sum())
         for percent, base, chosen in _doses(stat_map, mask, ablate, kind):
             wanted = count_of(percent, size) if base.kind == "top" else len(chosen)
+            if notice := fewer(stat_map, kind, percent, wanted, len(chosen)):
+                notices.append(notice)
             if not len(chosen):
-                notices.append(f"{percent:g} % of {size:,} {kind} units is no unit: not ablated")
                 continue
-            if len(chosen) < wanted:
-                notices.append(
-                    f"{percent:g} % of {size:,} {kind} units are {wanted:,}, of which "
-                    f"{wanted - len(chosen):,} have no t (non-finite activation): the other "
-                    f"{len(chosen):,} are ablated"
-                )
             compared = Compared(chosen, stat_map, among, seed, permuted_t)
             controls = requested(ablate.controls)
             for label in controls:

@@ -6,12 +6,16 @@ import numpy as np
 
 from deeploc.contrast.selecting import Select
 from deeploc.core import selection
+from deeploc.core.selectable import n_selectable
 from deeploc.core.selection import count_of
-from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.core.units import Layout, Selection, StatMap, UnitMask
 
 
 def select_units(stat_map: StatMap, select: Select) -> UnitMask:
     """Return the selected units: ``select`` applied to the sites of each kind on their own.
+
+    Units that do not vary over the stimuli are never selected: there are then fewer than the rule
+    asks for, perhaps none.
 
     Parameters
     ----------
@@ -62,16 +66,28 @@ def check_sizes(layout: Layout, select: Select) -> None:
 def _select(stat_map: StatMap, select: Select, kind: str) -> UnitMask:
     among = stat_map.layout.of_kind(kind)
     if select.k is not None:
-        return selection.top_k(stat_map, select.k, among)
+        return selection.top_k(stat_map, _without_constant(select.k, stat_map, among), among)
     if select.fdr is not None:
         return selection.fdr(stat_map, select.fdr, among)
     if select.percentile is not None:
         share = select.percent
         k = None if share is None else count_of(share, int(among.sum()))
         low, high = select.percentile
+        if k is not None:
+            inside = selection.between_percentiles(stat_map, low, high, among)
+            k = _without_constant(k, stat_map, among, inside)
         return selection.percentile_range(stat_map, low, high, k, seed=select.seed, among=among)
     rule = selection.bottom_percent if select.tail == "bottom" else selection.top_percent
     return rule(stat_map, 1.0 if select.percent is None else select.percent, among)
+
+
+def _without_constant(
+    k: int, stat_map: StatMap, among: Selection, inside: Selection | None = None
+) -> int:
+    """Return k, or how many units there are where more would be only if constant ones counted."""
+    n = n_selectable(stat_map, among if inside is None else inside)
+    n_constant = int((stat_map.constant & among).sum())
+    return min(k, n) if k <= n + n_constant else k
 
 
 def _n_between(low: float, high: float, n: int) -> int:

@@ -11,13 +11,14 @@ from typing import Any
 
 import click
 
+from deeploc.cli import _completion  # noqa: F401 (tells click how bash breaks words)
 from deeploc.errors import DeeplocError
 
 _SECTIONS = {
     "Experiments": ("run", "localize", "evaluate", "dissociate", "ablate", "report"),
     "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
-    "Models and plugins": ("sites", "plugins", "check-adapter"),
+    "Models and plugins": ("sites", "plugins", "check-adapter", "doctor"),
     "Masks of other tools": ("export", "import"),
 }
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
@@ -61,15 +62,17 @@ class Deeploc(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
+        from deeploc.cli._colour import OneLineError, wanted
         from deeploc.entry_points import without_files
 
+        ctx.color = wanted()
         try:
             with without_files(), _guarded():
                 return super().invoke(ctx)
         except DeeplocError as error:
-            raise click.ClickException(str(error)) from error
+            raise OneLineError(str(error)) from error
         except KeyboardInterrupt:
-            raise click.ClickException(
+            raise OneLineError(
                 "interrupted; finished results are kept: the same command continues from them"
             ) from None
 
@@ -93,12 +96,12 @@ def _guarded() -> Iterator[None]:
     cls=Deeploc,
     context_settings={"show_default": True, "auto_envvar_prefix": "DEEPLOC"},
 )
-@click.version_option(package_name="deeploc")
+@click.version_option(package_name="deeploc", prog_name="deeploc")
 def main() -> None:
     """Find the units of a neural network that respond to a contrast, and test what they do.
 
     \b
-      deeploc run language -m reference:lm     everything, offline, in a minute
-      deeploc contrasts                        the shipped contrasts
-      deeploc sites hf:gpt2                    where a model can be read and ablated
+      deeploc run language -m reference:lm  everything, offline, in a minute
+      deeploc contrasts                     the shipped contrasts
+      deeploc sites hf:gpt2                 where a model can be read and ablated
     """  # noqa: D301 (click needs the character itself)

@@ -30,7 +30,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: int = 0) -> None:
-    """Print a table.
+    """Print a table that fits the terminal, or 80 columns where there is none.
 
     Parameters
     ----------
@@ -41,15 +41,10 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], n_numeric: i
     n_numeric
         How many columns, counted from the last, are aligned to the right.
     """
-    full = [row for row in (head, *rows) if len(row) == len(head)]
-    widths = [max(len(row[i]) for row in full) for i in range(len(head))]
-    first = len(head) - n_numeric
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if i >= first else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ]
-        click.echo("  ".join(cells).rstrip())
+    from deeploc.cli._table import table_lines
+
+    for line in table_lines(head, rows, n_numeric, width(80)):
+        click.echo(line)
 
 
 def print_columns(texts: dict[str, str]) -> None:
@@ -76,7 +71,7 @@ def width(without: int = 100) -> int:
     """Return how many characters a line of the terminal holds; ``without`` where there is none."""
     import shutil
 
-    return shutil.get_terminal_size((without, 24)).columns
+    return shutil.get_terminal_size((without, 24)).columns or without
 
 
 def shorten(text: str, width: int) -> str:
@@ -93,7 +88,7 @@ def shorten(text: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: max(width - 1, 1)]}…"
 
 
-def print_paragraph(text: str, indent: int = 0) -> None:
+def print_paragraph(text: str, indent: int = 0, *, err: bool = False) -> None:
     """Print text, broken between words at 80 columns or where the terminal ends.
 
     Addresses stay whole.
@@ -104,21 +99,25 @@ def print_paragraph(text: str, indent: int = 0) -> None:
         One or more lines, each of which is broken separately.
     indent
         Spaces before every line.
+    err
+        Whether it is printed on stderr.
     """
     import textwrap
 
+    from deeploc.cli._colour import coloured
+
     margin = " " * indent
     for line in text.strip().splitlines():
-        click.echo(
-            textwrap.fill(
-                line,
-                min(width(), 80),
-                initial_indent=margin,
-                subsequent_indent=margin,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+        broken = textwrap.fill(
+            line,
+            min(width(), 80),
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
+        first, _, _ = line.partition(" ")
+        click.echo(coloured(broken, first) if first.endswith(":") else broken, err=err)
 
 
 _NARROWEST = 20

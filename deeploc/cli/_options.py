@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from deeploc.cli import _completion
+
 if TYPE_CHECKING:
     from deeploc.contrast.model import Contrast
     from deeploc.core.adapter import ModelOptions
@@ -44,6 +46,7 @@ model = click.option(
     "--model",
     required=True,
     metavar="ADAPTER:NAME",
+    shell_complete=_completion.models,
     help="The model, e.g. hf:gpt2 or reference:lm.",
 )
 output = click.option(
@@ -135,7 +138,11 @@ experiment = _stack(
         "--overwrite", is_flag=True, help="Replace a run with other inputs in the run folder."
     ),
     click.option(
-        "--sites", multiple=True, metavar="KIND", help="Kind of site, path or glob; repeatable."
+        "--sites",
+        multiple=True,
+        metavar="KIND",
+        shell_complete=_completion.kinds,
+        help="Kind of site, path or glob; repeatable.",
     ),
     click.option(
         "--set",

@@ -86,7 +86,7 @@ def print_reliability(run: "RunFolder") -> None:
     statistic = _symbol(run)
     for kind in reliability.kinds:
         for line in describe_reliability(reliability, kind.sites, statistic):
-            click.echo(line)
+            print_paragraph(line)
     for line in describe_missing(reliability):
         print_paragraph(line)
     click.echo()
@@ -132,9 +132,11 @@ def print_profile(run: "RunFolder") -> None:
     empty = without_units(run)
     kinds = [kind for kind in profile.kinds if kind not in empty]
     if kinds:
-        click.echo(f"\nresponse to {stimuli}, units standardized: mean z [95 % CI]")
+        click.echo()
+        print_paragraph(f"response to {stimuli}, units standardized: mean z [95 % CI]")
         _print_responses(profile, kinds)
-        click.echo(f"\ncontrast on {stimuli}")
+        click.echo()
+        print_paragraph(f"contrast on {stimuli}")
         tests = []
         for kind in kinds:
             test, chance = (profile.preference(kind, units) for units in _GROUPS)
@@ -168,6 +170,7 @@ def print_verdict(run: "RunFolder") -> None:
     """Print the answers about the network at each kind of site, a line a question."""
     import textwrap
 
+    from deeploc.cli._colour import coloured
     from deeploc.report.nothing_selected import without_units
     from deeploc.report.verdict_text import conclusion, lines_of, rule_of, title_of
 
@@ -182,7 +185,8 @@ def print_verdict(run: "RunFolder") -> None:
         for question, reply, reason in lines_of(network, verdict, _symbol(run)):
             head = f"  {question:<10} {reply:<7} "
             rest = " " * len(head)
-            click.echo(textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest))
+            broken = textwrap.fill(f"{head}{reason}", columns, subsequent_indent=rest)
+            click.echo(coloured(broken, reply))
         sentence = conclusion(network, empty.get(network.sites, "no unit was selected"))
         click.echo(f"{textwrap.fill(sentence, columns)}\n")
     click.echo(textwrap.fill(rule_of(verdict), columns))
@@ -203,14 +207,14 @@ def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:
         blocks.setdefault((effect.sites, effect.mode, mask), []).append(effect)
     for (sites, mode, mask), block in sorted(blocks.items()):
         _print_block(f"{sites}, {mode} {manner(mode)}{mask}", block)
-    click.echo(
+    print_paragraph(
         "random: median of the matched random controls; further controls below, by name\n"
         "z: damage beyond their mean, in their SDs\n"
         "q: p = (1 + controls at least as damaging) / (1 + controls), adjusted over all\n"
         "effects of the run (Benjamini-Hochberg)"
     )
     if any(len(effect.controls) < MIN_CONTROLS for effect in main):
-        click.echo(
+        print_paragraph(
             f"p can fall to {ALPHA} only with at least {MIN_CONTROLS} matched random controls "
             "(--controls)"
         )
@@ -222,7 +226,7 @@ def _print_block(title: str, block: "Sequence[Effect]") -> None:
 
     doses = {effect.percent for effect in block}
     one_dose = f", {min(doses):.3g} %" if len(doses) == 1 else ""
-    click.echo(f"{title}{one_dose}")
+    print_paragraph(f"{title}{one_dose}")
     by_metric: dict[str, list[Effect]] = {}
     for effect in block:
         by_metric.setdefault(metric_label(effect.task, effect.metric), []).append(effect)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.demonstration import Dose
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("ablate")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=_completion.runs)
 @click.option("--prompt", help="The text to continue.")
 @click.option(
     "--image",

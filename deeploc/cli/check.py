@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.audit import Audit
@@ -19,9 +19,13 @@ _MAX_NAME = 24
 
 
 @click.command("check")
-@click.argument("contrast", metavar="FILE.yaml|NAME")
+@click.argument("contrast", metavar="FILE.yaml|NAME", shell_complete=_completion.contrasts)
 @click.option(
-    "-m", "--model", metavar="ADAPTER:NAME", help="Count the tokens of this model as well."
+    "-m",
+    "--model",
+    metavar="ADAPTER:NAME",
+    shell_complete=_completion.models,
+    help="Count the tokens of this model as well.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the random sample.")
 @click.option(
@@ -67,6 +71,7 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
 
 
 def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
+    from deeploc.cli._colour import coloured
     from deeploc.cli._console import print_table, shorten
     from deeploc.report.audit_tables import tables
 
@@ -77,7 +82,7 @@ def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Seque
         print_table(head, short, n_numeric=len(head) - 1)
     click.echo()
     for warning in audit.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(coloured(f"warning: {warning}", "warning:"))
     names = ", ".join(task.name for task in tasks) or "none"
     click.echo(f"{contrast}: valid; tasks: {names}")
 
@@ -87,7 +92,7 @@ def _samples(stimuli: "StimulusSets") -> list[list[str]]:
     from deeploc.cli._console import shorten, width
 
     names = [shorten(name, _MAX_NAME) for name in stimuli.localizing]
-    room = (width() - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
+    room = (width(80) - max(map(len, [*names, "condition"])) - 2 * len("localize") - 4 * 2) // 2
     rows = []
     for name, (condition, localizing) in zip(names, stimuli.localizing.items(), strict=True):
         counts = [str(len(localizing)), str(len(stimuli.held_out[condition]))]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ _WIDTH = 80
 
 
 @click.command("check-adapter")
-@click.argument("model", metavar="ADAPTER[:NAME]")
+@click.argument("model", metavar="ADAPTER[:NAME]", shell_complete=_completion.models)
 @click.option(
     "--stimuli",
     type=click.Path(exists=True, path_type=Path),

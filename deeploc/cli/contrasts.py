@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.catalogue import ConditionSummary
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("contrasts")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_completion.contrasts)
 @click.option(
     "--stimuli",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -76,7 +76,7 @@ def _list(as_json: bool) -> None:
         print_json([{**row, "title": c.title, "source": c.source} for row, (_, c) in pairs])
         return
     head = {"name": "contrast", "modality": "modality", "needs": "needs"}
-    room = width() - sum(max(len(row[key]) for row in (head, *rows)) + 2 for key in head)
+    room = width(80) - sum(max(len(row[key]) for row in (head, *rows)) + 2 for key in head)
     cells = [
         [*row.values(), shorten(c.title, room)] for row, (_, c) in zip(rows, shipped, strict=True)
     ]

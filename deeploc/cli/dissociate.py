@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.report.dissociation import Dissociated
@@ -16,8 +16,12 @@ _COLUMN = 13
 
 
 @click.command("dissociate")
-@click.argument("first", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument(
+    "first", type=click.Path(path_type=Path), shell_complete=_completion.runs, metavar="RUN"
+)
+@click.argument(
+    "second", type=click.Path(path_type=Path), shell_complete=_completion.runs, metavar="RUN"
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The folder to write."
 )

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 
 @click.command("evaluate")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=_completion.runs)
 @_options.hardware
 @_options.ablation
 @_options.as_json

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from deeploc.cli import _completion
+
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=_completion.runs)
 @click.option(
     "--format",
     "kind",

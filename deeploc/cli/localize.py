@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 
 @click.command("localize")
-@click.argument("contrast")
+@click.argument("contrast", shell_complete=_completion.contrasts)
 @_options.model
 @_options.output
 @_options.experiment

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deeploc.cli import _options
+from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.runs.folder import RunFolder
@@ -15,7 +15,9 @@ _TENSORS = 10
 
 
 @click.command("parameters")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument(
+    "run", type=click.Path(path_type=Path), shell_complete=_completion.runs, metavar="RUN"
+)
 @click.option(
     "--of",
     default="contrast",

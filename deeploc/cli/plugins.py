@@ -5,7 +5,7 @@ import click
 from deeploc.cli import _options
 
 _WIDTH = 80
-"""Columns of the table; the reason why a plugin cannot be used stands in full below it."""
+"""Most columns of the table; the reason why a plugin cannot be used stands in full below it."""
 
 
 @click.command("plugins")
@@ -19,7 +19,7 @@ def command(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from deeploc.cli._console import print_json, print_paragraph, print_table, shorten
+    from deeploc.cli._console import print_json, print_paragraph, print_table, shorten, width
     from deeploc.plugins import listed
 
     plugins = listed()
@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
     for row, plugin in zip(rows, plugins, strict=True):
         row[-1] = "ok" if plugin.state == "ok" else "broken"
     longest = [max(len(row[column]) for row in [head, *rows]) for column in range(5)]
-    room = (_WIDTH - 2 * 4 - longest[0] - longest[2] - longest[4]) // 2
+    room = (min(width(_WIDTH), _WIDTH) - 2 * 4 - longest[0] - longest[2] - longest[4]) // 2
     print_table(head, [[g, shorten(n, room), v, shorten(o, room), s] for g, n, v, o, s in rows])
     for plugin in plugins:
         if plugin.state != "ok" and plugin.name != "-":  # of a whole file one was given already

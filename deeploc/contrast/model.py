@@ -27,6 +27,7 @@ from deeploc.contrast.fields import (
 from deeploc.contrast.file import Document
 from deeploc.contrast.plugin_names import Statistic
 from deeploc.contrast.selecting import Select
+from deeploc.contrast.shipped import available
 from deeploc.contrast.sources import Source
 from deeploc.contrast.validation import (
     Flag,
@@ -227,13 +228,6 @@ class Contrast(StrictModel):
             The keys and indices that lead to the part; default: the whole contrast.
         """
         return contrast_error(error, self._document, path)
-
-
-def available() -> list[str]:
-    """Return the names of the shipped contrasts, of those in folders as FOLDER/NAME."""
-    root = Path(str(files("deeploc.contrasts")))
-    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
-    return sorted(names)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Contrast:

@@ -13,8 +13,8 @@ import numpy as np
 from deeploc.contrast.fields import Controls
 from deeploc.core import control_plugins
 from deeploc.core.matching import lowest_like, magnitude_like, random_global, random_like
+from deeploc.core.selectable import UnitScores
 from deeploc.core.selection import (
-    UnitScores,
     between_percentiles,
     bottom_k,
     percentile_range,
@@ -155,7 +155,7 @@ def _require(permuted_t: PermutedT | None) -> PermutedT:
 
 
 def _bottom(compared: Compared, _: MaskLabel) -> UnitMask:
-    return bottom_k(compared.stat_map, len(compared.mask), compared.among)
+    return bottom_k(UnitScores.of(compared.stat_map), len(compared.mask), compared.among)
 
 
 def _opposite(compared: Compared, _: MaskLabel) -> UnitMask:
@@ -165,7 +165,7 @@ def _opposite(compared: Compared, _: MaskLabel) -> UnitMask:
 def _range(compared: Compared, label: MaskLabel) -> UnitMask:
     low, high = label.range or (0.0, 100.0)
     k, seed, among = len(compared.mask), compared.seed, compared.among
-    return percentile_range(compared.stat_map, low, high, k, seed=seed, among=among)
+    return percentile_range(UnitScores.of(compared.stat_map), low, high, k, seed=seed, among=among)
 
 
 def _seed(compared: Compared, label: MaskLabel) -> tuple[int, int]:
@@ -203,7 +203,7 @@ def _unselected_with_t(compared: Compared, label: MaskLabel) -> Selection:
 
 def _in_range(compared: Compared, label: MaskLabel) -> Selection:
     low, high = label.range or (0.0, 100.0)
-    return between_percentiles(compared.stat_map, low, high, compared.among)
+    return between_percentiles(UnitScores.of(compared.stat_map), low, high, compared.among)
 
 
 CONTROLS: Mapping[str, Control] = {

@@ -2,62 +2,17 @@
 
 Every function takes a *ranking*: anything with a ``layout`` and one score per unit (a StatMap,
 whose scores are t, or `UnitScores`), and ``among``: the units that may be selected (default: all).
-A unit whose score is nan (a non-finite activation) is never selected.
+A unit whose score is nan (a non-finite activation) is never selected, nor is one that does not
+vary over the stimuli (`StatMap.constant`).
 """
-
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
-from deeploc.core.units import Layout, Selection, StatMap, UnitMask, Vector
-from deeploc.errors import MaskError
+from deeploc.core.selectable import Ranking, n_selectable, scored, selectable
+from deeploc.core.units import Layout, Selection, StatMap, UnitMask
 
 Indices = Int[np.ndarray, " selected"]
-
-
-@runtime_checkable
-class Ranking(Protocol):
-    """One score per unit of a layout; the largest are selected first."""
-
-    @property
-    def layout(self) -> Layout:
-        """The sites whose units are ranked."""
-        ...
-
-    @property
-    def scores(self) -> Vector:
-        """The score of every unit, ``(unit,)``; nan where a unit cannot be selected."""
-        ...
-
-
-@dataclass(frozen=True)
-class UnitScores:
-    """A ranking by any score.
-
-    Parameters
-    ----------
-    layout
-        The sites whose units are ranked.
-    scores
-        ``(unit,)``; nan where a unit cannot be selected.
-
-    Raises
-    ------
-    MaskError
-        If there is not one score per unit.
-    """
-
-    layout: Layout
-    scores: Vector
-
-    def __post_init__(self) -> None:
-        if self.scores.shape != (self.layout.n_units,):
-            raise MaskError(
-                f"there are {self.scores.size} scores but the layout has "
-                f"{self.layout.n_units} units"
-            )
 
 
 def count_of(percent: float, n_units: int) -> int:
@@ -81,19 +36,6 @@ def count_of(percent: float, n_units: int) -> int:
     if not 0 <= percent <= 100:
         raise ValueError(f"percent must lie between 0 and 100, got {percent}")
     return int((percent / 100) * n_units)
-
-
-def n_selectable(ranking: Ranking, among: Selection | None = None) -> int:
-    """Return how many units have a score, and so can be selected.
-
-    Parameters
-    ----------
-    ranking
-        One score per unit.
-    among
-        Boolean ``(unit,)``: the units that count; default all.
-    """
-    return int(_allowed(ranking, among).sum())
 
 
 def top_k(ranking: Ranking, k: int, among: Selection | None = None) -> UnitMask:
@@ -199,6 +141,8 @@ def between_percentiles(
 ) -> Selection:
     """Return which units have a score between two percentiles of the scores, both included.
 
+    Units that do not vary over the stimuli count in the percentiles, with 0, and are left out.
+
     Parameters
     ----------
     ranking, among
@@ -213,10 +157,11 @@ def between_percentiles(
     """
     if not 0 <= low <= high <= 100:
         raise ValueError(f"percentiles must satisfy 0 <= low <= high <= 100, got {low}, {high}")
-    allowed = _allowed(ranking, among)
-    if not allowed.any():
-        return allowed
-    bounds = np.percentile(ranking.scores[allowed], [low, high])
+    having = scored(ranking, among)
+    if not having.any():
+        return having
+    bounds = np.percentile(ranking.scores[having], [low, high])
+    allowed = selectable(ranking, among)
     inside: Selection = allowed & (ranking.scores >= bounds[0]) & (ranking.scores <= bounds[1])
     return inside
 
@@ -266,18 +211,13 @@ def expected_per_site(mask: UnitMask) -> dict[str, float]:
     return {site.name: site.n_units * share for site in mask.layout.sites}
 
 
-def _allowed(ranking: Ranking, among: Selection | None) -> Selection:
-    finite: Selection = ~np.isnan(ranking.scores)
-    return finite if among is None else finite & among
-
-
 def _share(ranking: Ranking, percent: float, among: Selection | None) -> int:
     n_units = ranking.layout.n_units if among is None else int(among.sum())
     return min(count_of(percent, n_units), n_selectable(ranking, among))
 
 
 def _ranked(ranking: Ranking, among: Selection | None, sign: int) -> Indices:
-    candidates = np.flatnonzero(_allowed(ranking, among))
+    candidates = np.flatnonzero(selectable(ranking, among))
     order = np.argsort(sign * ranking.scores[candidates], kind="stable")
     ranked: Indices = candidates[order]
     return ranked

@@ -160,6 +160,9 @@ def _site(row: Mapping[str, Any]) -> Site:
     return Site(path, str(row["kind"]), int(row["n_units"]), tap, call=call, width=width)
 
 
+_ROUNDING = 8 * np.finfo(np.float64).eps
+"""A selectivity index below this is that of two equal means."""
+
 VECTORS = ("t", "df", "p", "q", "d", "baseline", "magnitude")
 """The vectors that every StatMap has, by name."""
 
@@ -209,6 +212,21 @@ class StatMap:
     def scores(self) -> Vector:
         """What a selection ranks the units by: t, unless there is another ranking."""
         return self.t if self.ranking is None else self.ranking
+
+    @property
+    def constant(self) -> Selection:
+        """Which units have no statistic, because they do not vary over the stimuli compared.
+
+        Their t is 0 / 0 and written as 0, with d = 0 and p = 1, and 1 or, of the rank test,
+        infinitely many degrees of freedom. A unit that is constant within each condition, with
+        other means, is among them where the statistic divides by a variance. None is where units
+        are ranked by something else than the statistic.
+        """
+        if self.ranking is not None:
+            return np.zeros(self.layout.n_units, dtype=bool)
+        without: Selection = (np.abs(self.t) <= _ROUNDING) & (self.d == 0) & (self.p == 1)
+        undefined: Selection = without & ((self.df == 1) | np.isinf(self.df))
+        return undefined
 
 
 @dataclass(frozen=True)

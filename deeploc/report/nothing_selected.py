@@ -1,6 +1,6 @@
 """Kinds of site of which a run selected no unit, and why."""
 
-from deeploc.analysis.nothing_selected import nothing_selected
+from deeploc.analysis.nothing_selected import nothing_selected, without_variance
 from deeploc.runs.folder import RunFolder
 
 
@@ -24,4 +24,8 @@ def without_units(run: RunFolder) -> dict[str, str]:
             (kind for kind in mask.layout.kinds if not len(mask.of_kind(kind))),
             "the mask that was imported holds no unit",
         )
-    return nothing_selected(mask, manifest.resolved_contrast(str(run.manifest)).select)
+    contrast = manifest.resolved_contrast(str(run.manifest))
+    if all(len(mask.of_kind(kind)) for kind in mask.layout.kinds):
+        return {}
+    constant = without_variance(run.read_stat_map(), contrast.read.pool)
+    return nothing_selected(mask, contrast.select, constant)

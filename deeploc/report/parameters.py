@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from deeploc.core.overlap import Overlap, rank_correlation
-from deeploc.core.selection import UnitScores, top_k
+from deeploc.core.selectable import UnitScores
+from deeploc.core.selection import top_k
 from deeploc.runs.files import load_tensors
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.parameters import ROWS, TABLE

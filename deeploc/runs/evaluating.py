@@ -1,8 +1,9 @@
 """The stage that measures tasks, intact, ablated and under controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, ClassVar
 
 from deeploc import atomic
@@ -22,6 +23,8 @@ from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import ALPHA, Vector
 from deeploc.core.task import HasChance, Task
+from deeploc.progress import tell
+from deeploc.runs.cell_text import cell_text
 from deeploc.runs.control_masks import ControlMasks
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.keys import json_hash
@@ -99,7 +102,9 @@ class EvaluateStage:
         )
         try:
             with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
+                cells, n_random = iter(todo.cells), self.ablate.controls.random
                 for cell, ablation in todo.cells.items():
+                    self._tell_next(run, cells, n_random)
                     saving.add(evaluator.scores(cell, ablation), ablation)
                     on_progress(1)
             self._decide(run, evaluator, saving)
@@ -136,12 +141,23 @@ class EvaluateStage:
         ]
         with run.reporter.progress("deciding", len(doses) * (1 + most)) as on_progress:
             for dose in doses:
+                first = (dose.cell, dose.without_massive)
+                cells = iter((*filter(None, first), *map(dose.control, range(most))))
+                tell_next = partial(self._tell_next, run, cells, most)
+                tell_next()
 
-                def on_scores(scores: list[Score], ablation: Edit) -> None:
+                def on_scores(
+                    scores: list[Score], ablation: Edit, then: Callable[[], None] = tell_next
+                ) -> None:
                     saving.add(scores, ablation)
                     on_progress(1)
+                    then()
 
                 draw_controls(evaluator, dose, deciding, better, most=most, on_scores=on_scores)
+
+    def _tell_next(self, run: Run, cells: Iterator[Cell], n_random: int) -> None:
+        for cell in islice(cells, 1):
+            tell(run.reporter, cell_text(cell, [task.name for task in self.tasks], n_random))
 
     @staticmethod
     def retire(folder: RunFolder) -> None:

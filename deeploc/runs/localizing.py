@@ -10,6 +10,7 @@ import numpy as np
 from deeploc.analysis import confounds
 from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
+from deeploc.analysis.nothing_selected import too_few_vary
 from deeploc.analysis.profile import profile
 from deeploc.analysis.select_units import select_units
 from deeploc.contrast.plugin_names import STATISTICS
@@ -125,6 +126,8 @@ class SelectStage:
     def make(self, run: Run, save: Save) -> None:
         """Select."""
         mask = self._mask(run)
+        for line in too_few_vary(run.stat_map, mask, run.contrast.select):
+            run.reporter.note(line)
         counts = {kind: len(mask.of_kind(kind)) for kind in mask.layout.kinds}
         units = units_csv(mask, run.stat_map)
         save({"mask.safetensors": mask_parts(mask), "units.csv": units}, {"selected": counts})

@@ -6,7 +6,7 @@ from pathlib import Path
 from deeploc.core.adapter import Adapter
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout
-from deeploc.errors import AdapterError
+from deeploc.errors import AdapterError, SiteError
 from deeploc.generators.registry import generate
 from deeploc.stimuli import Stimulus
 
@@ -51,7 +51,7 @@ def stimuli_for(adapter: Adapter, readout: Readout) -> list[Stimulus]:
     Raises
     ------
     AdapterError
-        If it can read neither; says why.
+        If it can read neither, or its first site cannot be read at all; says why.
     """
     reasons = []
     for kind, stimuli in (("texts", check_texts()), ("images", check_images())):
@@ -70,6 +70,8 @@ def _refusal(adapter: Adapter, stimuli: Sequence[Stimulus], readout: Readout) ->
     try:
         for _ in adapter.activations(stimuli, layout, readout):
             pass
+    except SiteError:  # no stimulus would do
+        raise
     except Exception as error:  # a stimulus of the wrong kind fails in the adapter's own code
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None

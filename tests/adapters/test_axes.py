@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deeploc.adapters._sites.axes import TextProbe, n_units, possible_axes, settled
 from deeploc.adapters._text.adapter import HFAdapter
 from deeploc.adapters._text.causal import CausalLM
+from deeploc.adapters._text.context import PositionTables, n_embedded
 from deeploc.adapters.module import wrap
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
@@ -110,6 +111,21 @@ def test_streams_are_read_text_by_text(
             expected = UNFOLD[kind](alone[path][0]).numpy()
             scale = np.abs(expected).max()
             np.testing.assert_allclose(row[path], expected, rtol=0, atol=1e-4 * scale)
+
+
+def test_heads_in_groups_are_slices_by_hand(tiny: Callable[..., HFAdapter]) -> None:
+    """Heads that are projected in groups are read one by one, in their order."""
+    adapter = tiny("deepseek_v4")
+    site = adapter.sites.choose(["heads"]).sites[0]
+    taken: list[Tensor] = []
+    projection = adapter.model.get_submodule(site.path)
+    handle = projection.register_forward_pre_hook(lambda _, args: taken.append(args[0]))
+    rows = dict(adapter.positions(texts(TEXTS[:1]), Layout((site,)), Readout(tokens="all")))
+    handle.remove()
+
+    n_heads = adapter.model.config.num_attention_heads
+    by_hand = taken[-1][0].flatten(1).unflatten(1, (n_heads, -1)).norm(dim=-1)
+    np.testing.assert_allclose(rows[0][site.name], by_hand, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -268,6 +284,17 @@ def test_context_is_what_has_a_position(
     assert adapter.tokenization(texts(long), Readout()).kept.item() <= context
     with pytest.raises(AdapterError, match=f"fails on 1 texts of {context + 1} tokens"):
         adapter._lm.trunk(torch.full((1, context + 1), 9))
+
+
+def test_context_of_a_model_that_pads_its_input() -> None:
+    """Rows that a model looks up for padding of its own are no positions (Longformer's)."""
+    table = torch.randn(20, 4)
+    passes = [PositionTables(4), PositionTables(6)]
+    for tables, rows in zip(passes, ([3, 4, 5, 6], [3, 4, 5, 6, 7, 8]), strict=True):
+        with tables:
+            torch.nn.functional.embedding(torch.tensor([rows + [2] * (8 - len(rows))]), table)
+
+    assert n_embedded(passes) == 20 - 3
 
 
 @pytest.mark.parametrize(

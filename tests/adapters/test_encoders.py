@@ -402,3 +402,14 @@ def test_parts_of_a_block_in_one_list_are_no_experts() -> None:
     """T5 keeps attention and MLP of a block in a list; its MLPs have neurons."""
     sites = adapter_for("t5").sites
     assert len(sites.choose(["mlp-neurons"]).sites) == 4
+
+
+def test_scores_of_tokens_are_no_block(tmp_path: Path) -> None:
+    """Two BERTs as encoder and decoder: their layers are the blocks, the head is none."""
+    config = hf.BertConfig(**_BERT)
+    both = hf.EncoderDecoderConfig.from_encoder_decoder_configs(config, config)
+    both.decoder_start_token_id, both.pad_token_id = 0, 2
+    model = hf.EncoderDecoderModel(config=both)
+    blocks = saved(model, tmp_path).sites.choose(["block"])
+
+    assert [site.n_units for site in blocks.sites] == [16] * 4

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deeploc.adapters._text.adapter import HFAdapter
+from deeploc.adapters._torch.read import eval_mode
 from deeploc.adapters.module import load, wrap
 from deeploc.core.ablation import Ablation
 from deeploc.core.adapter import ModelOptions, Sampling, TextRequest
@@ -295,3 +296,14 @@ def test_errors_are_one_line(name: str, options: dict[str, Any], message: str) -
 
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_float32_is_not_rounded_to_tensorfloat() -> None:
+    """Convolutions keep their precision in a pass of deeploc; the user's setting comes back."""
+    before = torch.backends.cudnn.allow_tf32
+    module = nn.Sequential(nn.Dropout())
+    with eval_mode(module):
+        assert not torch.backends.cudnn.allow_tf32
+        assert not module[0].training
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert module[0].training

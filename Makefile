@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/deeploc run language -m reference:lm -o runs/demo
@@ -12,6 +12,12 @@ test: $(VENV)/.installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
 check: test
+
+# With what the notebooks print; without DEEPLOC_DOCS_EXECUTE they are not executed.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/reference_pages.py
+	DEEPLOC_DOCS_EXECUTE=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

@@ -471,7 +471,7 @@ def test_folder_of_other_files_is_left_alone(contrast_file: Path, tiny_lm: Path)
 def test_interrupted_run_is_one_line_and_continues(tiny_lm: Path, contrast_file: Path) -> None:
     """Ctrl-C gives one line and exit code 1; the same command finishes with the same scores."""
     target, whole = contrast_file.parent / "cut", contrast_file.parent / "whole"
-    args = ["run", str(contrast_file), "-m", f"hf:{tiny_lm}", "--controls", "50", "-q", "-o"]
+    args = ["run", str(contrast_file), "-m", f"hf:{tiny_lm}", "--controls", "120", "-q", "-o"]
     process = subprocess.Popen([*INTERRUPTIBLE, *args, target], stderr=subprocess.PIPE, text=True)
     while not (target / "scores.csv").exists() and process.poll() is None:
         time.sleep(0.01)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from math import isnan, nan
 from pathlib import Path
@@ -14,7 +13,6 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 from deeploc.cli import main
-from deeploc.cli.compare import _print_overlaps
 from deeploc.contrast import model as contrasts
 from deeploc.core.overlap import Overlap, correlation, rank_correlation
 from deeploc.core.units import UnitMask
@@ -130,15 +128,6 @@ def test_compare_prints_tables_and_json(runs: Sequence[Path]) -> None:
     assert set(overlap) >= {"both", "jaccard", "dice", "expected", "p"}
     assert document["runs"][0]["verdict"]["networks"]
     assert document["runs"][1]["verdict"] is None
-
-
-def test_without_a_table_no_legend_explains_it(
-    runs: Sequence[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Runs of models that share no site: one line says so."""
-    _print_overlaps(replace(compare_runs(runs), pairs=()))
-
-    assert capsys.readouterr().out == "\nno two of these runs have a site in common\n"
 
 
 def test_compare_refuses_what_it_cannot_compare(runs: Sequence[Path], tmp_path: Path) -> None:

@@ -576,7 +576,7 @@ def test_the_command_takes_stimuli_of_its_own(tmp_path: Path) -> None:
     ("adapter", "message"),
     [
         ("raises:x", "failed: KeyError: 'x' (line 12)"),
-        ("other:x", "returned int; it must return an adapter, e.g. deeploc.wrap(module"),
+        ("other:x", "returned int 3; it must return an adapter, e.g. deeploc.wrap(module"),
         ("rigth:x", "no plugin named 'rigth' in deeploc.adapters; did you mean 'right'?"),
     ],
 )

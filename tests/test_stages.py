@@ -35,8 +35,8 @@ from deeploc.runs.verdict import VerdictStage
 from deeploc.stimuli import Stimulus, StimulusSets
 from deeploc.testing import ToyAdapter
 
-WORDS = ("abba", "bacab", "cabba", "acb", "bcca", "aacb")
-OTHERS = ("ded", "fede", "dfe", "eefd", "fd", "ddef")
+WORDS = ("abbag", "bacabh", "cabbai", "acbg", "bccah", "aacbi")
+OTHERS = ("dedk", "fedel", "dfem", "eefdk", "fdl", "ddefm")
 
 
 def contrast_of(**changes: Any) -> Contrast:

@@ -339,8 +339,9 @@ def test_a_run_says_what_units_are_ranked_by(tmp_path: Path) -> None:
     page = " ".join((target / "report.html").read_text().split())
     for text in (
         "lowest selected z</th>",
-        "For each unit z of the Mann-Whitney test compared the two sides of the contrast.",
-        "Z of the Mann-Whitney test of every unit; where it is above 0",
+        "For each unit z of the Mann-Whitney test",
+        "compared the two sides of the contrast",
+        "Right: z of the Mann-Whitney test of every unit; above 0 a unit responds more",
         "% of units by z, for each kind of site separately",
         "the correlation of z over all units",
     ):

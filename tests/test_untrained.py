@@ -149,7 +149,7 @@ OTHERS = tuple(word.translate(str.maketrans("abc", "def")) for word in WORDS)
 
 def letters(**changes: Any) -> Contrast:
     conditions = {"abc": {"texts": list(WORDS)}, "def": {"texts": list(OTHERS)}}
-    return contrast_of(conditions=conditions, **changes)
+    return contrast_of(conditions=conditions, **{"select": {"k": 3}, **changes})
 
 
 @pytest.mark.parametrize("split", ["half", "none"])
@@ -164,7 +164,7 @@ def test_a_copy_that_cannot_tell_the_conditions_apart(
 
     assert [network.answer("selective") for network in saved.verdict.networks] == ["yes", "yes"]
     assert [network.answer("trained") for network in saved.verdict.networks] == ["yes", "yes"]
-    assert [kind.n_selected for kind in saved.untrained.kinds] == [6, 6]
+    assert [kind.n_selected for kind in saved.untrained.kinds] == [3, 3]
     assert [kind.preference is None for kind in saved.untrained.kinds] == [split == "none"] * 2
     assert loaded == [False, True]
 
@@ -194,7 +194,7 @@ def test_a_second_run_loads_no_second_copy(loaded: list[bool], tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "changes",
-    [{"select": {"k": 3}}, {"read": {"sites": ["block"], "pool": "max"}}, {"seed": 1}],
+    [{"select": {"k": 2}}, {"read": {"sites": ["block"], "pool": "max"}}, {"seed": 1}],
 )
 def test_what_decides_its_numbers_makes_it_again(
     changes: dict[str, Any], loaded: list[bool], tmp_path: Path

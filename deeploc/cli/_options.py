@@ -1,5 +1,7 @@
 """Options that several commands share, and the values made from them."""
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -286,9 +288,6 @@ def resolve(
     DeeplocError
         If the contrast cannot be read or an option does not fit it.
     """
-    import shlex
-    import sys
-
     from deeploc.contrast.model import load
     from deeploc.runs.setup import Setup, default_folder
 

@@ -128,6 +128,14 @@ def test_heads_in_groups_are_slices_by_hand(tiny: Callable[..., HFAdapter]) -> N
     np.testing.assert_allclose(rows[0][site.name], by_hand, rtol=1e-5)
 
 
+def test_matrices_of_heads_are_no_experts(tiny: Callable[..., HFAdapter]) -> None:
+    """A state-space mixer with a matrix for every head (Zamba) is a state and nothing else."""
+    kinds = tiny("zamba").sites.kinds
+
+    assert "state" in kinds
+    assert not {"experts", "router"} & set(kinds)
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_are_edited_where_they_are_read(kind: str, tiny: Callable[..., HFAdapter]) -> None:
     """Ablated units hold their value at every token; the others keep their bits."""

@@ -1,11 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from deeploc.adapters._torch.batching import bucketed, each_batch, padded
 from deeploc.adapters._torch.pool import pooling
+from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.core.units import Layout, Site
 from deeploc.errors import AdapterError
 
@@ -103,6 +107,30 @@ def test_half_precision_leaves_as_float32(name: str) -> None:
 
     assert pooled.dtype == torch.float32
     assert pooled.item() == 1.0
+
+
+@pytest.mark.parametrize("pool", ["last", "mean", "max", "positions"])
+def test_what_a_model_writes_later_is_not_read(pool: str) -> None:
+    """A module that adds to its own tensor after it was read, as Falcon's MLP does."""
+
+    class Adds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.inner(x)
+            x += 100
+            return x
+
+    model, layout = Adds(), Layout((Site("inner", "block", 1),))
+    run = partial(model, X.clone())
+    if pool == "positions":
+        read = np.stack([row["inner"] for row in read_positions(model, layout, run, n_stimuli=2)])
+        np.testing.assert_array_equal(read, X)
+    else:
+        read = read_batch(model, layout, run, pool=pooling(pool, layout), n_stimuli=2)
+        np.testing.assert_array_equal(read, pooling(pool, layout)(X, None))
 
 
 def test_unknown_pool_is_refused() -> None:

@@ -9,7 +9,7 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from deeploc.report.svg import Plot, inline_svg
+from deeploc.report.svg import Plot
 
 
 def plot(figure: Any) -> None:
@@ -25,9 +25,9 @@ def parsed(svg: str) -> ET.Element:
 
 def test_the_same_plot_gives_the_same_bytes_whatever_the_users_settings():
     """A user's matplotlibrc does not change a figure."""
-    plain = inline_svg(plot, 2, "a", "b")
+    plain = Plot(plot, 2, "a", "b").inline()
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        changed = inline_svg(plot, 2, "a", "b")
+        changed = Plot(plot, 2, "a", "b").inline()
 
     assert plain == changed
 
@@ -35,14 +35,14 @@ def test_the_same_plot_gives_the_same_bytes_whatever_the_users_settings():
 def test_settings_are_restored():
     """Plotting leaves matplotlib's settings as they were."""
     before = dict(matplotlib.rcParams)
-    inline_svg(plot, 2, "a", "b")
+    Plot(plot, 2, "a", "b").inline()
 
     assert dict(matplotlib.rcParams) == before
 
 
 def test_an_element_has_a_name_and_a_description():
     """Title and description are escaped and are what the element is labelled by."""
-    root = parsed(inline_svg(plot, 2, "<b> & co", '"</desc>"'))
+    root = parsed(Plot(plot, 2, "<b> & co", '"</desc>"').inline())
     title, desc = root[0], root[1]
 
     assert root.get("role") == "img"
@@ -52,7 +52,7 @@ def test_an_element_has_a_name_and_a_description():
 
 def test_figures_of_one_page_share_no_id_and_refer_only_to_their_own():
     """Ids are prefixed by the title, references follow."""
-    one, two = (inline_svg(plot, 2, title, "") for title in ("one", "two"))
+    one, two = (Plot(plot, 2, title, "").inline() for title in ("one", "two"))
     ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (one, two)]
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', one))
 
@@ -63,7 +63,7 @@ def test_figures_of_one_page_share_no_id_and_refer_only_to_their_own():
 
 def test_an_element_names_no_address_and_no_font():
     """Nothing in an element could be fetched, and its font is the page's."""
-    svg = inline_svg(plot, 2, "one", "")
+    svg = Plot(plot, 2, "one", "").inline()
 
     assert "http" not in svg
     assert "DejaVu" not in svg
@@ -72,7 +72,7 @@ def test_an_element_names_no_address_and_no_font():
 @pytest.mark.parametrize("name", ["语言", "$\\frac{", "<script>", "_hidden", "🙂"])
 def test_any_name_can_be_written(name: str):
     """Names that are TeX, markup or in a script that matplotlib's font lacks stay text."""
-    svg = inline_svg(lambda figure: figure.subplots().set_title(name), 2, name, name)
+    svg = Plot(lambda figure: figure.subplots().set_title(name), 2, name, name).inline()
 
     assert name in [element.text for element in parsed(svg).iter("text")]
 

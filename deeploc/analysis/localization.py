@@ -6,6 +6,7 @@ import numpy as np
 
 from deeploc.analysis.activation_cache import Readings, not_kept
 from deeploc.analysis.comparing import (
+    UnitStatistics,
     adjusted,
     needs_activations,
     of_moments,
@@ -95,16 +96,22 @@ def localize(
     if values is None:
         computed = of_moments(contrast, moments)
     else:
-        rows = {name: groups.rows(name) for name in groups.names}
-        computed = of_activations(contrast, values, rows)
-        if contrast.statistic not in STATISTICS:
-            check_compared(contrast.statistic, computed.t, computed.d)
+        computed = _of_every_activation(contrast, values, groups)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     vectors = {**computed._asdict(), "q": adjusted(layout, computed.p, contrast.select.correction)}
     baseline = np.nan_to_num(signed.mean)  # so that mean ablation silences a non-finite unit
     vectors |= {"baseline": baseline, "magnitude": absolute.mean}
     return StatMap(layout, **vectors, means=means, sds=sds)
+
+
+def _of_every_activation(contrast: Contrast, values: Values, groups: ByCondition) -> UnitStatistics:
+    """Return the statistic of every unit; what a plugin returns is checked."""
+    rows = {name: groups.rows(name) for name in groups.names}
+    computed = of_activations(contrast, values, rows)
+    if contrast.statistic not in STATISTICS:
+        check_compared(contrast.statistic, computed.t, computed.d)
+    return computed
 
 
 def _every_activation(

@@ -68,10 +68,8 @@ def reliability(
     groups = ByCondition.of(list(contrast.conditions), stimuli)
     responses = Responses(contrast, stat_map.layout, groups, values)
     missing: dict[str, str] = {}
-    smallest = min(len(stimuli[name]) for name in responses.compared)
-    n_folds = min(N_FOLDS, max(2, smallest // MIN_IN_FOLD))
     partitions = {}
-    for name, n in (("halves", 2), ("folds", n_folds)):
+    for name, n in (("halves", 2), ("folds", _n_folds(responses, stimuli))):
         try:
             partitions[name] = Partition.of(responses, stimuli, n, seed)
         except ValueError as error:
@@ -98,6 +96,12 @@ def reliability(
         for kind in stat_map.layout.kinds
     ]
     return Reliability(kinds, missing)
+
+
+def _n_folds(responses: Responses, stimuli: Stimuli) -> int:
+    """Return `N_FOLDS`, or fewer, so that each holds `MIN_IN_FOLD` stimuli of a condition."""
+    smallest = min(len(stimuli[name]) for name in responses.compared)
+    return min(N_FOLDS, max(2, smallest // MIN_IN_FOLD))
 
 
 def unknown(stat_map: StatMap, reason: str) -> Reliability:

@@ -1,11 +1,14 @@
 """``deeploc localize``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deeploc.cli import _completion, _options
+
+if TYPE_CHECKING:
+    from deeploc.core.units import StatMap, UnitMask
 
 
 @click.command("localize")
@@ -19,7 +22,7 @@ def command(
     contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Localize the units: statistics and mask, no ablation."""
-    from deeploc.cli._console import print_json, print_table
+    from deeploc.cli._console import print_json
     from deeploc.cli._progress import Console
     from deeploc.cli._results import (
         print_massive,
@@ -30,7 +33,6 @@ def command(
     )
     from deeploc.experiment import localize_run
     from deeploc.report.statistic_text import words_of
-    from deeploc.report.text import format_number
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     overwrite = options["overwrite"]
@@ -43,13 +45,7 @@ def command(
         print_json({"run": str(folder), **manifest["localize"], **parts})
         return
     statistic = words_of({"statistic": described.statistic})
-    rows = []
-    for site in run.stat_map.layout.sites:
-        t = run.stat_map.t[run.stat_map.layout.slices[site.name]]
-        counts = [f"{site.n_units:,}", f"{int(run.mask.at(site.name).sum()):,}"]
-        rows.append([site.name, site.kind, *counts, format_number(t.max())])
-    head = ["site", "kind", "units", "selected", f"max {statistic.symbol}"]
-    print_table(head, rows, n_numeric=3)
+    _print_sites(run.stat_map, run.mask, statistic.symbol)
     print_profile(run.folder)
     print_reliability(run.folder)
     print_untrained(run.folder)
@@ -57,3 +53,15 @@ def command(
     by = described.select.by
     click.echo(f"ranked by {statistic.name if by == 'contrast' else by}")
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")
+
+
+def _print_sites(stat_map: "StatMap", mask: "UnitMask", symbol: str) -> None:
+    from deeploc.cli._console import print_table
+    from deeploc.report.text import format_number
+
+    rows = []
+    for site in stat_map.layout.sites:
+        t = stat_map.t[stat_map.layout.slices[site.name]]
+        counts = [f"{site.n_units:,}", f"{int(mask.at(site.name).sum()):,}"]
+        rows.append([site.name, site.kind, *counts, format_number(t.max())])
+    print_table(["site", "kind", "units", "selected", f"max {symbol}"], rows, n_numeric=3)

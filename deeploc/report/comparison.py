@@ -235,7 +235,7 @@ def _sites(compared: ComparedRuns, kind: str) -> dict[str, Any]:
               for c in counts]  # fmt: skip
     names = dict.fromkeys(name for table in tables for name in table)
     rows = {name: [table.get(name) for table in tables] for name in names}
-    svg = Markup(site_figure(masks, kind))  # `inline_svg` escapes every name
+    svg = Markup(site_figure(masks, kind))  # `Plot.inline` escapes every name
     return {"kind": kind, "figure": svg, "rows": rows}
 
 
@@ -264,4 +264,4 @@ def _plot(compared: ComparedRuns, pair: PairOverlap) -> Markup:
         desc=f"{pair.overlap.n_units:,} units; Pearson's r = {share_text(pair.r)}, "
         f"Spearman's rho = {share_text(pair.rho)}",
     )
-    return Markup(svg)  # `inline_svg` escapes every name
+    return Markup(svg)  # `Plot.inline` escapes every name

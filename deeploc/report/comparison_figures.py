@@ -14,7 +14,7 @@ from deeploc.core.stats import Vector
 from deeploc.core.units import Selection, UnitMask
 from deeploc.report.figures import chance_band
 from deeploc.report.site_counts import SiteCounts
-from deeploc.report.svg import CONTROL, INTACT, SELECTED, inline_svg
+from deeploc.report.svg import CONTROL, INTACT, SELECTED, Plot
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -60,7 +60,7 @@ def site_figure(masks: Mapping[int, UnitMask], kind: str) -> str:
 
     desc = "; ".join(f"run {number}: {_peak(found)}" for number, found in counts.items())
     height = 1.0 + 0.75 * len(counts)
-    return inline_svg(plot, height, f"Share of selected units per site: {kind}", desc)
+    return Plot(plot, height, f"Share of selected units per site: {kind}", desc).inline()
 
 
 def _plot_sites(
@@ -107,7 +107,7 @@ def pair_figure(
     labels
         What the axes are called.
     title, desc
-        As for `deeploc.report.svg.inline_svg`.
+        As for `deeploc.report.svg.Plot`.
     """
     finite = np.isfinite(t[0]) & np.isfinite(t[1])
     x, y = t[0][finite], t[1][finite]
@@ -125,7 +125,7 @@ def pair_figure(
         ax.set(xlabel=labels[0], ylabel=labels[1], title=f"{title}\n{desc}")
         figure.legend(*ax.get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
-    return inline_svg(plot, 3.9, title, desc)
+    return Plot(plot, 3.9, title, desc).inline()
 
 
 def _plot_density(ax: "matplotlib.axes.Axes", x: Vector, y: Vector) -> None:

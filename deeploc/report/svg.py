@@ -124,19 +124,6 @@ def _styled() -> Iterator[None]:
         yield
 
 
-def inline_svg(
-    plot: Callable[["matplotlib.figure.Figure"], None], height: float, title: str, desc: str
-) -> str:
-    """Return a figure as an accessible SVG element, see `Plot`.
-
-    Parameters
-    ----------
-    plot, height, title, desc
-        As for `Plot`.
-    """
-    return Plot(plot, height, title, desc).inline()
-
-
 def use_log_scale(ax: "matplotlib.axes.Axes") -> None:
     """Make the y axis logarithmic, with plain numbers at its ticks."""
     from matplotlib.ticker import LogLocator

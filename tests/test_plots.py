@@ -161,6 +161,28 @@ def test_a_wide_range_has_a_logarithmic_scale():
     assert not [text for text in labels if "math" in text]
 
 
+@pytest.mark.parametrize("ablated", [200.0, 3e3, 1e5, 2.1e7, 1e12, 1e30])
+def test_labels_of_a_logarithmic_scale_do_not_overlap(ablated: float):
+    """Two to seven numbers name the ticks, however wide the range is."""
+    labels = texts(dose_figure([replace(EFFECT, ablated=ablated)], "block", [outcome_of(EFFECT)]))
+    numbers = [text for text in labels if re.fullmatch(r"[\de+]+", text)]
+    numbers.remove("5")  # the dose
+
+    assert 2 <= len(numbers) <= 7
+
+
+def test_equal_controls_lie_beside_each_other():
+    """Each of twenty equal values has a place of its own, near the dose."""
+    figure = Figure()
+    dose_figure([EFFECT], "block", [outcome_of(EFFECT)]).draw(figure)
+    cloud = next(line for line in figure.axes[0].lines if line.get_label() == "matched random")
+    places = np.asarray(cloud.get_xdata(), dtype=float)
+
+    assert len(np.unique(places)) == 20
+    assert np.diff(np.sort(places)).min() > 0.16 / 60
+    assert np.abs(places).max() <= 0.08
+
+
 def test_the_range_includes_every_finite_value():
     """Intact, ablated, controls and further controls count; infinity does not."""
     effect = replace(EFFECT, controls=(12.0, inf), others=(("bottom", 40.0),))

@@ -474,13 +474,14 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path):
         render(tmp_path)
 
 
-def test_the_lesion_matrix_is_below_the_verdict(text: str):
+def test_the_lesion_matrix_is_part_of_the_damage(text: str):
     """A row per mask with value and z, one for its random sets and one for each other control."""
-    start = text.index("Lesion matrix")
+    start = text.index("ablated perplexity (sentences)")
 
-    assert start < text.index("What was impaired")
+    assert text.index("Damage by dose") < start < text.index("Lesion matrix.")
+    assert text.index("Lesion matrix.") < text.index("Methods")
     assert text[start:].startswith(
-        "Lesion matrix ablated perplexity (sentences) continuation exact-match (copying) "
+        "ablated perplexity (sentences) continuation exact-match (copying) "
         "nothing 17.7 0.980 mlp-neurons, zero "
         "top 5 % 6 of 120 units 26.3 z = 23.4 0.970 z = 0.2 "
         "random median of 20 sets 17.8 0.980 "

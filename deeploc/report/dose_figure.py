@@ -9,6 +9,8 @@ from math import isfinite
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deeploc.core.effects import Effect
 from deeploc.core.outcomes import Outcome
 from deeploc.report.outcomes import masks_differ, outcome_of, unmatched_controls
@@ -28,14 +30,17 @@ _UNMATCHED = (
 )
 """Colours and markers of unmatched controls."""
 
-_RANDOM = {"color": CONTROL, "marker": "o", "alpha": 0.6, "label": "matched random"}
+_RANDOM = {"color": CONTROL, "marker": "o", "alpha": 0.75, "label": "matched random"}
 _HOLDING = {
-    "color": "#b45309",
+    "color": "#374151",
     "marker": "x",
     "mew": 1.0,
     "ms": 4.0,
     "label": "random with massive units",
 }
+
+_GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, modulo 1, are spread evenly however many there are."""
 
 _Dose = tuple[float, str]
 """Percentage of the units of a kind, and the mask: ``selected`` or ``top``."""
@@ -111,7 +116,8 @@ def _plot_panel(
     holding: Collection[str],
 ) -> None:
     """Plot the effects on one outcome in one mode."""
-    ax.set(ylim=_limits(ax, *span), xlim=(-0.5, len(doses) - 0.5))
+    _set_scale(ax, *span)
+    ax.set_xlim(-0.5, len(doses) - 0.5)
     ax.set_xticks(range(len(doses)), list(doses.values()))
     if panel:
         intact = [panel[0].intact] * 2
@@ -119,7 +125,7 @@ def _plot_panel(
     for effect in panel:
         x = list(doses).index((effect.percent, effect.mask))
         for offset, values, style in _control_values(effect, holding):
-            _plot_values(ax, [x + offset] * len(values), values, ls="none", **style)
+            _plot_values(ax, x + offset + _spread(len(values)), values, ls="none", **style)
     for mask in dict.fromkeys(effect.mask for effect in panel):
         points = sorted((e for e in panel if e.mask == mask), key=lambda effect: effect.percent)
         places = [list(doses).index((e.percent, mask)) - 0.2 for e in points]
@@ -144,7 +150,10 @@ def _control_values(
 
 
 def _plot_values(
-    ax: "matplotlib.axes.Axes", x: Sequence[float], values: Sequence[float], **style: Any
+    ax: "matplotlib.axes.Axes",
+    x: Sequence[float] | np.ndarray,
+    values: Sequence[float],
+    **style: Any,
 ) -> None:
     """Plot values; one that is not finite stands at the upper end of the axis, with its name."""
     ceiling = ax.get_ylim()[1]
@@ -156,14 +165,20 @@ def _plot_values(
             ax.annotate(name, (at, ceiling), (0, 2), textcoords="offset points")
 
 
-def _limits(ax: "matplotlib.axes.Axes", low: float, high: float) -> tuple[float, float]:
-    """Set the scale and return the ends of the y axis; a wide range gets a logarithmic scale."""
+def _spread(n: int) -> np.ndarray:
+    """Return small distances from a dose, so that equal values lie beside each other."""
+    steps = np.arange(n) * _GOLDEN % 1 - 0.5 if n > 1 else np.zeros(n)
+    return 0.16 * steps
+
+
+def _set_scale(ax: "matplotlib.axes.Axes", low: float, high: float) -> None:
+    """Set the y axis from the smallest to the largest value; a wide range is logarithmic."""
     if low > 0 and high / low > 8:
-        use_log_scale(ax)
         margin = (high / low) ** 0.12
-        return low / margin, high * margin
-    margin = (high - low or abs(high) or 1.0) * 0.12
-    return low - margin, high + margin
+        use_log_scale(ax, low / margin, high * margin)
+    else:
+        margin = (high - low or abs(high) or 1.0) * 0.12
+        ax.set_ylim(low - margin, high + margin)
 
 
 def _add_legend(figure: "matplotlib.figure.Figure") -> None:

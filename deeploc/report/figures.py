@@ -116,13 +116,13 @@ def t_figure(stat_map: StatMap, mask: UnitMask, kind: str, statistic: str = "t")
     def plot(figure: "matplotlib.figure.Figure") -> None:
         ax = figure.subplots()
         bins = np.histogram_bin_edges(t, bins=60).tolist() if t.size else [0.0, 1.0]
-        ax.hist(t, bins=bins, color=CONTROL, alpha=0.75, label="all units")
+        counts, *_ = ax.hist(t, bins=bins, color=CONTROL, alpha=0.75, label="all units")
         ax.hist(selected, bins=bins, color=SELECTED, label="selected")
         if selected.size:
             edge = f"{statistic} ≥ {selected.min():.3g}"
             ax.axvline(selected.min(), color=INTACT, lw=1.1, ls=(0, (4, 2)), label=edge)
-        use_log_scale(ax)
-        ax.set(xlabel=statistic, ylabel="units (log scale)", title=kind, ylim=(0.7, None))
+        use_log_scale(ax, 0.7, 1.6 * max(1.0, float(np.max(counts))))
+        ax.set(xlabel=statistic, ylabel="units (log scale)", title=kind)
         _add_legend(figure)
 
     edge = (

@@ -27,7 +27,7 @@ class ReportStage:
         "evaluate",
         "verdict",
     )
-    algorithm: ClassVar[int] = 2
+    algorithm: ClassVar[int] = 3
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:

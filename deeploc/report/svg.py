@@ -124,12 +124,15 @@ def _styled() -> Iterator[None]:
         yield
 
 
-def use_log_scale(ax: "matplotlib.axes.Axes") -> None:
-    """Make the y axis logarithmic, with plain numbers at its ticks."""
+def use_log_scale(ax: "matplotlib.axes.Axes", low: float, high: float) -> None:
+    """Make the y axis logarithmic from ``low`` to ``high``, with plain numbers at its ticks."""
     from matplotlib.ticker import LogLocator
 
     ax.set_yscale("log", nonpositive="clip")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    ax.set_ylim(low, high)
+    # over many decades `numticks` leaves decades out, but never their parts
+    parts = (1, 2, 5) if high < 200 * low else (1,)
+    ax.yaxis.set_major_locator(LogLocator(subs=parts, numticks=6))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default writes TeX
     ax.yaxis.set_minor_formatter(lambda *_: "")
 

@@ -11,7 +11,10 @@ from axe_core_python.selenium import Axe
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from deeploc.dissociate import dissociate_runs
+from deeploc.report import comparison
 from deeploc.report.html import render
+from deeploc.report.overlaps import compare_runs
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -25,6 +28,25 @@ def page(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(whole_run), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def dissociated(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page on the dissociation of a run from itself, which has none."""
+    folder = tmp_path_factory.mktemp("dissociated")
+    other = shutil.copytree(whole_run, folder / "other")
+    dissociate_runs((whole_run, other), folder / "both", controls=3)
+    return folder / "both" / "dissociation.html"
+
+
+@pytest.fixture(scope="module")
+def compared(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page that compares a run with itself."""
+    folder = tmp_path_factory.mktemp("compared")
+    other = shutil.copytree(whole_run, folder / "other")
+    page = folder / "compare.html"
+    page.write_text(comparison.render(compare_runs([whole_run, other])), encoding="utf-8")
+    return page
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +84,43 @@ def requested(browser: webdriver.Chrome) -> list[str]:
     return [request["request"]["url"] for request in sent]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_is_whole(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
-    """Nothing is said on the console or asked of a network; nothing is wider than the window; axe
-    finds no fault at all, of contrast and names among others."""
+def passed(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> set[str]:
+    """Return the rules of axe that the page passes; fail where anything is wrong with it."""
     show(browser, page, width, scheme)
     found: Any = Axe().run(browser)
     faults = [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found["violations"]]
 
     assert faults == []
-    assert {rule["id"] for rule in found["passes"]} >= {"color-contrast", "svg-img-alt"}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.get_log("browser") == []
-    assert requested(browser) == [page.as_uri()]
+    assert [url for url in requested(browser) if not url.startswith("data:")] == [page.as_uri()]
+    return {rule["id"] for rule in found["passes"]}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_is_whole(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
+    """Nothing is said on the console or asked of a network; nothing is wider than the window; axe
+    finds no fault at all, of contrast and names among others."""
+    assert passed(browser, page, width, scheme) >= {"color-contrast", "svg-img-alt"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_a_dissociation_is_whole(
+    browser: webdriver.Chrome, dissociated: Path, width: int, scheme: str
+) -> None:
+    """The same holds of the page over two runs."""
+    assert "color-contrast" in passed(browser, dissociated, width, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_a_comparison_is_whole(
+    browser: webdriver.Chrome, compared: Path, width: int, scheme: str
+) -> None:
+    """The same holds of the page over several runs."""
+    assert passed(browser, compared, width, scheme) >= {"color-contrast", "svg-img-alt"}
 
 
 def test_the_first_screen_answers(browser: webdriver.Chrome, page: Path) -> None:

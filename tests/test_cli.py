@@ -16,7 +16,9 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
+from deeploc.cli._options import with_tasks
 from deeploc.cli._results import print_results
+from deeploc.contrast.model import load
 from deeploc.core.stats import ALPHA
 from deeploc.experiment import STAGES
 from deeploc.runs.difference import DifferenceStage
@@ -182,6 +184,26 @@ def test_evaluate_adds_doses(finished: Path) -> None:
     assert before < after
     assert {line.split(",")[3] for line in after - before} == {"scale:0.5"}
     assert {line.split(",")[4] for line in after - before} == {"25.0"}
+
+
+def test_a_named_task_keeps_its_options(finished: Path, shared_contrast: Path) -> None:
+    """--task measures one task of the contrast as the contrast has it; a file replaces its items;
+    a name that the contrast lacks is a task without options."""
+    before = set((finished / "scores.csv").read_text().splitlines())
+    manifest = json.loads((finished / "manifest.json").read_text())
+    known = manifest["evaluate"]["tasks"]["minimal-pairs"]
+    result = run("evaluate", finished, "--task", "minimal-pairs", "--json", "-q")
+    after = json.loads((finished / "manifest.json").read_text())["evaluate"]["tasks"]
+    contrast = load(str(shared_contrast))
+
+    assert result.exit_code == 0, result.output
+    assert after["minimal-pairs"]["key"] == known["key"]
+    assert set((finished / "scores.csv").read_text().splitlines()) == before
+    assert with_tasks(contrast, ["minimal-pairs"]).tasks == [
+        task for task in contrast.tasks if task[0] == "minimal-pairs"
+    ]
+    assert with_tasks(contrast, []) is contrast
+    assert with_tasks(contrast, ["choice"]).tasks == [("choice", {})]
 
 
 def test_json_is_one_document(finished: Path) -> None:

@@ -379,12 +379,16 @@ def test_where_the_page_is_written(three: Path, tmp_path: Path) -> None:
 
 
 def test_a_page_that_cannot_be_written_is_one_line(three: Path) -> None:
-    """Another kind of file is refused before anything is read; a missing folder is named."""
+    """Another kind of file is refused before anything is read; a missing folder is made, but not
+    where a file is in its way."""
     wrong = deeploc("compare", three, "-o", three / "a" / "manifest.json")
-    nowhere = deeploc("compare", three, "-o", three / "nowhere" / "page.html")
+    nowhere = deeploc("compare", three, "-o", three / "a" / "manifest.json" / "page.html")
+    made = deeploc("compare", three, "-o", three / "new" / "pages" / "page.html")
 
     assert wrong.exit_code == 2
     assert "-o must end in .html" in wrong.output
+    assert made.exit_code == 0
+    assert (three / "new" / "pages" / "page.html").is_file()
     assert nowhere.exit_code == 1
     assert "cannot write" in nowhere.stderr.splitlines()[-1]
 

@@ -202,7 +202,10 @@ def test_the_page_is_whole_and_loads_nothing(runs: tuple[Path, Path], tmp_path: 
     assert page.open == []
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe"}
     assert {"tasks of first", "tasks of second"} <= set(regions)
-    assert "mlp-neurons: double dissociation not asked: the smaller difference is" in page.text
+    assert (
+        "mlp-neurons: whether the dissociation is double is not known: the smaller difference is"
+        in page.text
+    )
     assert render(made) == html
 
 

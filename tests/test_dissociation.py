@@ -244,7 +244,7 @@ def test_the_answer_is_told_in_words(matrix: LesionMatrix) -> None:
     first, second = lines_of("block", made)
 
     assert answer_of("block", made) == (
-        "block: double dissociation yes: each harms its own outcome more than the other's; the "
+        "block: a double dissociation: each harms its own outcome more than the other's; the "
         f"smaller difference is {double['block'].difference:.1f} SD of controls, p = 0.05"
     )
     assert first.startswith("target units dissociate: perplexity (target) z = ")

@@ -194,7 +194,7 @@ ablation = _stack(
         "tasks",
         multiple=True,
         metavar="NAME[=FILE]",
-        help="Only these tasks; repeatable.",
+        help="Only these tasks, with the options that the contrast gives them; repeatable.",
     ),
 )
 
@@ -216,7 +216,6 @@ def overrides_of(
     percent: Sequence[float] = (),
     mode: Sequence[str] = (),
     controls: int | None = None,
-    tasks: Sequence[str] = (),
 ) -> list[str]:
     """Return every option that changes the contrast as ``KEY=VALUE``, --set last.
 
@@ -224,7 +223,7 @@ def overrides_of(
     ----------
     overrides
         Values of --set.
-    sites, percent, mode, controls, tasks
+    sites, percent, mode, controls
         Values of the options of these names; empty or None where they were not given.
     """
     import json
@@ -234,19 +233,40 @@ def overrides_of(
         "ablate.percent": list(percent),
         "ablate.mode": list(mode),
         "ablate.controls.random": controls,
-        "evaluate": [_task(task) for task in tasks],
     }
     given = {key: value for key, value in changes.items() if value not in (None, [])}
     return [f"{key}={json.dumps(value)}" for key, value in given.items()] + list(overrides)
 
 
-def _task(text: str) -> Any:
+def with_tasks(contrast: "Contrast", tasks: Sequence[str]) -> "Contrast":
+    """Return the contrast with only these tasks, or as it is where none is named.
+
+    Parameters
+    ----------
+    contrast
+        The contrast; a task that it names keeps the options that it has there.
+    tasks
+        Values of --task: ``NAME`` or ``NAME=FILE``.
+
+    Raises
+    ------
+    ContrastError
+        If there is no such task.
+    """
+    import json
+
+    entries = [entry for task in tasks for entry in _entries(contrast, task)]
+    return contrast.with_changes([f"evaluate={json.dumps(entries)}"]) if entries else contrast
+
+
+def _entries(contrast: "Contrast", text: str) -> list[Any]:
+    """Return what ``evaluate:`` holds for a value of --task."""
     name, _, file = text.partition("=")
     if not file:
-        return name
+        return [{name: options} for known, options in contrast.tasks if known == name] or [name]
     path = Path(file).absolute()
     condition = path.parent.name if "*" in path.name else path.stem
-    return {name: {condition: {"file": str(path)}}}
+    return [{name: {condition: {"file": str(path)}}}]
 
 
 def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":
@@ -291,9 +311,9 @@ def resolve(
     from deeploc.contrast.model import load
     from deeploc.runs.setup import Setup, default_folder
 
-    names = ("overrides", "sites", "percent", "mode", "controls", "tasks")
+    names = ("overrides", "sites", "percent", "mode", "controls")
     changes = overrides_of(**{name: options[name] for name in names if name in options})
-    loaded = load(contrast, changes)
+    loaded = with_tasks(load(contrast, changes), options.get("tasks", ()))
     command = shlex.join(["deeploc", *sys.argv[1:]])
     sampling = (options["limit"], options["stimuli"], command, options["strict"])
     setup = Setup(address, hardware_of(options), *sampling)

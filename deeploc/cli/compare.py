@@ -1,5 +1,6 @@
 """``deeploc compare``."""
 
+from contextlib import suppress
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,8 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         _print(compared)
         output = output or default_page(compared)
     if output is not None:
+        with suppress(OSError):  # `write` says what is wrong
+            output.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(output, render(compared))
         click.echo(f"page: {output}", err=True)
 

@@ -231,11 +231,17 @@ class Local(Sparse):
     model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images")))
 
     file: Texts | None = None
+    """Globs of tables or text files: csv, tsv, jsonl, parquet, txt."""
     images: Texts | None = None
+    """Globs of image files."""
     per: Per | None = None
+    """In txt files, whether each line is a stimulus or each file."""
     column: Texts | None = None
+    """The column of the texts in a table; several are joined by a space."""
     names: Names | None = None
+    """The names of numbers in a column of labels, from 0 on."""
     where: Where | None = None
+    """The rows that are kept: the values of a column."""
 
     @model_validator(mode="after")
     def _check_one_kind(self) -> "Local":

@@ -101,6 +101,14 @@ def _rows(ablated: Ablated, columns: Sequence[Column]) -> list[LesionRow]:
     ]
 
 
+_ANSWERS = {
+    "yes": "a double dissociation",
+    "no": "no double dissociation",
+    "not asked": "whether the dissociation is double is not known",
+}
+"""How an answer is told."""
+
+
 def answer_of(kind: str, made: Dissociated) -> str:
     """Return in one sentence whether the dissociation is double at the sites of a kind.
 
@@ -112,7 +120,7 @@ def answer_of(kind: str, made: Dissociated) -> str:
         The result.
     """
     double = made.doubles[kind]
-    opening = f"{kind}: double dissociation {double.answer}"
+    opening = f"{kind}: {_ANSWERS[double.answer]}"
     if double.first is None or double.second is None:
         return f"{opening}: {_untested(made)}"
     size = f"the smaller difference is {z_text(double.difference)} SD of controls"

@@ -380,3 +380,5 @@ def test_what_was_not_asked_says_why() -> None:
     assert lines(alone)["specific"].startswith("nothing else was measured to compare with")
     assert lines(alone)["robust"].startswith("no other ablation was measured on these units")
     assert lines(evidence(None))["causal"].startswith("the primary outcome was not measured")
+    not_needed = lines(evidence(None, t=1.0, p=0.4))["causal"]
+    assert not_needed == "asked only where the units are selective"

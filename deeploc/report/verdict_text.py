@@ -194,10 +194,13 @@ def _reliable(reply: Reply, _: Network, __: Verdict, statistic: str) -> str:
 
 def _causal(reply: Reply, network: Network, verdict: Verdict) -> str:
     numbers = reply.numbers
+    asked = network.by != "contrast" or network.answer("selective") == "yes"
+    if not numbers and not asked:
+        return "asked only where the units are selective"
     if not numbers:
         return "the primary outcome was not measured (verdict.primary, evaluate)"
     change = f"{_outcome(verdict.primary)} {_change(numbers)}"
-    if network.by == "contrast" and network.answer("selective") != "yes":
+    if not asked:
         return f"{change}; asked only where the units are selective"
     if numbers["intact"] is None or not isfinite(numbers["intact"]):
         return f"{change}: the intact model has no finite value; name another (verdict.primary)"

@@ -8,6 +8,7 @@
   - TaskError       a task cannot be prepared or measured
   - PluginError     no plugin of that name, or two, or a broken one
   - RunError        a run folder cannot be read, written or continued
+  - HubError        the hub has no such place, refuses, or does not answer
 
 The command line turns each of them into one line and exit code 1; any other exception is a bug
 of deeploc and keeps its traceback.
@@ -49,6 +50,10 @@ class PluginError(DeeplocError):
 
 class RunError(DeeplocError):
     """A run folder cannot be read, written or continued."""
+
+
+class HubError(DeeplocError):
+    """The hub has no such place, refuses what is asked of it, or does not answer."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -20,12 +20,12 @@ from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.difference import DifferenceStage, difference_stages
 from deeploc.runs.evaluating import EvaluateStage
-from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.inputs import sampled_stimuli, tasks_of
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of, options_of
+from deeploc.runs.mask_files import read_mask
 from deeploc.runs.massive import MassiveStage
 from deeploc.runs.parameters import ParametersStage
 from deeploc.runs.positions import PositionsStage, positions_stages
@@ -115,7 +115,8 @@ def localize_run(
     contrast, setup, folder, reporter, overwrite
         As for `run_all`.
     imported
-        A ``(layers, hidden)`` 0/1 ``.npy`` mask that replaces the contrast's own selection.
+        A file with a mask that replaces the contrast's own selection; see `read_mask` in
+        `deeploc.runs.mask_files`.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def localize_run(
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
         _check(run, ())
         if imported is not None:
-            import_llm_localization(imported, run.layout)  # refused before anything is read
+            read_mask(imported, run.layout)  # refused before anything is read
         bring_up_to_date(run, _localizing(run, imported), STAGES, overwrite=overwrite)
     return run
 

@@ -6,9 +6,9 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
-from deeploc.atomic import write_parts
-from deeploc.core.units import Layout, Site, StatMap, UnitMask
-from deeploc.errors import MaskError, RunError
+from deeploc.atomic import write, write_parts
+from deeploc.core.units import Layout, StatMap, UnitMask
+from deeploc.errors import RunError
 from deeploc.runs import files as artefacts
 
 from .conftest import stat_map_of
@@ -93,7 +93,7 @@ def test_failed_write_leaves_the_old_file(tmp_path) -> None:
     """A write that cannot finish neither harms what was there nor leaves parts behind."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(RunError, match="cannot write"):
-        artefacts.write(tmp_path / "folder", b"x")
+        write(tmp_path / "folder", b"x")
 
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
@@ -108,32 +108,3 @@ def test_units_csv_lists_by_falling_t(layout: Layout) -> None:
     assert lines[0] == "site,index,t,d,q,mean.sentences,mean.nonwords"
     assert lines[1].startswith("h.1,0,14.0,")
     assert lines[2].startswith("h.1.mlp.down:input,1,5.0,")
-
-
-def test_llm_localization_format_round_trip(tmp_path, layout: Layout) -> None:
-    """Exported is a (layers, hidden) 0/1 matrix; imported is the same mask over blocks."""
-    mask = UnitMask(layout, np.arange(20) % 3 == 0)
-    artefacts.export_llm_localization(mask, tmp_path / "m.npy")
-    matrix = np.load(tmp_path / "m.npy")
-    back = artefacts.import_llm_localization(tmp_path / "m.npy", layout)
-
-    assert matrix.shape == (2, 6)
-    np.testing.assert_array_equal(matrix.reshape(-1), mask.selected[8:])
-    np.testing.assert_array_equal(back.selected, mask.selected[8:])
-
-
-def test_mask_for_another_model_is_refused(tmp_path, layout: Layout) -> None:
-    """The message gives both shapes."""
-    np.save(tmp_path / "m.npy", np.zeros((3, 6)))
-
-    with pytest.raises(MaskError, match=r"shape \(3, 6\); this model's blocks need .* \(2, 6\)"):
-        artefacts.import_llm_localization(tmp_path / "m.npy", layout)
-
-
-def test_export_needs_blocks(tmp_path) -> None:
-    """A mask over neurons has no (layers x hidden) form."""
-    neurons = Layout((Site("h.0.mlp", "mlp-neurons", 4, "input"),))
-    mask = UnitMask(neurons, np.ones(4, dtype=bool))
-
-    with pytest.raises(MaskError, match="--sites block"):
-        artefacts.export_llm_localization(mask, tmp_path / "m.npy")

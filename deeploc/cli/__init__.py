@@ -19,7 +19,7 @@ _SECTIONS = {
     "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
     "Models and plugins": ("sites", "plugins", "check-adapter", "doctor"),
-    "Masks of other tools": ("export", "import"),
+    "Masks that travel": ("export", "import", "push"),
 }
 """In the order of ``--help``; ``import`` lives in ``import_.py``, being a keyword."""
 

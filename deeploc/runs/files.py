@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from xxhash import xxh3_128
 
-from deeploc.atomic import Buffer, write
+from deeploc.atomic import Buffer
 from deeploc.core.position_classes import PositionMoments
 from deeploc.core.units import VECTORS, Layout, StatMap, UnitMask, Vector
-from deeploc.errors import AdapterError, MaskError, RunError
+from deeploc.errors import AdapterError, RunError
 
 _PIECE = 1 << 20
 
@@ -156,62 +156,6 @@ def units_csv(mask: UnitMask, stat_map: StatMap) -> str:
         owner = int(np.searchsorted(starts, unit, side="right")) - 1
         writer.writerow([mask.layout.sites[owner].name, unit - starts[owner], *values])
     return text.getvalue()
-
-
-def export_llm_localization(mask: UnitMask, path: Path) -> None:
-    """Write a mask over blocks as the ``(layers, hidden)`` 0/1 array other code reads (``.npy``).
-
-    Parameters
-    ----------
-    mask
-        The selected units.
-    path
-        The file.
-
-    Raises
-    ------
-    MaskError
-        If the mask has no ``block`` sites, or these differ in width.
-    """
-    widths = [site.n_units for site in mask.layout.sites if site.kind == "block"]
-    if len(set(widths)) != 1:
-        raise MaskError(
-            "the llm-localization format is one (layers x hidden) matrix of block outputs; this "
-            f"mask has blocks of widths {widths or 'none'}; localize with `--sites block`"
-        )
-    blocks = mask.selected[mask.layout.of_kind("block")]
-    buffer = io.BytesIO()
-    np.save(buffer, blocks.reshape(len(widths), widths[0]).astype(np.int64), allow_pickle=False)
-    write(path, buffer.getvalue())
-
-
-def import_llm_localization(path: Path, layout: Layout) -> UnitMask:
-    """Read a ``(layers, hidden)`` 0/1 ``.npy`` mask as a mask over the blocks of a model.
-
-    Parameters
-    ----------
-    path
-        The file.
-    layout
-        The sites of the model, of which the blocks are masked.
-
-    Raises
-    ------
-    MaskError
-        If the file is no 0/1 matrix of the shape that the model's blocks have.
-    """
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MaskError(f"{path} is not a readable .npy array: {error}") from error
-    blocks = layout.choose(["block"])
-    shape = (len(blocks.sites), blocks.sites[0].n_units)
-    if matrix.shape != shape or not np.isin(matrix, (0, 1)).all():
-        raise MaskError(
-            f"{path} holds an array of shape {matrix.shape}; this model's blocks need a 0/1 "
-            f"matrix of shape {shape} (layers, hidden)"
-        )
-    return UnitMask(blocks, matrix.reshape(-1).astype(bool))
 
 
 def safetensors_parts(tensors: Mapping[str, np.ndarray], layout: Layout) -> Iterator[Buffer]:

@@ -19,12 +19,12 @@ from deeploc.core.responses import to_csv
 from deeploc.core.units import UnitMask
 from deeploc.runs.files import (
     hash_of,
-    import_llm_localization,
     mask_parts,
     statmap_parts,
     units_csv,
 )
 from deeploc.runs.folder import RunFolder
+from deeploc.runs.mask_files import read_mask
 from deeploc.runs.run import Run
 from deeploc.runs.saving import Save
 from deeploc.runs.stages import remove
@@ -134,7 +134,7 @@ class SelectStage:
 
     def _mask(self, run: Run) -> UnitMask:
         if self.imported is not None:
-            return import_llm_localization(self.imported, run.stat_map.layout)
+            return read_mask(self.imported, run.stat_map.layout)
         try:
             return select_units(run.stat_map, run.contrast.select)
         except ValueError as error:

@@ -1,5 +1,6 @@
-"""A hub with one data set and one model, as far as it is asked: its API over HTTP here."""
+"""A hub with one data set and one model, as far as it is asked, and one that can be written to."""
 
+import base64
 import hashlib
 import json
 import re
@@ -89,10 +90,64 @@ class Hub(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class Writable(Hub):
+    """A hub whose only repository, a model of any name, can be made and written to."""
+
+    files: dict[str, bytes]
+    made: list[dict[str, Any]]
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if not self.made:
+            self.say({}, 404, {"X-Error-Code": "RepoNotFound"})
+        elif "/tree/" in path:
+            self.say([self.entry(name) for name in sorted(self.files)])
+        elif "/resolve/" in path:
+            self.send_file(path.partition("/resolve/")[2].partition("/")[2])
+        else:
+            self.say({"id": self.made[0]["name"], "sha": SHA, "siblings": []})
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.path == "/api/repos/create":
+            self.made.append(json.loads(body))
+            name = f"{self.made[0]['organization']}/{self.made[0]['name']}"
+            self.say({"url": f"http://{self.headers['Host']}/{name}"})
+        elif self.path == "/api/validate-yaml":
+            self.say({"errors": [], "warnings": []})
+        elif "/preupload/" in self.path:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            modes = [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]
+            self.say({"files": modes})
+        elif "/commit/" in self.path and "Bearer hf_right" in self.headers["Authorization"]:
+            lines = [json.loads(line) for line in body.splitlines()]
+            for value in (line["value"] for line in lines if line["key"] == "file"):
+                self.files[value["path"]] = base64.b64decode(value["content"])
+            here = f"http://{self.headers['Host']}/{self.path.split('/')[3]}/nets/commit/{SHA}"
+            self.say({"commitUrl": here, "commitOid": SHA, "success": True})
+        else:
+            self.say({"error": "You are not allowed to write here"}, 403)
+
+
 @contextmanager
 def serving(files: Mapping[str, bytes]) -> Iterator[str]:
     """Serve the files; lend the address of the hub."""
-    handler = type("H", (Hub,), {"files": files})
+    with _served(type("H", (Hub,), {"files": files})) as address:
+        yield address
+
+
+@contextmanager
+def writable() -> Iterator[tuple[str, type[Writable]]]:
+    """Serve an empty hub; lend its address, and what is in it."""
+    held = type("H", (Writable,), {"files": {}, "made": []})
+    with _served(held) as address:
+        yield address, held
+
+
+@contextmanager
+def _served(handler: type[Hub]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
         thread = threading.Thread(target=served.serve_forever, args=(0.01,))
         thread.start()

@@ -26,8 +26,9 @@ class ReportStage:
         "reliability",
         "evaluate",
         "verdict",
+        "examples",
     )
-    algorithm: ClassVar[int] = 2
+    algorithm: ClassVar[int] = 3
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:

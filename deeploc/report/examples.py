@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from deeploc.core.examples import Examples, Given, Guess, Output, State
+from deeploc.core.verdict import Verdict
 
 _ORDER = ("intact", "ablated", "steered", "random", "amplified")
 
@@ -13,13 +14,17 @@ _BIDIRECTIONAL = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 """Classes of the characters that turn the direction of what follows them."""
 
 
-def examples_part(examples: Examples | None) -> dict[str, Any] | None:
+def examples_part(examples: Examples | None, verdict: Verdict | None) -> dict[str, Any] | None:
     """Return what the page shows of some examples, None where there are none.
+
+    Kinds of site whose units the model needs come first.
 
     Parameters
     ----------
     examples
         Those of a run; None where nobody made them.
+    verdict
+        That of the run.
     """
     if examples is None or not (examples.given or examples.missing):
         return None
@@ -29,10 +34,20 @@ def examples_part(examples: Examples | None) -> dict[str, Any] | None:
             "n_units": examples.of(kind)[1].state.n_units,
             "items": [_item(examples, kind, number) for number in range(len(examples.given))],
         }
-        for kind in examples.kinds
+        for kind in sorted(examples.kinds, key=_is_needed(verdict), reverse=True)
     ]
-    are_texts = bool(examples.given) and examples.given[0].prompt is not None
-    return {"kinds": kinds, "are_texts": are_texts, "missing": examples.missing}
+    return {
+        "kinds": kinds,
+        "are_texts": any(given.prompt is not None for given in examples.given),
+        "are_own": any(not given.condition for given in examples.given),
+        "missing": visible(examples.missing or ""),
+    }
+
+
+def _is_needed(verdict: Verdict | None) -> Callable[[str], bool]:
+    networks = verdict.networks if verdict else ()
+    needed = [network.sites for network in networks if network.answer("causal") == "yes"]
+    return lambda kind: kind in needed
 
 
 def _item(examples: Examples, kind: str, number: int) -> dict[str, Any]:
@@ -46,7 +61,8 @@ def _item(examples: Examples, kind: str, number: int) -> dict[str, Any]:
 
 
 def _title(given: Given) -> str:
-    return f"{given.condition}: {given.stimulus}" if given.condition else "a prompt of the contrast"
+    origin = visible(f"{given.condition}: {given.stimulus}")
+    return origin if given.condition else "a prompt of the contrast"
 
 
 def _row(output: Output, intact: Output, number: int) -> dict[str, Any]:
@@ -64,8 +80,8 @@ def _row(output: Output, intact: Output, number: int) -> dict[str, Any]:
 def _detail(state: State) -> str:
     if state.name == "intact":
         return ""
-    units = "as many other units" if state.name == "random" else f"{state.n_units:,} units"
-    return f"{units}, {state.mode}"
+    name, _, gain = state.mode.partition(":")
+    return f"\N{MULTIPLICATION SIGN} {gain}" if name == "scale" else state.mode
 
 
 def first_difference(text: str, intact: str) -> tuple[str, str, str] | None:
@@ -134,12 +150,12 @@ def _sign(letter: str) -> str:
 
 
 def _guesses(guesses: Sequence[Guess], intact: Sequence[Guess]) -> Iterator[dict[str, Any]]:
-    """Yield the classes, of which the first that differs from that of the intact model is told."""
-    same = [guess.label == other.label for guess, other in zip(guesses, intact, strict=False)]
-    first = same.index(False) if False in same else None
+    """Yield the classes, and whether the first is another one than that of the intact model."""
     for number, guess in enumerate(guesses):
-        yield {
-            "label": visible(guess.label),
-            "percent": f"{100 * guess.probability:.1f}",
-            "differs": number == first,
-        }
+        differs = number == 0 and guess.label != (intact[0].label if intact else None)
+        yield {"label": visible(guess.label), "share": _share(guess), "differs": differs}
+
+
+def _share(guess: Guess) -> str:
+    percent = f"{100 * guess.probability:.1f}"
+    return {"0.0": "< 0.1", "100.0": "> 99.9"}.get(percent, percent)

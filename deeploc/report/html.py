@@ -96,7 +96,7 @@ def render(folder: Path) -> str:
         **_reliability(run, statistic.symbol),
         "massive": massive_part(run.massive, mask),
         **_results(run, gallery),
-        "examples": examples_part(run.examples),
+        "examples": examples_part(run.examples, run.verdict),
         "bibliography": Bibliography(),
         "primary": outcome_in_words(run.verdict.primary if run.verdict else None),
         "against": [outcome_in_words(name) for name in run.verdict.against] if run.verdict else [],

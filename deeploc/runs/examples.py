@@ -22,7 +22,7 @@ from deeploc.runs.stages import remove
 class ExamplesStage:
     """Continues a few prompts, or classifies a few images, intact, ablated, amplified and random.
 
-    Nothing is decided by them: what fails here is told, and the run goes on.
+    They decide nothing: what fails here is told, and the run goes on.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.difference import DifferenceStage, difference_stages
 from deeploc.runs.evaluating import EvaluateStage
+from deeploc.runs.examples import ExamplesStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.inputs import sampled_stimuli, tasks_of
 from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
@@ -53,6 +54,7 @@ STAGES: Sequence[StageKind] = (
     DifferenceStage,
     EvaluateStage,
     VerdictStage,
+    ExamplesStage,
     ReportStage,
     ParametersStage,
 )
@@ -276,7 +278,8 @@ def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Sta
     evaluate = EvaluateStage(tasks, contrast.ablate, run.contrast)
     modes = contrast.ablate.mode
     measuring = [*positions_stages(run, modes), *difference_stages(run, modes)]
-    return [*measuring, evaluate, VerdictStage(), ReportStage()]
+    shown = ExamplesStage(run.contrast)
+    return [*measuring, evaluate, VerdictStage(), shown, ReportStage()]
 
 
 def _check(run: Run, tasks: Sequence[Task]) -> None:

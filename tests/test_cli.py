@@ -101,6 +101,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "positions.safetensors",
         "profile.csv",
         "verdict.json",
+        "examples.json",
         "report.html",
     }
     assert {row["mask"] for row in rows} == {

@@ -447,7 +447,8 @@ def test_unknown_name_lists_what_exists() -> None:
             "mine.yaml:1: missing key 'title'\n"
             "mine.yaml:2: unknown key 'tilte'; did you mean 'title'? allowed: name, title, "
             "modality, source, licence, notes, conditions, contrast, against, "
-            "statistic, balance, read, split, select, ablate, evaluate, verdict, evaluate_limit",
+            "statistic, balance, read, split, select, ablate, evaluate, verdict, examples, "
+            "evaluate_limit",
         ),
         (
             "{texts: [a b, a c]}",

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy.special import softmax
 
-from deeploc.analysis.demonstration import Dose, Guess, continuations, guesses
+from deeploc.analysis.demonstration import continuations, guesses
+from deeploc.analysis.states import Dose
 from deeploc.cli import main
 from deeploc.cli._console import print_guesses
+from deeploc.core.examples import Guess
 from deeploc.core.results import Score, from_csv
 from deeploc.errors import TaskError
 from deeploc.experiment import open_run

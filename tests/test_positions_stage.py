@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeploc.analysis.demonstration import Dose, continuations
+from deeploc.analysis.demonstration import continuations
 from deeploc.analysis.position_activations import read_moments
+from deeploc.analysis.states import Dose
 from deeploc.contrast.model import load
 from deeploc.core.adapter import ModelOptions
 from deeploc.core.positions import Positions

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL.Image import fromarray
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
+from deeploc.stimuli.image_decode import decode
 from deeploc.stimuli.threads import threads
 
 from .attribute import AttributesImages
@@ -203,6 +205,21 @@ class ImageAdapter(AttributesImages):
             If a stimulus is no image, or the output of the network is not (image, class).
         """
         return self._predictions.get(stimuli, self._predict)
+
+    def seen(self, path: Path) -> UInt8[np.ndarray, "row column 3"]:
+        """Return the pixels of an image file as the network sees them, before normalization.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        ContrastError
+            If it cannot be read.
+        """
+        return self._preparation.seen(decode(path))
 
     def _predict(self, stimuli: Sequence[Stimulus]) -> Predictions:
         batches = in_order(len(stimuli), self._batch)

@@ -72,6 +72,34 @@ class Preparation:
         images = self._normalized(pixels, device)
         return images if self.is_packed else images.to(dtype)
 
+    def seen(self, image: Image) -> UInt8[np.ndarray, "row column 3"]:
+        """Return an image as it is cropped, in the colours that it had; packed ones stay whole.
+
+        Parameters
+        ----------
+        image
+            In mode RGB.
+        """
+        if self.is_packed:
+            return np.array(image)
+        pixels = self.crop(image)
+        if pixels.dtype != np.uint8:
+            pixels = self._colours(np.asarray(pixels, dtype=np.float64))
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+    def _colours(self, pixels: Float[np.ndarray, "row column colour"]) -> np.ndarray:
+        """Return normalized pixels as 0-255, by what the processor says of its normalization."""
+        mean, std = (self.described.get(name) for name in ("image_mean", "image_std"))
+        if self.described.get("do_normalize") and mean and std:
+            pixels = pixels * np.asarray(std) + np.asarray(mean)
+        else:  # on which scale is not said: the darkest is shown black, the brightest white
+            low, high = float(pixels.min()), float(pixels.max())
+            pixels = (pixels - low) / ((high - low) or 1)
+        shown: UInt8[np.ndarray, "row column colour"] = np.rint(pixels.clip(0, 1) * 255).astype(
+            "u1"
+        )
+        return shown
+
     def _normalized(self, pixels: Tensor, device: torch.device) -> Tensor:
         images = pixels.to(device).permute(0, 3, 1, 2)
         if pixels.is_floating_point():

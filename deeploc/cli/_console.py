@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from deeploc.analysis.demonstration import Guess
+    from deeploc.core.examples import Guess
 
 Value = TypeVar("Value")
 

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
-    from deeploc.analysis.demonstration import Dose
+    from deeploc.analysis.states import Dose
     from deeploc.runs.run import Run
 
 
@@ -67,7 +67,7 @@ def command(
     model predicts: what its checkpoint says of beams, penalties and forced tokens is not followed.
     """
     _check(prompt, image)
-    from deeploc.analysis.demonstration import Dose
+    from deeploc.analysis.states import Dose
     from deeploc.cli._progress import Console
     from deeploc.experiment import open_run
 

@@ -21,6 +21,8 @@ Problem = tuple[KeyPath, str]
 def problems(contrast: "Contrast") -> Iterator[Problem]:
     """Yield every contradiction within a contrast whose parts are valid on their own."""
     yield from _of_modality(contrast)
+    if contrast.modality == "image" and not isinstance(contrast.examples, bool):
+        yield ("examples", "prompts"), "an image is not continued; write `examples: true` or false"
     yield from _of_numbers(contrast)
     yield from _of_statistic(contrast)
     yield from _of_selection(contrast.select)

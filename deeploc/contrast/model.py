@@ -28,6 +28,7 @@ from deeploc.contrast.file import Document
 from deeploc.contrast.plugin_names import Statistic
 from deeploc.contrast.selecting import Select
 from deeploc.contrast.shipped import available
+from deeploc.contrast.shown import Shown
 from deeploc.contrast.sources import Source
 from deeploc.contrast.validation import (
     Flag,
@@ -106,6 +107,9 @@ class Contrast(StrictModel):
     """Tasks: names, or a name with its options below it."""
     verdict: Verdict = Verdict()
     """The outcome that decides whether a network was found."""
+    examples: Shown = True
+    """Whether a report shows what the model says to a few held-out inputs, intact, ablated,
+    amplified and under a random control; or ``prompts:``, the texts to continue instead."""
     evaluate_limit: Annotated[Whole, Field(ge=1)] | None = None
     """At most so many held-out stimuli of each condition are evaluated; null: all."""
 

@@ -234,6 +234,11 @@ class Predictions:
         self.features = features
 
     @property
+    def has_classes(self) -> bool:
+        """Whether there are `logits`."""
+        return self._logits is not None
+
+    @property
     def logits(self) -> Float[np.ndarray, "stimulus class"]:
         """Scores of the classes before softmax (stimulus, class), float32.
 

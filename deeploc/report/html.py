@@ -23,6 +23,7 @@ from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import UnitMask
 from deeploc.report.audit_tables import tables
+from deeploc.report.examples import examples_part
 from deeploc.report.gallery import Gallery, gallery_of
 from deeploc.report.lesion_matrix import table_of
 from deeploc.report.massive_text import massive_part
@@ -95,6 +96,7 @@ def render(folder: Path) -> str:
         **_reliability(run, statistic.symbol),
         "massive": massive_part(run.massive, mask),
         **_results(run, gallery),
+        "examples": examples_part(run.examples, run.verdict),
         "bibliography": Bibliography(),
         "primary": outcome_in_words(run.verdict.primary if run.verdict else None),
         "against": [outcome_in_words(name) for name in run.verdict.against] if run.verdict else [],

@@ -26,6 +26,7 @@ class ReportStage:
         "reliability",
         "evaluate",
         "verdict",
+        "examples",
     )
     algorithm: ClassVar[int] = 3
     protected: ClassVar[bool] = False

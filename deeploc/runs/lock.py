@@ -20,6 +20,7 @@ FILES = (
     "positions.safetensors",
     "difference.safetensors",
     "verdict.json",
+    "examples.json",
     "profile.csv",
     "report.html",
     "parameters.csv",

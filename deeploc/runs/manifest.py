@@ -72,6 +72,7 @@ class Manifest(Part):
     untrained: UntrainedRecord | None = None
     evaluate: EvaluateRecord | None = None
     verdict: StageRecord | None = None
+    examples: StageRecord | None = None
     report: StageRecord | None = None
     parameters: StageRecord | None = None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deeploc.core.effects import Effect
+from deeploc.core.examples import Examples
 from deeploc.core.massive import MassiveActivations
 from deeploc.core.resampling import Reliability
 from deeploc.core.responses import Profile
@@ -14,6 +15,7 @@ from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Network, Verdict
 from deeploc.runs.control_masks import Units
+from deeploc.runs.examples_file import read_examples
 from deeploc.runs.folder import RunFolder
 
 
@@ -86,6 +88,11 @@ class SavedRun:
     def verdict(self) -> Verdict | None:
         """The answers about the network at each kind of site."""
         return self.folder.read_verdict()
+
+    @cached_property
+    def examples(self) -> Examples | None:
+        """What the model says to a few inputs, intact and edited."""
+        return read_examples(self.folder)
 
     def network(self, kind: str) -> Network | None:
         """Return the answers about one kind of site, None where there are none.

@@ -9,8 +9,8 @@ from typing import Any
 
 from deeploc.core.adapter import ModelOptions
 
-_ADDS_SCORES = ("ablate", "evaluate", "verdict")
-"""Sections of a contrast that decide which scores are measured, not what the others are."""
+_ADDS_SCORES = ("ablate", "evaluate", "verdict", "examples")
+"""Sections of a contrast that decide what else is measured, not what the other numbers are."""
 
 _LONGEST_VALUE = 24
 

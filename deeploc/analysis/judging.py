@@ -167,5 +167,7 @@ class _Gathering:
         direction = self.better[outcome[0]][outcome[1]]
         place = (sites, mode or first, percent, mask)
         damage = damage_at(self.scores, place, outcome, direction)
-        guessing = self.chance.get(outcome[0], {}).get(outcome[1], 0.0)
+        task, metric, condition = outcome
+        known = self.chance.get(task, {})
+        guessing = known.get(f"{metric}/{condition}", known.get(metric, 0.0))
         return damage and replace(damage, chance=guessing)

@@ -31,7 +31,7 @@ WRITING = {
     "output_type": "generate_until",
     "doc_to_text": "{{start}}",
     "doc_to_target": "{{good}}",
-    "generation_kwargs": {"until": ["under"], "max_gen_toks": 4},
+    "generation_kwargs": {"until": ["wug"], "max_gen_toks": 6},
     "metric_list": [{"metric": "exact_match"}],
     "filter_list": [
         {"name": "first", "filter": [{"function": "regex", "regex_pattern": r"(\w+)"},
@@ -57,7 +57,7 @@ _STARTS = ("the cat sees", "a dog chases the", "the old bird", "a red house", "t
 _WORDS = ("the dog", "a cat", "bird", "under the house", "new", "sees a red bird", "the", "old")
 
 
-def items(n: int = 24) -> list[dict[str, str]]:
+def items(n: int = 12) -> list[dict[str, str]]:
     """Return items of words that the tiny language model knows."""
     made = []
     for i in range(n):
@@ -68,7 +68,9 @@ def items(n: int = 24) -> list[dict[str, str]]:
         )
         if good == bad:
             bad = "chases"
-        made.append({"start": start, "good": good, "bad": bad, "text": f"{start} {good} " * (i + 1)})
+        made.append(
+            {"start": start, "good": good, "bad": bad, "text": f"{start} {good} " * (2 * i + 1)}
+        )
     return made
 
 

@@ -33,6 +33,7 @@ from .encoder_decoder import EncoderDecoder
 from .harness import Score
 from .score import Encoded
 from .tokenize import Tokenizer
+from .whole_passes import WholePasses
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class HarnessModel(HFLM):  # type: ignore[misc]
         """
         own = copy.deepcopy(list(requests))  # the harness adds to the stop sequences
         asked = [Instance(question, {}, arguments, i) for i, arguments in enumerate(own)]
-        with eval_mode(self.model), eager(), quiet(), _silent():
+        with eval_mode(self._model), eager(), quiet(), _silent():
             return list(getattr(self, question)(asked, disable_tqdm=True))
 
     def tok_encode(
@@ -135,6 +136,11 @@ class HarnessModel(HFLM):  # type: ignore[misc]
                 for number, text in zip(group, made, strict=True):
                     texts[number] = text
         return texts
+
+    @property
+    def model(self) -> Any:
+        """The model; of an encoder-decoder one that generates in whole passes."""
+        return WholePasses(self._model) if self.backend == "seq2seq" else self._model
 
     def _encoding(self, context: list[int], completion: list[int]) -> Encoded:
         """Return what is scored: too long a context loses its beginning."""

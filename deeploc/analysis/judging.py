@@ -59,7 +59,7 @@ def judge(
     better
         Task -> metric -> which direction is good, the main metric of each task first.
     chance
-        Task -> metric -> what guessing scores; 0 for all that are not named.
+        Task -> metric, or METRIC/CONDITION -> what guessing scores; 0 for all that are not named.
     seed
         Of the random controls.
     untrained

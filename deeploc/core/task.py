@@ -135,7 +135,7 @@ class HasChance(Protocol):
 
     @property
     def chance(self) -> Mapping[str, float]:
-        """Metric, or ``METRIC/CONDITION`` where conditions differ -> what guessing scores on average.
+        """Metric, or ``METRIC/CONDITION`` where these differ -> what guessing scores on average.
 
         Metrics that are not named have 0.
         """

@@ -43,20 +43,33 @@ def library(module: str = "lm_eval") -> Any:
             f"task {NAME!r} needs the package lm_eval, which cannot be imported ({error}); "
             f"`pip install 'deeploc[{NAME}]'`"
         ) from error
-    if not isinstance(utils.env, SandboxedEnvironment):
-        utils.env = _sandboxed(utils.env)
+    if not isinstance(utils.env, Sandbox):
+        utils.env = Sandbox(utils.env)
     return found
 
 
-def _sandboxed(env: Any) -> SandboxedEnvironment:
-    """Return an environment whose templates give the same text, and cannot run Python code."""
-    sandbox = SandboxedEnvironment(
-        loader=env.loader,
-        undefined=env.undefined,
-        keep_trailing_newline=env.keep_trailing_newline,
-    )
-    sandbox.filters |= env.filters
-    return sandbox
+class Sandbox(SandboxedEnvironment):
+    """An environment of Jinja whose templates cannot run Python code, each compiled once.
+
+    Parameters
+    ----------
+    env
+        The environment of the harness: templates give the same text as there.
+    """
+
+    def __init__(self, env: Any) -> None:
+        kept = ("loader", "undefined", "keep_trailing_newline")
+        super().__init__(**{name: getattr(env, name) for name in kept})
+        self.filters |= env.filters
+        self._compiled: dict[Any, Any] = {}
+
+    def from_string(self, source: Any, *more: Any, **options: Any) -> Any:
+        """Return a template; the harness asks for it again for every item and every model."""
+        if more or options:
+            return super().from_string(source, *more, **options)
+        if source not in self._compiled:
+            self._compiled[source] = super().from_string(source)
+        return self._compiled[source]
 
 
 @contextmanager

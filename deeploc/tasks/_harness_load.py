@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from ._harness_files import Index, check_files, files_of
 from ._harness_library import NAME, as_by_itself, library
 
 
-def load_tasks(wanted: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """Return tasks of the harness by name, their data sets read; groups as their members.
+def load_tasks(wanted: Sequence[str], folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return name -> tasks of the harness, their data sets read; of a group all its members.
 
     Parameters
     ----------
@@ -30,16 +31,20 @@ def load_tasks(wanted: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]
         If there is no such task, it cannot be loaded, or it would run code, see `check_files`.
     """
     manager = _manager(wanted, folders)
-    names = [name for pattern in wanted for name in _matching(pattern, manager)]
+    names = {pattern: _matching(pattern, manager.task_index) for pattern in wanted}
+    every = list(dict.fromkeys(chain.from_iterable(names.values())))
     index = manager.task_index
-    check_files(index, names)
-    loaded: dict[str, Any] = {}
-    with _reachable_data(index, names):
-        _find_data_files(index, set(files_of(index, names)), folders)
-        for name in dict.fromkeys(names):
+    check_files(index, every)
+    loaded: dict[str, dict[str, Any]] = {}
+    with _reachable_data(index, every):
+        _find_data_files(index, set(files_of(index, every)), folders)
+        for name in every:
             with as_by_itself(f"task {NAME!r}: {name!r} cannot be loaded"):
-                loaded |= manager.load([name])["tasks"]
-    return loaded
+                loaded[name] = manager.load([name])["tasks"]
+    return {
+        pattern: dict(chain.from_iterable(loaded[name].items() for name in found))
+        for pattern, found in names.items()
+    }
 
 
 def _manager(wanted: Sequence[str], folders: Sequence[Path]) -> Any:
@@ -48,31 +53,37 @@ def _manager(wanted: Sequence[str], folders: Sequence[Path]) -> Any:
         if not folder.is_dir():
             raise TaskError(f"task {NAME!r}: there is no folder {folder}; name one in include_path")
     with as_by_itself(f"task {NAME!r}: the files of tasks cannot be read"):
-        if not folders:
-            return _own_manager()
-        own = library("lm_eval.tasks").TaskManager(
+        manager = library("lm_eval.tasks").TaskManager(
             include_path=list(folders), include_defaults=False
         )
-        if all(name in own.all_subtasks for name in wanted):
-            return own
-        return library("lm_eval.tasks").TaskManager(include_path=list(folders))
+        tasks = [name for name, entry in manager.task_index.items() if _is_task(entry)]
+        if not set(wanted) <= set(tasks):
+            for name, entry in _own_index().items():
+                manager.task_index.setdefault(name, entry)
+        return manager
 
 
 @cache
-def _own_manager() -> Any:
-    return library("lm_eval.tasks").TaskManager()
+def _own_index() -> Index:
+    index: Index = library("lm_eval.tasks").TaskManager().task_index
+    return index
 
 
-def _matching(pattern: str, manager: Any) -> list[str]:
+def _is_task(entry: Any) -> bool:
+    return "TASK" in entry.kind.name
+
+
+def _matching(pattern: str, index: Index) -> list[str]:
     if "*" in pattern:
-        found = [name for name in manager.all_subtasks if fnmatchcase(name, pattern)]
+        fitting = sorted(name for name in index if fnmatchcase(name, pattern))
+        found = [name for name in fitting if _is_task(index[name])]
     else:
-        found = [pattern] if pattern in manager.task_index else []
+        found = [pattern] if pattern in index else []
     if not found:
         raise TaskError(
             f"task {NAME!r}: lm-evaluation-harness has no task {pattern!r}; "
-            f"{nearest(pattern, manager.all_tasks)}`lm-eval ls tasks` lists them, and "
-            "include_path names a folder with further ones"
+            f"{nearest(pattern, index)}`lm-eval ls tasks` lists them, and include_path names a "
+            "folder with further ones"
         )
     return found
 

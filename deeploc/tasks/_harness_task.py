@@ -48,6 +48,7 @@ class HarnessTask:
     ) -> None:
         self.name = name
         self._task = task
+        self._limit = limit
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
             raise TaskError(
                 f"task {NAME!r}: {name!r} runs code that the model writes, or shows it more than "
@@ -99,8 +100,8 @@ class HarnessTask:
         return {metric: guessing for metric in self.rules if metric.partition(",")[0] in _GUESSED}
 
     @property
-    def identity(self) -> dict[str, str]:
-        """The task's own version, and hashes of how it measures and of what is asked, as JSON."""
+    def identity(self) -> dict[str, Any]:
+        """The task's own version, hashes of how it measures and of what is asked, its options."""
         config = {k: v for k, v in self._task.dump_config().items() if k not in _PLACES}
         docs = [doc for _, doc in self._docs]
         asked = [(each.request_type, each.doc_id, each.args) for each in self.requests]
@@ -108,6 +109,8 @@ class HarnessTask:
             "version": str(self._task.VERSION),
             "config": _hash(config),
             "items": _hash([docs, asked]),
+            "limit": self._limit,
+            "num_fewshot": self._task.get_config("num_fewshot"),
         }
 
     def measurements(self, answers: Sequence[Any]) -> list[Measurement]:

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from deeploc.contrast.validation import StrictModel, Texts, Whole
+from deeploc.contrast.validation import StrictModel, Text, Texts, Whole, as_list
 from deeploc.core.adapter import Adapter
 from deeploc.core.harness import Question
 from deeploc.core.results import Better, Measurement
@@ -24,17 +24,39 @@ from ._harness_task import HarnessTask
 _log = logging.getLogger(__name__)
 
 
-class Options(StrictModel):
-    """Options of the task."""
+class TaskOptions(StrictModel):
+    """Options of one task of the harness."""
 
-    tasks: Texts
-    """Tasks, groups or tags of the harness; ``*`` stands for any text."""
     limit: Annotated[Whole, Field(ge=1)] | None = None
-    """The first so many items of every task; null: all."""
+    """The first so many items; null: all."""
     num_fewshot: Annotated[Whole, Field(ge=0)] | None = None
     """Examples before every item; null: as many as the task has."""
+
+
+_OfTask = Annotated[Mapping[Text, TaskOptions], Field(min_length=1, max_length=1)]
+_Entry = Text | _OfTask
+
+
+class Options(TaskOptions):
+    """Options of all tasks of the harness, and what these are."""
+
+    tasks: Annotated[tuple[_Entry, ...], BeforeValidator(as_list), Field(min_length=1)]
+    """Tasks, groups or tags of the harness; ``*`` stands for any text. One that has options of its
+    own is a mapping of its name to them."""
     include_path: Texts | None = None
     """Folders with further task files."""
+
+    def by_name(self) -> dict[str, TaskOptions]:
+        """Return name -> options, its own before those of all."""
+        pairs = [{each: self} if isinstance(each, str) else each for each in self.tasks]
+        return {
+            name: TaskOptions(
+                limit=self.limit if own.limit is None else own.limit,
+                num_fewshot=self.num_fewshot if own.num_fewshot is None else own.num_fewshot,
+            )
+            for pair in pairs
+            for name, own in pair.items()
+        }
 
 
 class LmEval:
@@ -51,8 +73,6 @@ class LmEval:
     ----------
     tasks
         Tasks of the harness.
-    options
-        What was asked for, for the identity.
 
     Raises
     ------
@@ -62,7 +82,7 @@ class LmEval:
 
     name = NAME
 
-    def __init__(self, tasks: Sequence[HarnessTask], options: Options) -> None:
+    def __init__(self, tasks: Sequence[HarnessTask]) -> None:
         self._tasks = [task for task in tasks if task.rules]
         for task in tasks:
             if task.left_out:
@@ -84,8 +104,6 @@ class LmEval:
         self.identity: Mapping[str, Any] = {
             "lm_eval": version("lm_eval"),
             "tasks": {task.name: task.identity for task in self._tasks},
-            "limit": options.limit,
-            "num_fewshot": options.num_fewshot,
         }
 
     @property
@@ -146,11 +164,15 @@ def make(options: Mapping[str, Any], context: TaskContext) -> LmEval:
         )
     valid = Options.model_validate(options)
     folders = [(context.base / Path(folder)).resolve() for folder in valid.include_path or ()]
-    limits = [limit for limit in (valid.limit, context.limit) if limit is not None]
-    loaded = load_tasks(valid.tasks, folders)
-    limit = min(limits, default=None)
-    tasks = [HarnessTask(name, loaded[name], limit, valid.num_fewshot) for name in loaded]
-    return LmEval(tasks, valid)
+    tasks: dict[str, HarnessTask] = {}
+    wanted = valid.by_name()
+    for name, loaded in load_tasks(list(wanted), folders).items():
+        own = wanted[name]
+        limits = [limit for limit in (own.limit, context.limit) if limit is not None]
+        for member, task in loaded.items():
+            limit = min(limits, default=None)
+            tasks.setdefault(member, HarnessTask(member, task, limit, own.num_fewshot))
+    return LmEval(list(tasks.values()))
 
 
 def _directions(tasks: Sequence[HarnessTask]) -> dict[str, Better]:

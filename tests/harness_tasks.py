@@ -69,7 +69,7 @@ def items(n: int = 12) -> list[dict[str, str]]:
         if good == bad:
             bad = "chases"
         made.append(
-            {"start": start, "good": good, "bad": bad, "text": f"{start} {good} " * (2 * i + 1)}
+            {"start": start, "good": good, "bad": bad, "text": f"{start} {good} " * (2 * (n - i))}
         )
     return made
 

@@ -20,6 +20,8 @@ from lm_eval.tasks import TaskManager
 from transformers import T5Config, T5ForConditionalGeneration
 
 from deeploc.adapters._text.choose import text_adapter
+from deeploc.adapters._text.tokenize import tokens_hash
+from deeploc.adapters._torch.identity import weights_hash
 from deeploc.analysis.tasks import make_tasks
 from deeploc.cli import main
 from deeploc.contrast.model import load
@@ -148,7 +150,7 @@ def test_tokens_and_truncation_are_those_of_the_harness(kind: str, folder: Path)
     """Special tokens before and after a text, a context that texts do not fit into, two halves."""
     adapter: Any = OTHERS[kind]()
 
-    check_equal(made(folder).measure(adapter), by_itself(adapter, folder))
+    check_equal(made(folder, limit=5).measure(adapter), by_itself(adapter, folder, limit=5))
 
 
 def test_what_the_harness_is_told_is_what_its_own_model_says(adapter: Any, folder: Path) -> None:
@@ -205,7 +207,7 @@ def test_an_empty_lesion_changes_nothing(adapter: Any, folder: Path) -> None:
     asked = made(folder)
     intact = asked.measure(adapter)
 
-    with adapter.ablated(Ablation.of("zero", lesion(adapter, share=0))):
+    with adapter.ablated(Ablation(lesion(adapter, share=0))):
         empty = asked.measure(adapter)
 
     assert amounts(empty) == amounts(intact)
@@ -213,19 +215,20 @@ def test_an_empty_lesion_changes_nothing(adapter: Any, folder: Path) -> None:
 
 def test_under_a_lesion_the_numbers_are_those_of_the_harness(adapter: Any, folder: Path) -> None:
     """As the harness's own model has them that is asked while the same hooks are in place."""
-    asked = made(folder)
+    asked = made(folder, limit=6)
     intact = asked.measure(adapter)
 
-    with adapter.ablated(Ablation.of("zero", lesion(adapter))):
-        ablated, expected = asked.measure(adapter), by_itself(adapter, folder)
+    with adapter.ablated(Ablation(lesion(adapter))):
+        ablated, expected = asked.measure(adapter), by_itself(adapter, folder, limit=6)
 
     check_equal(ablated, expected)
     assert amounts(ablated) != amounts(intact)
     assert amounts(asked.measure(adapter)) == amounts(intact)
 
 
-@pytest.mark.parametrize("mode", ["mean", "resample", "noise"])
-@pytest.mark.parametrize("kind", ["bos", "encoder"])
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("bos", "mean"), ("bos", "resample"), ("encoder", "resample")]
+)
 def test_edits_that_depend_on_stimulus_and_position_do_not_depend_on_the_batch(
     kind: str, mode: str
 ) -> None:
@@ -235,8 +238,7 @@ def test_edits_that_depend_on_stimulus_and_position_do_not_depend_on_the_batch(
     prompts = ["the dog sees the", "a bird", "old cats", "the small house stands near a", "a"]
     pairs = [(prompt, f" {word}") for prompt in prompts for word in ("dog", "a longer cat")]
     # of an encoder-decoder the harness counts the prompt, and the start of the decoder, too
-    lengths = [len(adapter.tokenizer(p)["input_ids"]) - 1 for p in prompts]
-    n_new = [5 + (n if kind == "encoder" else 0) for n in lengths] if kind == "encoder" else [5] * 5
+    more = [len(adapter.tokenizer(p)["input_ids"]) - 1 if kind == "encoder" else 0 for p in prompts]
 
     with adapter.ablated(edit):
         scores = adapter.harness_answers("loglikelihood", pairs)
@@ -244,7 +246,7 @@ def test_edits_that_depend_on_stimulus_and_position_do_not_depend_on_the_batch(
             "generate_until", [(p, {"until": [], "max_gen_toks": 5}) for p in prompts]
         )
         alone = [adapter.score([TextRequest(*pair)])[0].logprob for pair in pairs]
-        texts = [adapter.generate(p, Sampling(n)) for p, n in zip(prompts, n_new, strict=True)]
+        texts = [adapter.generate(p, Sampling(5 + n)) for p, n in zip(prompts, more, strict=True)]
 
     assert [score[0] for score in scores] == pytest.approx(alone, rel=1e-4)
     assert written == texts
@@ -254,15 +256,13 @@ def test_the_model_and_its_tokenizer_stay_as_they_are(tiny_lm: Path, folder: Pat
     """The harness sets a padding token and the evaluation mode, of its own model for good."""
     adapter: Any = load_model(f"hf:{tiny_lm}", ModelOptions())
     adapter.model.train()
-    before = dict(adapter.identity)
+    before = weights_hash(adapter.model), tokens_hash(adapter.tokenizer)
 
-    made(folder).measure(adapter)
+    made(folder, limit=2).measure(adapter)
 
+    assert (weights_hash(adapter.model), tokens_hash(adapter.tokenizer)) == before
     assert adapter.tokenizer.pad_token is None
     assert all(module.training for module in adapter.model.modules())
-    assert dict(text_adapter(adapter.model, adapter.tokenizer, adapter._name).identity) == {
-        key: value for key, value in before.items() if key not in adapter._origin
-    } | {key: value for key, value in before.items() if key == "weights"}
 
 
 class Writer(ToyAdapter):
@@ -346,9 +346,11 @@ def test_the_harness_s_own_tasks_are_known(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     context = TaskContext({}, [], tmp_path)
 
-    with pytest.raises(TaskError, match="no task 'helaswag'; did you mean 'hellaswag'\\?"):
+    with pytest.raises(TaskError, match=r"no task 'helaswag'; did you mean 'hellaswag'\?"):
         task.make({"tasks": "helaswag"}, context)
-    with pytest.raises(TaskError, match="'blimp_adjunct_island' cannot be loaded.*offline") as told:
+    with pytest.raises(
+        TaskError, match=r"'blimp_adjunct_island' cannot be loaded.*offline"
+    ) as told:
         task.make({"tasks": "blimp_adjunct_island"}, context)
     with pytest.raises(TaskError, match="'humaneval' runs code that the model writes"):
         task.make({"tasks": ["humaneval"]}, context)
@@ -358,7 +360,6 @@ def test_the_harness_s_own_tasks_are_known(tmp_path: Path, monkeypatch: pytest.M
 HOSTILE = {
     "function": ("doc_to_text: !function code.text\n", "!function code.text .line 1. names Python"),
     "class": ("class: code.Task\n", "class: code.Task names Python code"),
-    "python": ("doc_to_text: !!python/name:os.system\n", "names Python code"),
     "pickle": ("dataset_path: pandas\n", "dataset_path: pandas reads files that may hold code"),
     "metric": ("metric_list: [{metric: ./code.py}]\n", "'./code.py' is none of the harness's own"),
     "evaluate": ("metric_list: [{metric: acc, hf_evaluate: true}]\n", "metric 'acc' is none"),
@@ -398,7 +399,7 @@ def test_templates_run_no_code(tmp_path: Path) -> None:
         made(tmp_path, "plain")
 
 
-def test_a_folder_that_the_user_names_may_hold_functions(tmp_path: Path, adapter: Adapter) -> None:
+def test_a_folder_that_the_user_names_may_hold_functions(tmp_path: Path) -> None:
     """As ``deeploc lm-eval --include-path`` does; what they do is part of the identity."""
     path = own.write(tmp_path, "plain", own.CHOICE)
     text = "".join(line for line in path.read_text().splitlines(keepends=True)
@@ -502,6 +503,6 @@ def test_a_contrast_file_is_told_its_line(folder: Path, tmp_path: Path) -> None:
     text = path.read_text().partition("evaluate:")[0]
     path.write_text(f"{text}evaluate:\n  - lm-eval: {{tasks: own_chois, include_path: {folder}}}\n")
 
-    with pytest.raises(ContrastError, match="words.yaml:12: .*did you mean 'own_choice'"):
+    with pytest.raises(ContrastError, match=r"words\.yaml:13: .*did you mean 'own_choice'"):
         contrast = load(path)
         make_tasks(contrast, ({}, {}))

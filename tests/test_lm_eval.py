@@ -3,6 +3,8 @@
 import copy
 import json
 import logging
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -506,3 +508,31 @@ def test_a_contrast_file_is_told_its_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ContrastError, match=r"words\.yaml:13: .*did you mean 'own_choice'"):
         contrast = load(path)
         make_tasks(contrast, ({}, {}))
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "lm-eval.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"`(\S+\.(?:yaml|jsonl))`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+QUICK = {
+    "run": (*("--limit", "6", "--percent", "10", "--controls", "1", "-q"),
+            *("--set", "verdict.untrained=false", "--set", "verdict.controls=1")),
+    "lm-eval": ("--percent", "10", "--controls", "1", "-q"),
+}  # fmt: skip
+
+
+def test_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files and its commands, in the order of the page."""
+    (tmp_path / "tasks").mkdir()
+    for name, body in FILES.items():
+        (tmp_path / name).write_text(body)
+    monkeypatch.chdir(tmp_path)
+    (console,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+
+    for line in console.splitlines():
+        words = shlex.split(line)[1:]
+        result = CliRunner().invoke(main, [*words, *QUICK[words[0]]])
+        assert result.exit_code == 0, result.output
+    scores = RunFolder(tmp_path / "runs" / "grammar").read_scores()
+    assert {(row.metric, row.condition, row.n) for row in scores} == {
+        ("acc", "agreement", 4),
+        ("word_perplexity", "text", 3),
+    }

@@ -30,10 +30,10 @@ from deeploc.errors import AdapterError
 
 from .causal import CausalLM
 from .encoder_decoder import EncoderDecoder
+from .generating import Generating
 from .harness import Score
 from .score import Encoded
 from .tokenize import Tokenizer
-from .whole_passes import WholePasses
 
 _log = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ class HarnessModel(HFLM):  # type: ignore[misc]
 
     @property
     def model(self) -> Any:
-        """The model; of an encoder-decoder one that generates in whole passes."""
-        return WholePasses(self._model) if self.backend == "seq2seq" else self._model
+        """The model, as text is generated from it."""
+        return Generating(self._model, has_encoder=self.backend == "seq2seq")
 
     def _encoding(self, context: list[int], completion: list[int]) -> Encoded:
         """Return what is scored: too long a context loses its beginning."""

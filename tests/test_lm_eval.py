@@ -360,7 +360,10 @@ def test_the_harness_s_own_tasks_are_known(tmp_path: Path, monkeypatch: pytest.M
 
 
 HOSTILE = {
-    "function": ("doc_to_text: !function code.text\n", "!function code.text .line 1. names Python"),
+    "function": (
+        "doc_to_text: !function code.text\n",
+        r"!function code.text .line \d. names Python",
+    ),
     "class": ("class: code.Task\n", "class: code.Task names Python code"),
     "pickle": ("dataset_path: pandas\n", "dataset_path: pandas reads files that may hold code"),
     "metric": ("metric_list: [{metric: ./code.py}]\n", "'./code.py' is none of the harness's own"),
@@ -369,7 +372,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("place", ["itself", "included", "member"])
+@pytest.mark.parametrize("place", ["itself", "included", "member", "within"])
 def test_a_contrast_file_runs_no_code(tmp_path: Path, kind: str, place: str) -> None:
     """A file that could is refused, wherever it is reached from, before anything of it runs."""
     lines, why = HOSTILE[kind]
@@ -379,6 +382,10 @@ def test_a_contrast_file_runs_no_code(tmp_path: Path, kind: str, place: str) -> 
     if place == "included":
         (tmp_path / "more").write_text(lines)
         path.write_text(f"include: more\n{text}")
+    elif place == "within":
+        group = f"group: many\ntask:\n  - task: inner\n    {lines}"
+        (tmp_path / "group.yaml").write_text(group)
+        name = "many"
     else:
         key = lines.partition(":")[0]
         config = {k: v for k, v in yaml.safe_load(text).items() if k != key}

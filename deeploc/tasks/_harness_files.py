@@ -36,7 +36,7 @@ def check_files(index: Index, names: Iterable[str]) -> None:
     TaskError
         Naming the file, and what in it is code.
     """
-    own = Path(library().__file__).parent
+    own = Path(library().__file__).resolve().parent
     for file in files_of(index, names):
         config = _plain(file)
         if config.get("unsafe_code"):
@@ -118,16 +118,30 @@ def _code_in(file: Path, config: Mapping[str, Any]) -> Iterator[str]:
             value = getattr(event, "value", "")
             line = event.start_mark.line + 1 if event.start_mark else "?"
             yield f"{tag} {value} (line {line}) names Python code"
+    for part in _mappings(config):
+        yield from _code_in_part(part)
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every mapping in a value of YAML: a group may describe tasks within it."""
+    if isinstance(value, Mapping):
+        yield value
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(parts, Iterable) and not isinstance(parts, str):
+        for part in parts:
+            yield from _mappings(part)
+
+
+def _code_in_part(part: Mapping[str, Any]) -> Iterator[str]:
     for key in ("class", "use_prompt"):
-        if key in config:
-            yield f"{key}: {config[key]} names Python code"
-    if (path := config.get("dataset_path")) and _is_kind_of_files(path):
+        if key in part:
+            yield f"{key}: {part[key]} names Python code"
+    if (path := part.get("dataset_path")) and _is_kind_of_files(path):
         yield f"dataset_path: {path} reads files that may hold code ({', '.join(_TABLES)} do not)"
-    metrics = library("lm_eval.api.metrics") and library("lm_eval.api.registry").metric_registry
-    for metric in config.get("metric_list") or ():
-        name = metric.get("metric") if isinstance(metric, Mapping) else None
-        if name and (metric.get("hf_evaluate") or name not in metrics):
-            yield f"metric {name!r} is none of the harness's own, and would be loaded as code"
+    library("lm_eval.api.metrics")  # it registers them
+    metrics = library("lm_eval.api.registry").metric_registry
+    if (name := part.get("metric")) and (part.get("hf_evaluate") or name not in metrics):
+        yield f"metric {name!r} is none of the harness's own, and would be loaded as code"
 
 
 def _is_kind_of_files(path: Any) -> bool:

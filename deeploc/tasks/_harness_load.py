@@ -37,7 +37,8 @@ def load_tasks(wanted: Sequence[str], folders: Sequence[Path]) -> dict[str, dict
     check_files(index, every)
     loaded: dict[str, dict[str, Any]] = {}
     with _reachable_data(index, every):
-        _find_data_files(index, set(files_of(index, every)), folders)
+        with as_by_itself(f"task {NAME!r}: the data files of own tasks cannot be found"):
+            _find_data_files(index, set(files_of(index, every)), folders)
         for name in every:
             with as_by_itself(f"task {NAME!r}: {name!r} cannot be loaded"):
                 loaded[name] = manager.load([name])["tasks"]
@@ -126,11 +127,8 @@ def _beside(files: Any, folder: Path) -> Any:
 @contextmanager
 def _reachable_data(index: Index, names: Sequence[str]) -> Iterator[None]:
     """Ask the hub once whether it answers, if a data set is of it; else only its cache is read."""
-    load = library("lm_eval.tasks._yaml_loader").load_yaml
-    kinds = library("datasets.packaged_modules")._PACKAGED_DATASETS_MODULES
-    paths = (load(file, resolve_func=False).get("dataset_path") for file in files_of(index, names))
-    of_hub = next((p for p in paths if p and p not in kinds and not Path(p).exists()), None)
-    with as_by_itself(f"task {NAME!r}: the data set {of_hub!r} cannot be loaded"):
+    with as_by_itself(f"task {NAME!r}: the hub cannot be asked"):
+        of_hub = next(_data_sets(index, names), None)
         reason = unreachable(of_hub) if of_hub else ""
     if not reason:
         yield
@@ -143,3 +141,13 @@ def _reachable_data(index: Index, names: Sequence[str]) -> Iterator[None]:
             f"{error}; {reason}: go online once, or write a task file for data of your own and "
             "name its folder in include_path"
         ) from error
+
+
+def _data_sets(index: Index, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of data sets of the hub that tasks read."""
+    load = library("lm_eval.tasks._yaml_loader").load_yaml
+    kinds = library("datasets.packaged_modules")._PACKAGED_DATASETS_MODULES
+    for file in files_of(index, names):
+        path = load(file, resolve_func=False).get("dataset_path")
+        if path and path not in kinds and not Path(path).exists():
+            yield path

@@ -1,7 +1,8 @@
 """Every command of the pages, executed in the order of its page.
 
 What a page names as a placeholder (`hf:gpt2`, `FOLDER`, `LANGLOC`, `cat.jpg`) lies in the folder in
-which its commands run; `QUICK` makes them quick. Those of docs/plugins.md: test_plugin_docs.py.
+which its commands run; `QUICK` makes them quick. Those of docs/plugins.md: test_plugin_docs.py, of
+docs/lm-eval.md: test_lm_eval.py.
 """
 
 import csv
@@ -51,7 +52,7 @@ def commands(page: Path) -> list[str]:
 PAGES = {
     str(page.relative_to(ROOT)): commands(page)
     for page in SOURCES
-    if commands(page) and page.name != "plugins.md"
+    if commands(page) and page.name not in ("plugins.md", "lm-eval.md")
 }
 ALL_EXAMPLES = "docs/usage.md"
 """The page whose examples other pages repeat; those are executed once."""

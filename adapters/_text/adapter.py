@@ -13,11 +13,12 @@ from .attribute import AttributesTexts, LossPass
 from .causal import CausalLM
 from .causal_loss import causal_loss
 from .generate import continuation, own_settings
+from .harness import AnswersAsHarness, Score
 from .score import LOGITS, Encoded, encode_request, score_encoded
 from .scorer import TextScorer
 
 
-class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts[Encoded]):
+class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts[Encoded], AnswersAsHarness):
     """A causal LM and its tokenizer; reads, ablates, scores and generates.
 
     Parameters
@@ -64,6 +65,14 @@ class HFAdapter(TextScorer[CausalLM, Encoded], AttributesTexts[Encoded]):
 
     def _scores(self, encoded: Sequence[Encoded]) -> list[TextScore]:
         return score_encoded(self._passes, encoded, self._batch_size, self._scored_padding)
+
+    def _score_of_harness(self) -> Score:
+        return self._checked_scores
+
+    def _checked_scores(self, encoded: Sequence[Encoded]) -> list[TextScore]:
+        for each in encoded:
+            self._check_vocabulary(each.ids)
+        return self._scores(encoded)
 
     def _encode_text(self, text: str, limit: int | None) -> Encoded:
         whole = encode_request(self.tokenizer, TextRequest("", text), None)

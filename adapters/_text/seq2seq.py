@@ -22,6 +22,7 @@ from .attribute import AttributesTexts, LossPass
 from .decode import Choice
 from .encoder_decoder import EncoderDecoder
 from .generate import end_tokens
+from .harness import AnswersAsHarness
 from .score import LOGITS
 from .scorer import TextScorer
 from .tokenize import Tokenizer, target_tokens, tokenize
@@ -204,7 +205,9 @@ def _score_batch(lm: EncoderDecoder, batch: Sequence[EncodedPair]) -> list[TextS
     return [TextScore(total, n, all_hit) for total, n, all_hit in rows]
 
 
-class EncoderDecoderAdapter(TextScorer[EncoderDecoder, EncodedPair], AttributesTexts[EncodedPair]):
+class EncoderDecoderAdapter(
+    TextScorer[EncoderDecoder, EncodedPair], AttributesTexts[EncodedPair], AnswersAsHarness
+):
     """An encoder-decoder and its tokenizer; reads, ablates, scores, generates and attributes.
 
     Where a text is read it goes to both halves, see `EncoderDecoder.trunk`. Where a completion is

@@ -6,15 +6,17 @@ from typing import Any
 from deeploc.errors import AdapterError
 
 
-def optional_package(package: str, purpose: str) -> Any:
+def optional_package(package: str, purpose: str, extra: str = "") -> Any:
     """Return an imported package that deeploc does not need otherwise.
 
     Parameters
     ----------
     package
-        Its name, which is that of the extra of deeploc too.
+        Its name.
     purpose
         What needs it, for the message.
+    extra
+        The extra of deeploc that installs it; default: called like the package.
 
     Raises
     ------
@@ -26,5 +28,5 @@ def optional_package(package: str, purpose: str) -> Any:
     except ImportError as error:
         raise AdapterError(
             f"{purpose} needs the package {package}, which cannot be imported; "
-            f"`pip install 'deeploc[{package}]'`"
+            f"`pip install 'deeploc[{extra or package}]'`"
         ) from error

@@ -59,7 +59,7 @@ def judge(
     better
         Task -> metric -> which direction is good, the main metric of each task first.
     chance
-        Task -> metric -> what guessing scores; 0 for all that are not named.
+        Task -> metric, or METRIC/CONDITION -> what guessing scores; 0 for all that are not named.
     seed
         Of the random controls.
     untrained
@@ -167,5 +167,7 @@ class _Gathering:
         direction = self.better[outcome[0]][outcome[1]]
         place = (sites, mode or first, percent, mask)
         damage = damage_at(self.scores, place, outcome, direction)
-        guessing = self.chance.get(outcome[0], {}).get(outcome[1], 0.0)
+        task, metric, condition = outcome
+        known = self.chance.get(task, {})
+        guessing = known.get(f"{metric}/{condition}", known.get(metric, 0.0))
         return damage and replace(damage, chance=guessing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from deeploc.cli import _completion
+from deeploc.cli._listed import Listed
 
 if TYPE_CHECKING:
     from deeploc.contrast.model import Contrast
@@ -32,25 +33,6 @@ class BatchSize(click.ParamType[int | None]):
         if not str(value).isdecimal() or int(value) == 0:
             self.fail(f"{value!r} is neither 'auto' nor a positive whole number", param, ctx)
         return int(value)
-
-
-class Formats(click.ParamType[tuple[str, ...]]):
-    """One or more of some file formats, separated by commas."""
-
-    def __init__(self, *formats: str) -> None:
-        self.formats = formats
-        self.name = ",".join(formats)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Return the formats, each once."""
-        parts = value if isinstance(value, tuple) else value.split(",")
-        given = tuple(dict.fromkeys(part.strip() for part in parts))
-        if unknown := [name for name in given if name not in self.formats]:
-            known = ", ".join(self.formats)
-            self.fail(f"{unknown[0]!r} is no format; choose among {known}", param, ctx)
-        return given
 
 
 def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -174,7 +156,7 @@ experiment = _stack(
     ),
 )
 
-ablation = _stack(
+doses = _stack(
     click.option(
         "--percent",
         type=click.FloatRange(0, 100),
@@ -189,6 +171,10 @@ ablation = _stack(
     click.option(
         "--controls", type=click.IntRange(min=0), help="Number of matched random controls."
     ),
+)
+
+ablation = _stack(
+    doses,
     click.option(
         "--task",
         "tasks",
@@ -201,10 +187,10 @@ ablation = _stack(
 
 exports = _stack(
     click.option(
-        "--figures", type=Formats("svg", "png"), default=(), help="Write RUN/figures as well."
+        "--figures", type=Listed("svg", "png"), default=(), help="Write RUN/figures as well."
     ),
     click.option(
-        "--tables", type=Formats("csv", "parquet"), default=(), help="Write RUN/tables as well."
+        "--tables", type=Listed("csv", "parquet"), default=(), help="Write RUN/tables as well."
     ),
 )
 

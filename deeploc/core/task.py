@@ -135,7 +135,10 @@ class HasChance(Protocol):
 
     @property
     def chance(self) -> Mapping[str, float]:
-        """Metric -> what guessing scores on average; metrics that are not named have 0."""
+        """Metric, or ``METRIC/CONDITION`` where these differ -> what guessing scores on average.
+
+        Metrics that are not named have 0.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ from deeploc.doctor.problems import Problem
 PURPOSE: Mapping[str, str] = {
     "accelerate": "models larger than one device (--device-map)",
     "gguf": "models in GGUF files",
+    "lm-eval": "tasks of lm-evaluation-harness",
     "peft": "models with adapters of PEFT, e.g. LoRA",
     "dev": "the tests and checks of deeploc itself",
 }

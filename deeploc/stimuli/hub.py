@@ -54,7 +54,7 @@ def read(source: Source, base: Path) -> Table:
     data_set = _DataSet(source, base / str(source.hub), import_module("datasets"))
     with _quiet(data_set.library), data_set.errors():
         if reason := data_set.unreachable():
-            with _cache_only(data_set.library), data_set.cache_errors(reason):
+            with cache_only(), data_set.cache_errors(reason):
                 data = data_set.load()
             data_set.check_revision(data)
         else:
@@ -64,6 +64,34 @@ def read(source: Source, base: Path) -> Table:
             return Table(list(_first(source, data_set.stream(data), names)), names, whole=False)
         table = data.with_format("arrow")[:]
         return Table([data_set.record(*row) for row in enumerate(arrow.rows(table))], names)
+
+
+def unreachable(name: str, revision: str | None = None) -> str:
+    """Return why the hub cannot be asked for a data set; nothing if it can.
+
+    Parameters
+    ----------
+    name
+        A data set.
+    revision
+        Its branch, tag or commit.
+
+    Raises
+    ------
+    RepositoryNotFoundError, RevisionNotFoundError
+        Of huggingface_hub, if the hub answers that there is none.
+    """
+    api: Any = import_module("huggingface_hub")
+    errors: Any = import_module("huggingface_hub.errors")  # its HTTP library varies
+    if offline(_DATASETS_OFFLINE) or api.constants.HF_HUB_OFFLINE:
+        return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set)"
+    try:
+        api.HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        raise
+    except (errors.HTTPError, OSError):
+        return "the hub is unreachable"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -121,17 +149,14 @@ class _DataSet:
         """Return why the hub cannot be asked; nothing if it can, or if a folder is read."""
         if self.is_local:
             return ""
-        api: Any = import_module("huggingface_hub")
         errors: Any = import_module("huggingface_hub.errors")  # its HTTP library varies
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", self.name):
             raise ContrastError(
                 f"there is no folder {self.folder}, and the hub has no such names; write "
                 "`hub: OWNER/NAME`, or the path of a folder"
             )
-        if offline(_DATASETS_OFFLINE) or api.constants.HF_HUB_OFFLINE:
-            return f"offline mode ({' or '.join((*OFFLINE, _DATASETS_OFFLINE))} is set)"
         try:
-            api.HfApi().dataset_info(self.name, revision=self.source.revision, timeout=TIMEOUT)
+            return unreachable(self.name, self.source.revision)
         except errors.RevisionNotFoundError:
             raise ContrastError(f"the hub has no revision {self.source.revision!r} of it") from None
         except errors.RepositoryNotFoundError:
@@ -139,9 +164,6 @@ class _DataSet:
                 "the hub has no public data set of that name; check the spelling, or log in with "
                 "`hf auth login` if it is private"
             ) from None
-        except (errors.HTTPError, OSError):
-            return "the hub is unreachable"
-        return ""
 
     def check_revision(self, data: Any) -> None:
         """Refuse another revision: offline, `datasets` takes the latest one in its cache."""
@@ -209,9 +231,10 @@ def _library_errors() -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
-def _cache_only(library: Any) -> Iterator[None]:
+def cache_only() -> Iterator[None]:
     """Restrict the libraries of the hub to their caches, so that they return at once."""
-    modules: list[Any] = [library.config, import_module("huggingface_hub.constants")]
+    names = ("datasets.config", "huggingface_hub.constants")
+    modules: list[Any] = [import_module(name) for name in names]
     before = [module.HF_HUB_OFFLINE for module in modules]
     try:
         for module in modules:

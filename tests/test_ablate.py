@@ -113,6 +113,20 @@ def test_amplified_units_are_those_of_the_ablation(finished: Path) -> None:
     assert texts["amplified: 12 units of mlp-neurons, scale:3"] == expected
 
 
+def test_the_control_is_that_of_the_run(tiny_lm: Path, tmp_path: Path) -> None:
+    """Without --seed the random units are those of the run's seed, whatever it is."""
+    (tmp_path / "animals.yaml").write_text(CONTRAST)
+    target = tmp_path / "run"
+    args = ("localize", tmp_path / "animals.yaml", "-m", f"hf:{tiny_lm}", "-o", target, "-q")
+    assert run(*args, "--seed", 3).exit_code == 0
+    asked = ("ablate", target, "--prompt", "the cat", "--temperature", 2, "--json")
+    own, three, zero = (
+        json.loads(run(*asked, *seed).stdout) for seed in ((), ("--seed", 3), ("--seed", 0))
+    )
+
+    assert own == three != zero
+
+
 @pytest.mark.parametrize(("columns", "beside"), [(120, True), (80, False), (60, False)])
 def test_texts_fit_the_terminal(
     finished: Path, monkeypatch: pytest.MonkeyPatch, columns: int, beside: bool

@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     help="0: always the most probable token; with --prompt.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, help="Seed of sampling and of the control."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of sampling and of the control.  [default: that of the run]",
 )
 @_options.hardware
 @_options.as_json
@@ -74,10 +76,11 @@ def command(
     amplify = None if options["amplify"] == "none" else options["amplify"]
     dose = Dose(options["modes"], options["percent"], options["sites"], amplify)
     opened = open_run(run, _options.hardware_of({**options, "seed": 0}), Console())
+    seed = opened.setup.seed if options["seed"] is None else options["seed"]
     if image is not None:
-        _classify(opened, image, dose, options["seed"], as_json)
+        _classify(opened, image, dose, seed, as_json)
     elif prompt is not None:
-        sampling = {name: options[name] for name in ("max_tokens", "temperature", "seed")}
+        sampling = {name: options[name] for name in ("max_tokens", "temperature")} | {"seed": seed}
         _continue(opened, prompt, dose, sampling, as_json)
 
 

@@ -19,6 +19,7 @@ from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.difference import DifferenceStage, difference_stages
+from deeploc.runs.driving import DrivingStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.files import import_llm_localization
 from deeploc.runs.folder import RunFolder
@@ -46,6 +47,7 @@ STAGES: Sequence[StageKind] = (
     RankingStage,
     SelectStage,
     ProfileStage,
+    DrivingStage,
     ReliabilityStage,
     UntrainedStage,
     MassiveStage,
@@ -267,7 +269,8 @@ def _layout(run: Run) -> Layout:
 def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
     statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage()]
     finding = [*statistics, *ranking_stages(run), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
+    describing: list[Stage[Run]] = [ProfileStage(), DrivingStage(), ReliabilityStage()]
+    return [*finding, *describing, UntrainedStage(), MassiveStage()]
 
 
 def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:

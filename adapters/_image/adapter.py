@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Predictions
+from deeploc.core.pictures import Picture
 from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
 from deeploc.stimuli import Stimulus
+from deeploc.stimuli.image_decode import decode
 from deeploc.stimuli.threads import threads
 
 from .attribute import AttributesImages
@@ -170,6 +173,17 @@ class ImageAdapter(AttributesImages):
 
             for indices, rows in each_batch(batches, run):
                 yield from zip(indices.tolist(), rows, strict=True)
+
+    def pictures(self, stimuli: Sequence[Stimulus]) -> Iterator[Picture]:
+        """Yield every image as the network is shown it, in order.
+
+        Parameters
+        ----------
+        stimuli
+            Image files.
+        """
+        for stimulus in stimuli:
+            yield self._preparation.picture(decode(Path(stimulus.content)))
 
     @contextmanager
     def ablated(self, ablation: Edit) -> Iterator[None]:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor
 
+from deeploc.adapters._torch.pictures import Levels, as_picture
+from deeploc.core.pictures import Picture
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.image_decode import decode
@@ -71,6 +75,28 @@ class Preparation:
         """
         images = self._normalized(pixels, device)
         return images if self.is_packed else images.to(dtype)
+
+    def picture(self, image: Image) -> Picture:
+        """Return an image as the network is shown it, red, green and blue of 0-255.
+
+        Normalization is undone by what black and white images become. Of a network that takes
+        packed images it is the whole image.
+
+        Parameters
+        ----------
+        image
+            An RGB image.
+        """
+        if self.is_packed:
+            return np.asarray(image)
+        pixels = self.crop(image)
+        return pixels if pixels.dtype == np.uint8 else as_picture(pixels, self._levels)
+
+    @cached_property
+    def _levels(self) -> Levels:
+        plain = (self.crop(new_image("RGB", (256, 256), (level,) * 3)) for level in (0, 255))
+        black, white = (pixels.mean(axis=(0, 1)) for pixels in plain)
+        return black, white
 
     def _normalized(self, pixels: Tensor, device: torch.device) -> Tensor:
         images = pixels.to(device).permute(0, 3, 1, 2)

@@ -23,11 +23,12 @@ class ReportStage:
         "ranking",
         "select",
         "profile",
+        "driving",
         "reliability",
         "evaluate",
         "verdict",
     )
-    algorithm: ClassVar[int] = 2
+    algorithm: ClassVar[int] = 3
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:

@@ -21,6 +21,8 @@ FILES = (
     "difference.safetensors",
     "verdict.json",
     "profile.csv",
+    "driving-stimuli.csv",
+    "driving-stimuli.safetensors",
     "report.html",
     "parameters.csv",
     "parameters.safetensors",

@@ -20,6 +20,7 @@ from deeploc.errors import AdapterError, ContrastError, RunError
 from deeploc.runs.records import (
     AuditRecord,
     ConditionRecord,
+    DrivingRecord,
     EvaluateRecord,
     LocalizeRecord,
     MassiveRecord,
@@ -65,6 +66,7 @@ class Manifest(Part):
     ranking: RankingRecord | None = None
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
+    driving: DrivingRecord | None = None
     reliability: ReliabilityRecord | None = None
     massive: MassiveRecord | None = None
     positions: StageRecord | None = None

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deeploc.core.driving import DrivingStimuli
 from deeploc.core.effects import Effect
 from deeploc.core.massive import MassiveActivations
 from deeploc.core.resampling import Reliability
@@ -14,6 +15,7 @@ from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Network, Verdict
 from deeploc.runs.control_masks import Units
+from deeploc.runs.driving_file import load_driving
 from deeploc.runs.folder import RunFolder
 
 
@@ -66,6 +68,11 @@ class SavedRun:
     def profile(self) -> Profile | None:
         """The response profile."""
         return self.folder.read_profile()
+
+    @cached_property
+    def driving(self) -> DrivingStimuli | None:
+        """The stimuli that drive the selected units most and least."""
+        return load_driving(self.folder)
 
     @cached_property
     def reliability(self) -> Reliability | None:

@@ -194,7 +194,7 @@ def read_maps(
     return made
 
 
-def resampled(x: Map, rows: int, columns: int) -> Map:
+def resampled(x: Map, rows: int, columns: int) -> Float64[np.ndarray, "new_row new_column"]:
     """Return a map on another grid over the same image; every value is the mean over its area.
 
     The mean of the map stays.
@@ -211,7 +211,7 @@ def resampled(x: Map, rows: int, columns: int) -> Map:
     >>> resampled(np.array([[0.0, 3.0]]), 1, 3).tolist()
     [[0.0, 1.5, 3.0]]
     """
-    made: Map = _overlaps(len(x), rows) @ x @ _overlaps(x.shape[1], columns).T
+    made: np.ndarray = _overlaps(len(x), rows) @ x @ _overlaps(x.shape[1], columns).T
     return made
 
 

@@ -47,8 +47,9 @@ def _pool(manifest: Mapping[str, Any]) -> str:
 
 def _kind(driving: DrivingStimuli, kind: Driven, is_last: bool) -> dict[str, Any]:
     rows = driving.of(kind.sites)
-    part: dict[str, Any] = {"kind": kind, "is_text": not driving.pictures}
-    if not driving.pictures:
+    is_text = not driving.pictures
+    part: dict[str, Any] = {"kind": kind, "is_text": is_text, "scale": None, "n_without": 0}
+    if is_text:
         part["told"] = any(row.read_to is not None for row in rows)
         part["ends"] = [(end, [_text(r, is_last) for r in rows if r.end == end]) for end in ENDS]
         return part
@@ -62,8 +63,10 @@ def _kind(driving: DrivingStimuli, kind: Driven, is_last: bool) -> dict[str, Any
         (end, [tile for row, tile in zip(rows, tiles, strict=True) if row.end == end])
         for end in ENDS
     ]
-    part["scale"] = bounds and (*bounds, _png(np.linspace(*bounds, _SCALE_COLOURS)[None], *bounds))
-    part["n_without"] = sum(not tile["heat"] for tile in tiles) if bounds else 0
+    if bounds:
+        colours = np.linspace(*bounds, _SCALE_COLOURS)[np.newaxis]
+        part["scale"] = (*bounds, _png(colours, *bounds))
+        part["n_without"] = sum(not tile["heat"] for tile in tiles)
     return part
 
 
@@ -90,7 +93,7 @@ def _tile(
         "alt": told,
         "heat_alt": f"{told}; {_where(z)}",
         "heat": _png(z, *bounds),
-        "outline": outline(inside) if not inside.all() else "",
+        "outline": outline(inside) if row.end == "most" and not inside.all() else "",
         "places": f"{columns} {rows}",
     }
 

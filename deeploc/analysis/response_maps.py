@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from deeploc.analysis.group_means import Indices, has_scale
+from deeploc.core.driving import Maps
 from deeploc.core.pictures import ShowsPictures
 from deeploc.core.positions import Positions, ReadsPositions
 from deeploc.core.readout import Pool, Readout
@@ -163,7 +164,7 @@ def read_maps(
     readout: Readout,
     *,
     on_progress: OnProgress = ignore_progress,
-) -> dict[str, Float64[np.ndarray, "shown row column"]]:
+) -> dict[str, Maps]:
     """Return the maps of some images by kind of site, nan where one is not read.
 
     Parameters

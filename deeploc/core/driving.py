@@ -15,9 +15,9 @@ N_SHOWN = 8
 End = Literal["most", "least"]
 ENDS: tuple[End, ...] = get_args(End)
 
-Order = Int[np.ndarray, " stimulus"]
-Maps = Float64[np.ndarray, "shown row column"]
-"""Where in each stimulus the units respond, see `deeploc.analysis.response_maps`."""
+Order = Int[np.ndarray, " _"]  # the ends differ in length
+Maps = Float64[np.ndarray, "_ _ _"]  # kinds of site differ in size
+"""Where in each stimulus the units respond, (stimulus, row, column)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,24 +36,27 @@ def driving_part(run: SavedRun) -> list[dict[str, Any]]:
     driving = run.driving
     if driving is None:
         return []
-    is_last = _pool(run.manifest) == "last"
-    return [_kind(driving, kind, is_last) for kind in driving.kinds]
+    contrast: Mapping[str, Any] = run.manifest.get("contrast") or {}
+    if contrast.get("modality") == "image":
+        return [_images(driving, kind) for kind in driving.kinds]
+    is_last = (contrast.get("read") or {}).get("pool", "last") == "last"
+    return [_texts(driving, kind, is_last) for kind in driving.kinds]
 
 
-def _pool(manifest: Mapping[str, Any]) -> str:
-    read = (manifest.get("contrast") or {}).get("read") or {}
-    return str(read.get("pool", "last"))
-
-
-def _kind(driving: DrivingStimuli, kind: Driven, is_last: bool) -> dict[str, Any]:
+def _texts(driving: DrivingStimuli, kind: Driven, is_last: bool) -> dict[str, Any]:
     rows = driving.of(kind.sites)
-    is_text = not driving.pictures
-    part: dict[str, Any] = {"kind": kind, "is_text": is_text, "scale": None, "n_without": 0}
-    if is_text:
-        part["told"] = any(row.read_to is not None for row in rows)
-        part["ends"] = [(end, [_text(r, is_last) for r in rows if r.end == end]) for end in ENDS]
-        return part
-    maps = driving.maps.get(kind.sites)
+    return {
+        "kind": kind,
+        "is_text": True,
+        "n_without": 0,
+        "told": any(row.read_to is not None for row in rows),
+        "ends": [(end, [_text(r, is_last) for r in rows if r.end == end]) for end in ENDS],
+    }
+
+
+def _images(driving: DrivingStimuli, kind: Driven) -> dict[str, Any]:
+    part: dict[str, Any] = {"kind": kind, "is_text": False, "scale": None, "n_without": 0}
+    rows, maps = driving.of(kind.sites), driving.maps.get(kind.sites)
     bounds = _bounds(maps)
     tiles = [
         _tile(row, driving.pictures.get((row.condition, row.stimulus)), z, bounds)

@@ -17,10 +17,10 @@ from deeploc.core.adapter import Adapter
 from deeploc.core.naming import missing_kinds
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
+from deeploc.runs.driving_record import DrivingRecord
 from deeploc.runs.records import (
     AuditRecord,
     ConditionRecord,
-    DrivingRecord,
     EvaluateRecord,
     LocalizeRecord,
     MassiveRecord,

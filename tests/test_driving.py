@@ -151,6 +151,8 @@ def test_the_table_reads_back_unchanged() -> None:
     assert from_csv(to_csv(rows)) == rows
     with pytest.raises(ValueError, match="columns"):
         from_csv("sites,end\nblock,most\n")
+    with pytest.raises(ValueError, match="has not 9 fields"):
+        from_csv(to_csv(rows).rstrip("\n").rpartition(",")[0])
     with pytest.raises(ValueError, match="none of most, least"):
         from_csv(to_csv(rows[-1:]).replace("most", "top"))
 

@@ -154,6 +154,8 @@ def from_csv(text: str) -> list[DrivingStimulus]:
 
 
 def _row(row: Mapping[str, str]) -> DrivingStimulus:
+    if None in row or None in row.values():
+        raise ValueError(f"a row has not {len(_COLUMNS)} fields")
     if row["end"] not in ENDS:
         raise ValueError(f"end {row['end']!r} is none of {', '.join(ENDS)}")
     read = {name: int(row[name]) if row[name] else None for name in ("read_from", "read_to")}

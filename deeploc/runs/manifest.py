@@ -80,7 +80,8 @@ class Manifest(Part):
     @property
     def ranked_by(self) -> str:
         """What units are ranked by: ``contrast``, ``attribution`` or ``gradient``."""
-        return str((self.contrast.get("select") or {}).get("by", "contrast"))
+        select = self.contrast.get("select")
+        return str(select.get("by", "contrast")) if isinstance(select, dict) else "contrast"
 
     def record(self, stage: str) -> StageRecord | None:
         """Return the record of a stage, None where it has none."""

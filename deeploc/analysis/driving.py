@@ -10,7 +10,7 @@ from deeploc.analysis.group_means import GroupMeans
 from deeploc.analysis.response_maps import kind_maps, read_maps, why_no_map
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, Tokenizes
-from deeploc.core.driving import ENDS, Driven, DrivingStimuli, DrivingStimulus, ends_of
+from deeploc.core.driving import ENDS, N_SHOWN, Driven, DrivingStimuli, DrivingStimulus, ends_of
 from deeploc.core.naming import choose_sites
 from deeploc.core.pictures import Picture, ShowsPictures
 from deeploc.core.positions import ReadsPositions
@@ -21,9 +21,9 @@ from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.image_decode import decode
 
-_SHARE, _ALWAYS = 20, 24
-"""At most a twentieth of as many images as localize are read at every position, or this number
-where that is more: as many as are read to look for massive activations."""
+_SHARE, _ALWAYS = 20, N_SHOWN
+"""At most a twentieth of as many images as localize are read at every position, so that this costs
+no more than 5 % of localizing, or one end of the order where that is more."""
 
 
 def driving_stimuli(groups: GroupMeans, mask: UnitMask) -> DrivingStimuli:

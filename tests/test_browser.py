@@ -13,6 +13,8 @@ from selenium.webdriver.common.by import By
 
 from deeploc.report.html import render
 
+from .test_driving import image_run as image_run  # a fixture
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
@@ -24,6 +26,14 @@ def page(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with the report of a run alone: nothing lies beside it."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(whole_run), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(image_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with the report of a run on images."""
+    path = tmp_path_factory.mktemp("pictures") / "report.html"
+    path.write_text(render(image_run), encoding="utf-8")
     return path
 
 
@@ -76,6 +86,28 @@ def test_the_page_is_whole(browser: webdriver.Chrome, page: Path, width: int, sc
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.get_log("browser") == []
     assert requested(browser) == [page.as_uri()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pictures_are_shown_whole(
+    browser: webdriver.Chrome, pictures: Path, width: int, scheme: str
+) -> None:
+    """Every picture and map is decoded and lies within the window; axe finds no fault."""
+    show(browser, pictures, width, scheme)
+    found: Any = Axe().run(browser)
+    images = browser.find_elements(By.CSS_SELECTOR, ".tiles img")
+
+    assert [fault["id"] for fault in found["violations"]] == []
+    assert "image-alt" in {rule["id"] for rule in found["passes"]}
+    assert len(images) > 16
+    assert all(int(image.get_property("naturalWidth")) > 0 for image in images)
+    assert all(i.rect["x"] >= 0 and i.rect["x"] + i.rect["width"] <= width for i in images)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.get_log("browser") == []
+    assert all(
+        url == pictures.as_uri() or url.startswith("data:image/") for url in requested(browser)
+    )
 
 
 def test_the_first_screen_answers(browser: webdriver.Chrome, page: Path) -> None:

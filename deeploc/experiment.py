@@ -19,6 +19,7 @@ from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
 from deeploc.runs.difference import DifferenceStage, difference_stages
+from deeploc.runs.driving import DrivingStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.examples import ExamplesStage
 from deeploc.runs.folder import RunFolder
@@ -47,6 +48,7 @@ STAGES: Sequence[StageKind] = (
     RankingStage,
     SelectStage,
     ProfileStage,
+    DrivingStage,
     ReliabilityStage,
     UntrainedStage,
     MassiveStage,
@@ -270,7 +272,8 @@ def _layout(run: Run) -> Layout:
 def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
     statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage()]
     finding = [*statistics, *ranking_stages(run), SelectStage(imported)]
-    return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
+    describing: list[Stage[Run]] = [ProfileStage(), DrivingStage(), ReliabilityStage()]
+    return [*finding, *describing, UntrainedStage(), MassiveStage()]
 
 
 def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:

@@ -4,8 +4,8 @@
 
 Mutates the manifest of a small run (values replaced, keys lost, types changed, bytes flipped) and
 its other files, with the hashes in the manifest made to fit, and reads everything that a run folder
-offers: statistics, mask, scores, effects, profile, reliability, what an untrained copy has,
-examples, comparison, and now and then the report.
+offers: statistics, mask, scores, effects, profile, the stimuli that drive units, reliability, what
+an untrained copy has, examples, comparison, and now and then the report.
 """
 
 import argparse
@@ -17,12 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deeploc.cli import main as deeploc
 from deeploc.errors import DeeplocError
 from deeploc.report.html import render
+from deeploc.runs.driving_file import load_driving
 from deeploc.runs.examples_file import read_examples
 from deeploc.runs.files import hash_of
 from deeploc.runs.folder import RunFolder
@@ -48,6 +50,7 @@ INSERTED = (b"nan", b"inf", b",", b"\n", b"\0", b'"', b"-1e400")
 FILES = (
     *("mask.safetensors", "statmap.safetensors", "units.csv", "scores.csv", "profile.csv"),
     "examples.json",
+    "driving-stimuli.csv",
 )
 REPORT_EVERY = 200
 
@@ -163,6 +166,7 @@ def read(folder: Path, *, report: bool) -> str:
         *(run.read_manifest, run.read_stat_map, run.read_mask, run.read_scores),
         *(run.read_effects, run.read_profile, run.read_comparison),
         *(run.read_reliability, run.read_untrained, lambda: read_examples(run)),
+        partial(load_driving, run),
     )
     refused = False
     for reader in (*readers, (lambda: render(folder)) if report else run.better):

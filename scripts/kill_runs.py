@@ -178,6 +178,7 @@ def check_interrupted(folder: Path, whole: Path) -> str:
         "localize",
         "select",
         "profile",
+        "driving",
         "reliability",
         "untrained",
         "evaluate",

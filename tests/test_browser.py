@@ -16,6 +16,8 @@ from deeploc.report import comparison
 from deeploc.report.html import render
 from deeploc.report.overlaps import compare_runs
 
+from .test_driving import image_run as image_run  # a fixture
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
@@ -47,6 +49,14 @@ def compared(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = folder / "compare.html"
     page.write_text(comparison.render(compare_runs([whole_run, other])), encoding="utf-8")
     return page
+
+
+@pytest.fixture(scope="module")
+def pictures(image_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with the report of a run on images."""
+    path = tmp_path_factory.mktemp("pictures") / "report.html"
+    path.write_text(render(image_run), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +131,20 @@ def test_the_page_of_a_comparison_is_whole(
 ) -> None:
     """The same holds of the page over several runs."""
     assert passed(browser, compared, width, scheme) >= {"color-contrast", "svg-img-alt"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pictures_are_shown_whole(
+    browser: webdriver.Chrome, pictures: Path, width: int, scheme: str
+) -> None:
+    """Every picture and map is decoded and lies within the window; axe finds no fault."""
+    assert "image-alt" in passed(browser, pictures, width, scheme)
+    images = browser.find_elements(By.CSS_SELECTOR, ".tiles img")
+
+    assert len(images) > 16
+    assert all(int(image.get_property("naturalWidth")) > 0 for image in images)
+    assert all(i.rect["x"] >= 0 and i.rect["x"] + i.rect["width"] <= width for i in images)
 
 
 def test_the_first_screen_answers(browser: webdriver.Chrome, page: Path) -> None:

@@ -100,6 +100,7 @@ def test_run_writes_every_artefact(finished: Path) -> None:
         "controls.safetensors",
         "positions.safetensors",
         "profile.csv",
+        "driving-stimuli.csv",
         "verdict.json",
         "examples.json",
         "report.html",

@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from scipy.special import softmax
 
-from deeploc.adapters._image.prepare import Preparation
 from deeploc.analysis.examples import beginning, chosen_inputs, make_examples
 from deeploc.cli import main
 from deeploc.contrast.model import Contrast, load
@@ -211,7 +210,7 @@ def test_thumbnails_show_what_the_network_sees(of_images: Path) -> None:
     assert examples is not None
     stimulus = opened.stimuli.held_out["faces"][0]
     image = Image.open(io.BytesIO(b64decode(examples.given[0].thumbnail or "")))
-    seen = opened.adapter.seen(Path(stimulus.content))
+    (seen,) = opened.adapter.pictures([stimulus])
 
     assert image.format == "JPEG"
     assert image.size == seen.shape[1::-1] == (64, 64)
@@ -219,21 +218,6 @@ def test_thumbnails_show_what_the_network_sees(of_images: Path) -> None:
     assert max(Image.open(io.BytesIO(thumbnail(np.zeros((300, 200, 3), "u1")))).size) == (
         THUMBNAIL_SIDE
     )
-
-
-def test_normalized_pixels_get_their_colours_back() -> None:
-    """By the mean and sd of the processor; without these the darkest is black."""
-    grey = Image.new("RGB", (4, 4), (51, 102, 204))
-    values = np.full((2, 2, 3), (51, 102, 204)) / 255
-    told = {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.1]}
-    scaled = (values - told["image_mean"]) / told["image_std"]
-    known = Preparation(lambda _: scaled, (), (), told)
-    unknown = Preparation(lambda _: values, (), (), {})
-    packed = Preparation(lambda _: values, (), (), {}, is_packed=True)
-
-    assert known.seen(grey)[0, 0].tolist() == [51, 102, 204]
-    assert unknown.seen(grey)[0, 0].tolist() == [0, 85, 255]
-    assert packed.seen(grey).shape == (4, 4, 3)
 
 
 def test_lost_examples_are_made_again_to_the_last_bit(of_texts: Path, tmp_path: Path) -> None:

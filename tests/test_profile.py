@@ -13,9 +13,10 @@ import pytest
 from scipy import stats as reference
 
 from deeploc import plugins
+from deeploc.analysis.group_means import unit_scale
 from deeploc.analysis.localization import layout_of, localize
 from deeploc.analysis.planning import plan
-from deeploc.analysis.profile import profile, unit_scale
+from deeploc.analysis.profile import profile
 from deeploc.analysis.select_units import select_units
 from deeploc.contrast.model import Contrast, load
 from deeploc.core.adapter import Adapter, Batch, ModelOptions

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL.Image import fromarray
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
 from deeploc.core.adapter import Batch, ModelOptions, Predictions
+from deeploc.core.pictures import Picture
 from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
@@ -173,6 +174,17 @@ class ImageAdapter(AttributesImages):
             for indices, rows in each_batch(batches, run):
                 yield from zip(indices.tolist(), rows, strict=True)
 
+    def pictures(self, stimuli: Sequence[Stimulus]) -> Iterator[Picture]:
+        """Yield every image as the network is shown it, in order.
+
+        Parameters
+        ----------
+        stimuli
+            Image files.
+        """
+        for stimulus in stimuli:
+            yield self._preparation.picture(decode(Path(stimulus.content)))
+
     @contextmanager
     def ablated(self, ablation: Edit) -> Iterator[None]:
         """Apply ``ablation`` to every forward pass inside the context.
@@ -205,21 +217,6 @@ class ImageAdapter(AttributesImages):
             If a stimulus is no image, or the output of the network is not (image, class).
         """
         return self._predictions.get(stimuli, self._predict)
-
-    def seen(self, path: Path) -> UInt8[np.ndarray, "row column 3"]:
-        """Return the pixels of an image file as the network sees them, before normalization.
-
-        Parameters
-        ----------
-        path
-            The file.
-
-        Raises
-        ------
-        ContrastError
-            If it cannot be read.
-        """
-        return self._preparation.seen(decode(path))
 
     def _predict(self, stimuli: Sequence[Stimulus]) -> Predictions:
         batches = in_order(len(stimuli), self._batch)

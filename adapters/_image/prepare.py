@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor
 
+from deeploc.adapters._torch.pictures import Levels, as_picture
+from deeploc.core.pictures import Picture
 from deeploc.errors import AdapterError
 from deeploc.stimuli import Stimulus
 from deeploc.stimuli.image_decode import decode
@@ -72,33 +76,28 @@ class Preparation:
         images = self._normalized(pixels, device)
         return images if self.is_packed else images.to(dtype)
 
-    def seen(self, image: Image) -> UInt8[np.ndarray, "row column 3"]:
-        """Return an image as it is cropped, in the colours that it had; packed ones stay whole.
+    def picture(self, image: Image) -> Picture:
+        """Return an image as the network is shown it, red, green and blue of 0-255.
+
+        Normalization is undone by what black and white images become. Of a network that takes
+        packed images it is the whole image.
 
         Parameters
         ----------
         image
-            In mode RGB.
+            An RGB image.
         """
         if self.is_packed:
-            return np.array(image)
+            return np.asarray(image)
         pixels = self.crop(image)
-        if pixels.dtype != np.uint8:
-            pixels = self._colours(np.asarray(pixels, dtype=np.float64))
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        is_picture = pixels.dtype == np.uint8 and pixels.shape[-1] == 3
+        return pixels if is_picture else as_picture(pixels, self._levels)
 
-    def _colours(self, pixels: Float[np.ndarray, "row column colour"]) -> np.ndarray:
-        """Return normalized pixels as 0-255, by what the processor says of its normalization."""
-        mean, std = (self.described.get(name) for name in ("image_mean", "image_std"))
-        if self.described.get("do_normalize") and mean and std:
-            pixels = pixels * np.asarray(std) + np.asarray(mean)
-        else:  # on which scale is not said: the darkest is shown black, the brightest white
-            low, high = float(pixels.min()), float(pixels.max())
-            pixels = (pixels - low) / ((high - low) or 1)
-        shown: UInt8[np.ndarray, "row column colour"] = np.rint(pixels.clip(0, 1) * 255).astype(
-            "u1"
-        )
-        return shown
+    @cached_property
+    def _levels(self) -> Levels:
+        plain = (self.crop(new_image("RGB", (256, 256), (level,) * 3)) for level in (0, 255))
+        black, white = (pixels.mean(axis=(0, 1)) for pixels in plain)
+        return black, white
 
     def _normalized(self, pixels: Tensor, device: torch.device) -> Tensor:
         images = pixels.to(device).permute(0, 3, 1, 2)

@@ -34,11 +34,12 @@ from deeploc.stimuli import Stimulus
 from .attribute import AttributesModules
 from .inputs import Contents, Inputs, Preprocess, are_maps, on_device, shapes, valid_positions
 from .padding import Padding, Rows, longer_pass, outputs
+from .pictures import ShowsInputs
 
 _BATCH = 32
 
 
-class ModuleAdapter(AttributesModules):
+class ModuleAdapter(AttributesModules, ShowsInputs):
     """A module and the function that prepares its input.
 
     Parameters

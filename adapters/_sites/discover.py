@@ -21,6 +21,7 @@ from .calls import with_calls
 from .convolutions import post_activations
 from .embedding import patch_embedding, token_embedding
 from .experts import expert_sites
+from .grids import Grids
 from .layers import plain_layers
 from .lengths import called_once, depend_on_length, log_left_out, refused
 from .linear import linear_layers
@@ -176,6 +177,7 @@ class SiteFinder:
         self._n = n_stimuli
         leading = (call for call in trace.calls if call.has_leading_token)
         self._class_token_lengths = {call.input_shape[1] for call in leading}
+        self._grids = Grids.of(model, trace, n_stimuli)
 
     def sites(self) -> list[Site]:
         """Return all sites, in the order of the forward pass."""
@@ -269,4 +271,5 @@ class SiteFinder:
             return replace(site, n_units=0)
         positions = prod(shape) // (shape[axis] * self._n)
         token = len(shape) == 3 and positions in self._class_token_lengths
-        return replace(site, n_units=units, axis=axis, n_positions=positions, class_token=token)
+        sized = replace(site, n_units=units, axis=axis, n_positions=positions, class_token=token)
+        return replace(sized, grid=self._grids.at(shape, axis))

@@ -30,9 +30,10 @@ class Call:
         Shapes of the first tensors that entered and left the module.
     input_id, output_id
         Numbers of these tensor objects: equal numbers mean the same object.
-    has_leading_token
-        Position 0 of the input sequence was equal in all stimuli while its last position was
-        not: it holds a token that the model adds, a class token for example.
+    image_tokens
+        Of an input sequence in which some positions were equal in two stimuli and others not: the
+        first and the number of those that were not. The others hold tokens that the model adds, a
+        class token for example. ``None``: all of them differed, or none.
     """
 
     path: str
@@ -42,7 +43,15 @@ class Call:
     output_shape: Shape
     input_id: int
     output_id: int
-    has_leading_token: bool
+    image_tokens: tuple[int, int] | None
+
+    @property
+    def has_leading_token(self) -> bool:
+        """Whether only positions at the start were equal, position 0 among them."""
+        if self.image_tokens is None:
+            return False
+        first, n = self.image_tokens
+        return first > 0 and first + n == self.input_shape[1]
 
 
 class Trace:
@@ -124,6 +133,10 @@ def trace_calls(model: nn.Module, run: Callable[[], Any]) -> Trace:
     return Trace(recorder.calls, recorder.embeddings)
 
 
+_Entry = tuple[int, Shape, int, tuple[int, int] | None]
+"""When a call started, and the shape, number and image tokens of its input."""
+
+
 @dataclass
 class _CallRecorder:
     """Numbers events and tensors while the model runs."""
@@ -133,12 +146,12 @@ class _CallRecorder:
     clock: Iterator[int] = field(default_factory=count)
     tensor_ids: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
     next_id: Iterator[int] = field(default_factory=count)
-    open_calls: dict[str, list[tuple[int, Shape, int, bool]]] = field(default_factory=dict)
+    open_calls: dict[str, list[_Entry]] = field(default_factory=dict)
 
     def enter(self, path: str, x: Tensor) -> None:
         """Note the input of a call."""
         if _is_activation(x):
-            entry = (next(self.clock), tuple(x.shape), self._id(x), _has_leading_token(x))
+            entry = (next(self.clock), tuple(x.shape), self._id(x), _image_tokens(x))
             self.open_calls.setdefault(path, []).append(entry)
 
     def leave(self, path: str, x: Tensor) -> None:
@@ -147,12 +160,12 @@ class _CallRecorder:
         if not entries and _is_activation(x):
             now = next(self.clock)
             self.embeddings.append(
-                Call(path, now, now, (), tuple(x.shape), -1, self._id(x), has_leading_token=False)
+                Call(path, now, now, (), tuple(x.shape), -1, self._id(x), image_tokens=None)
             )
         elif entries and _is_activation(x):
-            started, shape, input_id, leading = entries.pop()
+            started, shape, input_id, tokens = entries.pop()
             output_id, ended = self._id(x), next(self.clock)
-            call = Call(path, started, ended, shape, tuple(x.shape), input_id, output_id, leading)
+            call = Call(path, started, ended, shape, tuple(x.shape), input_id, output_id, tokens)
             self.calls.append(call)
 
     def _id(self, x: Tensor) -> int:
@@ -167,10 +180,13 @@ def _is_activation(x: Tensor) -> bool:
     return x.is_floating_point() and x.ndim >= 2
 
 
-def _has_leading_token(x: Tensor) -> bool:
+def _image_tokens(x: Tensor) -> tuple[int, int] | None:
     if x.ndim != 3 or len(x) < 2:
-        return False
-    return torch.equal(x[0, 0], x[1, 0]) and not torch.equal(x[0, -1], x[1, -1])
+        return None
+    differs = (x[0] != x[1]).any(dim=-1).nonzero().flatten().tolist()
+    if not differs or len(differs) == x.shape[1]:
+        return None
+    return differs[0], differs[-1] + 1 - differs[0]
 
 
 def _prefixes(path: str) -> Iterator[str]:

@@ -105,13 +105,14 @@ def tokenization(
         As `encode` does.
     """
     limit = _limit(readout, context)
-    kept, bos, final, words = [], [], [], []
+    kept, bos, final, words, spans = [], [], [], [], []
     at_limit = []
     for number, (stimulus, tokens) in enumerate(_each(tokenizer, stimuli, limit)):
         kept.append(tokens.n_content)
         bos.append(bool(tokens.special[:1].any()))
         words.append(_words_kept(stimulus, tokens))
         final.append(_reads_word_end(stimulus, tokens, readout))
+        spans.append(_characters_read(stimulus, tokens, readout))
         if len(tokens.ids) == limit:
             at_limit.append(number)
     whole = np.array(kept)
@@ -119,7 +120,11 @@ def tokenization(
     whole[at_limit] = [tokens.n_content for _, tokens in uncut]
     word_final = None if None in final else np.array(final, dtype=bool)
     n_words = None if None in words else np.array(words, dtype=np.int64)
-    return Tokenization(whole, np.array(kept), word_final, np.array(bos), n_words, limit)
+    read = [span for span in spans if span is not None]
+    return Tokenization(
+        *(whole, np.array(kept), word_final, np.array(bos), n_words, limit),
+        read if len(read) == len(spans) else None,
+    )
 
 
 def _limit(readout: Readout, context: int | None) -> int | None:
@@ -173,6 +178,34 @@ def _reads_word_end(stimulus: Stimulus, tokens: Tokens, readout: Readout) -> boo
         return None
     last = np.flatnonzero(_readable(stimulus, tokens, readout))[-1]
     return _ends_word(str(stimulus.content), tokens.offsets[last])
+
+
+def _characters_read(
+    stimulus: Stimulus, tokens: Tokens, readout: Readout
+) -> tuple[int, int] | None:
+    """Return the characters that are read, see `Tokenization.read`; None without offsets."""
+    if tokens.offsets is None:
+        return None
+    text = str(stimulus.content)
+    read = np.flatnonzero(_readable(stimulus, tokens, readout)).tolist()
+    chosen = read[-1:] if readout.pool == "last" else read
+    spans = [tokens.offsets[i] for i in chosen if tokens.offsets[i][1] > tokens.offsets[i][0]]
+    if not spans:  # special tokens, which stand for no characters
+        return 0, 0
+    start, end = min(start for start, _ in spans), max(end for _, end in spans)
+    if readout.pool == "last":
+        start = _word_start(text, start, tokens.offsets[: read[-1]])
+    inner = text[start:end]
+    return end - len(inner.lstrip()), start + len(inner.rstrip())
+
+
+def _word_start(text: str, start: int, before: Sequence[tuple[int, int]]) -> int:
+    """Return where the first token begins that no white space separates from ``start``."""
+    for begin, end in reversed(before):
+        if end < start or end == begin or text[start].isspace() or text[end - 1].isspace():
+            break
+        start = begin
+    return start
 
 
 def _words_kept(stimulus: Stimulus, tokens: Tokens) -> int | None:

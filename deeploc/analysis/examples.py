@@ -3,9 +3,6 @@
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-
-import numpy as np
 
 from deeploc.analysis.demonstration import most_probable
 from deeploc.analysis.states import Dose, LocalizedModel, states_of
@@ -14,10 +11,9 @@ from deeploc.contrast.shown import MOST_PROMPTS
 from deeploc.core.adapter import Adapter, Classifies, Generates, Sampling
 from deeploc.core.adapter_plugins import continued, edited
 from deeploc.core.examples import Examples, Given, Output, State
-from deeploc.core.seen import ShowsImages
+from deeploc.core.pictures import pictures_of
 from deeploc.progress import OnProgress
 from deeploc.stimuli import Stimulus
-from deeploc.stimuli.image_decode import decode
 from deeploc.stimuli.thumbnail import thumbnail
 
 MAX_TOKENS = 24
@@ -186,12 +182,6 @@ def _given(adapter: Adapter, condition: str, stimulus: Stimulus) -> Given:
     content = stimulus.content
     if isinstance(content, str):
         return Given(condition, stimulus.id, prompt=content)
-    picture = b64encode(thumbnail(_seen(adapter, content))).decode()
+    (pixels,) = pictures_of(adapter, [stimulus])
+    picture = b64encode(thumbnail(pixels)).decode()
     return Given(condition, stimulus.id, thumbnail=picture)
-
-
-def _seen(adapter: Adapter, path: Path) -> np.ndarray:
-    """Return the pixels that the network sees, or all that the file holds."""
-    if isinstance(adapter, ShowsImages):
-        return adapter.seen(path)
-    return np.asarray(decode(path))

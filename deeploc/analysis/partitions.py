@@ -15,7 +15,7 @@ from deeploc.analysis.comparing import (
     of_moments,
     of_responses,
 )
-from deeploc.analysis.profile import has_scale
+from deeploc.analysis.group_means import has_scale
 from deeploc.analysis.reading import Rows
 from deeploc.analysis.responses import Responses, parts
 from deeploc.analysis.select_units import select_units

@@ -1,36 +1,19 @@
 """The response profile: selected units, random ones and all, condition by condition."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
 
 from deeploc.analysis.comparing import compare, of_responses
-from deeploc.analysis.localization import layout_of
-from deeploc.analysis.reading import (
-    ByCondition,
-    ConditionMoments,
-    Rows,
-    Values,
-    read_into,
-)
+from deeploc.analysis.group_means import GroupMeans, Stimuli, read_group_means
 from deeploc.contrast.model import Contrast
 from deeploc.core import stats
 from deeploc.core.adapter import Adapter
 from deeploc.core.adapter_plugins import ActivationSource
-from deeploc.core.matching import Seed, random_like
-from deeploc.core.readout import Readout
 from deeploc.core.responses import UNITS, Preference, Profile, Response
-from deeploc.core.stats import Moments, Vector, slices
-from deeploc.core.units import Layout, Selection, StatMap, UnitMask
+from deeploc.core.stats import Moments
+from deeploc.core.units import StatMap, UnitMask
 from deeploc.progress import OnProgress, ignore_progress
-from deeploc.stimuli import Stimulus
-
-Stimuli = Mapping[str, Sequence[Stimulus]]
-Indices = Int[np.ndarray, " _"]
-Means = Float64[np.ndarray, "stimulus kind group scale"]
-"""Means over the units of each group at each kind of site: of the response (0), of z (1)."""
 
 
 def profile(
@@ -54,9 +37,9 @@ def profile(
 
     Units differ in scale by orders of magnitude, so that a plain mean is that of the largest.
     ``z`` therefore counts each unit in its own standard deviations over all localizing stimuli
-    (see `unit_scale`), and the contrast is tested on z: Welch's t, of paired stimuli theirs. Units
-    that did not vary while localizing have no z and are left out of its mean. Batches are reduced
-    to means as they are read.
+    (`group_means.unit_scale`), and the contrast is tested on z: Welch's t, of paired stimuli
+    theirs. Units that did not vary while localizing have no z and are left out of its mean. Batches
+    are reduced to means as they are read.
 
     Parameters
     ----------
@@ -85,148 +68,28 @@ def profile(
     AdapterError
         If the model cannot read the stimuli.
     """
-    layout = layout_of(adapter, contrast)
-    control = _random(mask, (seed, 0))
-    unit_groups = _UnitGroups.of(layout, mask.selected, control, unit_scale(stat_map, counts))
-    by_condition = ByCondition.of(list(contrast.conditions), stimuli)
-    n_means, n_stimuli = unit_groups.sizes.size, len(by_condition.stimuli)
-    reduced = _GroupMeans(
-        unit_groups,
-        ConditionMoments(by_condition, n_means),
-        contrast.read.response == "abs",
-        np.full((n_stimuli, n_means), np.nan),
-    )
-    read_into(
-        [reduced],
-        readings or adapter,
-        by_condition.stimuli,
-        layout,
-        Readout.of(contrast.read),
+    groups = read_group_means(
+        *(adapter, contrast, stat_map, mask, stimuli),
+        counts=counts,
+        seed=seed,
+        readings=readings,
         on_progress=on_progress,
     )
-    responses = _responses(layout.kinds, reduced.by_condition.moments)
-    return Profile(contrast.split == "half", responses, _tests(contrast, layout.kinds, reduced))
+    return profile_of(contrast, groups)
 
 
-def unit_scale(stat_map: StatMap, counts: Mapping[str, int]) -> tuple[Vector, Vector]:
-    """Return mean and standard deviation (ddof=1) of every unit over all localizing stimuli.
-
-    With ``n_c``, ``m_c`` and ``s_c`` of condition c and ``N = sum(n_c)``: ``m = sum(n_c m_c) / N``
-    and ``s^2 = (sum((n_c - 1) s_c^2) + sum(n_c (m_c - m)^2)) / (N - 1)``, the within and between
-    parts of the sum of squares; equal to ``numpy.std(all of them, ddof=1)``.
+def profile_of(contrast: Contrast, groups: GroupMeans) -> Profile:
+    """Return the response profile that the means of every stimulus amount to.
 
     Parameters
     ----------
-    stat_map
-        Means and standard deviations per condition.
-    counts
-        Condition -> how many stimuli localized.
+    contrast
+        Its conditions and comparison.
+    groups
+        The means.
     """
-    mean, sd = np.empty(stat_map.layout.n_units), np.empty(stat_map.layout.n_units)
-    for units in slices(stat_map.layout.n_units):
-        parts = [
-            Moments.of(counts[name], stat_map.means[name][units], stat_map.sds[name][units])
-            for name in stat_map.means
-        ]
-        with np.errstate(invalid="ignore", over="ignore"):  # a unit that was not finite is nan
-            whole = stats.pooled(parts)
-            mean[units], sd[units] = whole.mean, whole.sd
-    return mean, sd
-
-
-def has_scale(mean: Vector, sd: Vector) -> Selection:
-    """Return which units have a z: those whose mean and sd are finite, and the sd is not 0.
-
-    Parameters
-    ----------
-    mean, sd
-        ``(unit,)``, see `unit_scale`.
-    """
-    scaled: Selection = np.isfinite(mean) & np.isfinite(sd) & (sd > 0)
-    return scaled
-
-
-@dataclass(frozen=True)
-class _GroupMeans:
-    """The means over groups of units, and their moments over stimuli (an accumulator)."""
-
-    unit_groups: "_UnitGroups"
-    by_condition: ConditionMoments
-    absolute: bool
-    means: Float64[np.ndarray, "stimulus mean"]
-
-    def add(self, rows: Rows, values: Values) -> None:
-        """Take a batch."""
-        response = np.abs(values) if self.absolute else values
-        self.means[rows] = self.unit_groups.means(response).reshape(len(rows), -1)
-        self.by_condition.add(rows, self.means[rows])
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Adjacent units of one kind, their scale, and which of them each group holds."""
-
-    kind: int
-    units: slice
-    members: tuple[Indices | slice, ...]
-    mean: Vector
-    inverse: Vector
-    unscaled: Indices
-
-
-@dataclass(frozen=True)
-class _UnitGroups:
-    """The units whose mean is taken, and ``sizes``: how many each mean is over."""
-
-    parts: Sequence[_Part]
-    sizes: Float64[np.ndarray, "kind group scale"]
-
-    @classmethod
-    def of(
-        cls, layout: Layout, selected: Selection, control: Selection, scale: tuple[Vector, Vector]
-    ) -> "_UnitGroups":
-        """Return the groups of every kind; units without a finite, positive sd have no z."""
-        mean, sd = scale
-        parts = []
-        sizes = np.zeros((len(layout.kinds), len(UNITS), 2))
-        for kind, units in _contiguous(layout):
-            scaled = has_scale(mean[units], sd[units])
-            inverse = np.divide(1.0, sd[units], out=np.zeros_like(sd[units]), where=scaled)
-            members = (np.flatnonzero(selected[units]), np.flatnonzero(control[units]), slice(None))
-            parts.append(_Part(kind, units, members, mean[units], inverse, np.flatnonzero(~scaled)))
-            sizes[kind] += [[scaled[m].size, np.count_nonzero(scaled[m])] for m in members]
-        return cls(parts, sizes)
-
-    def means(self, responses: Float[np.ndarray, "stimulus unit"]) -> Means:
-        """Return the means over each group, nan where one is not finite or over no unit."""
-        sums = np.zeros((len(responses), *self.sizes.shape))
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            for part in self.parts:
-                values = responses[:, part.units].astype(np.float64)
-                for scale in (0, 1):
-                    for group, members in enumerate(part.members):
-                        sums[:, part.kind, group, scale] += values[:, members].sum(axis=1)
-                    values = (values - part.mean) * part.inverse
-                    values[:, part.unscaled] = 0.0
-            means: Means = sums / self.sizes
-        means[~np.isfinite(means)] = np.nan
-        return means
-
-
-def _contiguous(layout: Layout) -> Iterator[tuple[int, slice]]:
-    """Yield (number of the kind, units) so that all units are covered, at most a slice at once."""
-    for site in layout.sites:
-        start = layout.slices[site.name].start
-        for part in slices(site.n_units):
-            stop = start + min(part.stop, site.n_units)
-            yield layout.kinds.index(site.kind), slice(start + part.start, stop)
-
-
-def _random(mask: UnitMask, seed: Seed) -> Selection:
-    """Return the matched random units of every kind, drawn as a control of that kind is."""
-    parts = [random_like(mask.of_kind(kind), seed).selected for kind in mask.layout.kinds]
-    either: Selection = np.logical_or.reduce(parts)
-    return either
+    responses = _responses(groups.kinds, groups.by_condition.moments)
+    return Profile(contrast.split == "half", responses, _tests(contrast, groups.kinds, groups))
 
 
 def _responses(kinds: Sequence[str], moments: Mapping[str, Moments]) -> list[Response]:
@@ -241,7 +104,7 @@ def _responses(kinds: Sequence[str], moments: Mapping[str, Moments]) -> list[Res
     ]
 
 
-def _tests(contrast: Contrast, kinds: Sequence[str], reduced: _GroupMeans) -> list[Preference]:
+def _tests(contrast: Contrast, kinds: Sequence[str], reduced: GroupMeans) -> list[Preference]:
     """Return the contrast tested on the mean z of every group: Welch's t, or that of the pairs.
 
     A mean over units is close to normal, so that a rank test would gain nothing; d' and the

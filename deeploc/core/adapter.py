@@ -101,6 +101,10 @@ class Tokenization:
         Number of words whose end is kept; ``None`` for tokenizers without offsets.
     limit
         Texts are truncated after this many tokens, special ones counted; ``None``: never.
+    read
+        First character, and that after the last, of what is read of each text: with pool ``last``
+        the word that ends with the token that is read, else all from the first token that is read
+        to the last; equal where that is a special token. ``None`` for tokenizers without offsets.
     """
 
     tokens: Int[np.ndarray, " stimulus"]
@@ -109,6 +113,7 @@ class Tokenization:
     bos: Bool[np.ndarray, " stimulus"]
     words: Int[np.ndarray, " stimulus"] | None = None
     limit: int | None = None
+    read: Sequence[tuple[int, int]] | None = None
 
 
 @runtime_checkable

@@ -15,6 +15,19 @@ KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """Which positions of a site are places in an image: ``rows`` x ``columns``, row by row.
+
+    ``start`` is the first of them; positions before it, and after the last, are tokens that the
+    network adds (class token, registers).
+    """
+
+    rows: int
+    columns: int
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A named place in a model, e.g. the output of block 3.
 
@@ -29,7 +42,8 @@ class Site:
     axis of the tensor is, where that was found to be other than (batch, position, unit): ``batch``,
     ``position``, a number of scalars that count as units, or several of these flattened into one.
     ``within`` is the module around a place that is at no border between modules (`experts`,
-    `router`), whose ``path`` is that of a parameter.
+    `router`), whose ``path`` is that of a parameter. ``grid`` says which positions are places in an
+    image; ``None``: none are, or it is not known.
     """
 
     path: str
@@ -44,6 +58,7 @@ class Site:
     calls: int = 0
     axes: tuple[str, ...] = ()
     within: str = ""
+    grid: Grid | None = None
 
     @property
     def name(self) -> str:

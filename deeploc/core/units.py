@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from deeploc.core.site import KINDS as KINDS  # sites and units are spoken of together
+from deeploc.core.site import Grid as Grid
 from deeploc.core.site import Site as Site
 from deeploc.core.site import Tap as Tap
 from deeploc.core.site import parse_site_name as parse_site_name

@@ -23,6 +23,7 @@ from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import UnitMask
 from deeploc.report.audit_tables import tables
+from deeploc.report.driving import driving_part
 from deeploc.report.examples import examples_part
 from deeploc.report.gallery import Gallery, gallery_of
 from deeploc.report.lesion_matrix import table_of
@@ -90,6 +91,7 @@ def render(folder: Path) -> str:
         "audit": {"tables": tables(audit), "warnings": audit.get("warnings") or []},
         "units": first_units(run.folder.checked("select", run.folder.units)),
         "profiles": _profiles(run, gallery),
+        "driving": driving_part(run),
         "networks": _networks(run, statistic.symbol),
         "verdict": run.verdict,
         "rule": rule_of(run.verdict) if run.verdict else "",

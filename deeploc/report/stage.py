@@ -23,12 +23,13 @@ class ReportStage:
         "ranking",
         "select",
         "profile",
+        "driving",
         "reliability",
         "evaluate",
         "verdict",
         "examples",
     )
-    algorithm: ClassVar[int] = 3
+    algorithm: ClassVar[int] = 4
     protected: ClassVar[bool] = False
 
     def inputs(self, run: Pipeline) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from deeploc.analysis import confounds
 from deeploc.analysis.audit import audit_stimuli
 from deeploc.analysis.localization import localize
 from deeploc.analysis.nothing_selected import too_few_vary
-from deeploc.analysis.profile import profile
+from deeploc.analysis.profile import profile_of
 from deeploc.analysis.select_units import select_units
 from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.contrast.selecting import Select
@@ -166,20 +166,7 @@ class ProfileStage:
 
     def make(self, run: Run, save: Save) -> None:
         """Read the held-out stimuli."""
-        counts = {name: len(stimuli) for name, stimuli in run.stimuli.localizing.items()}
-        n = sum(map(len, run.stimuli.held_out.values()))
-        with run.reporter.progress("profiling", n) as on_progress:
-            made = profile(
-                run.adapter,
-                run.contrast,
-                run.stat_map,
-                run.mask,
-                run.stimuli.held_out,
-                counts=counts,
-                seed=run.setup.seed,
-                readings=run.readings,
-                on_progress=on_progress,
-            )
+        made = profile_of(run.contrast, run.group_means)
         save({"profile.csv": to_csv(made.responses)}, made.to_json())
 
     @staticmethod

@@ -22,6 +22,8 @@ FILES = (
     "verdict.json",
     "examples.json",
     "profile.csv",
+    "driving-stimuli.csv",
+    "driving-stimuli.safetensors",
     "report.html",
     "parameters.csv",
     "parameters.safetensors",

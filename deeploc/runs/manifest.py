@@ -17,6 +17,7 @@ from deeploc.core.adapter import Adapter
 from deeploc.core.naming import missing_kinds
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, ContrastError, RunError
+from deeploc.runs.driving_record import DrivingRecord
 from deeploc.runs.records import (
     AuditRecord,
     ConditionRecord,
@@ -65,6 +66,7 @@ class Manifest(Part):
     ranking: RankingRecord | None = None
     select: SelectRecord | None = None
     profile: ProfileRecord | None = None
+    driving: DrivingRecord | None = None
     reliability: ReliabilityRecord | None = None
     massive: MassiveRecord | None = None
     positions: StageRecord | None = None
@@ -79,7 +81,8 @@ class Manifest(Part):
     @property
     def ranked_by(self) -> str:
         """What units are ranked by: ``contrast``, ``attribution`` or ``gradient``."""
-        return str((self.contrast.get("select") or {}).get("by", "contrast"))
+        select = self.contrast.get("select")
+        return str(select.get("by", "contrast")) if isinstance(select, dict) else "contrast"
 
     def record(self, stage: str) -> StageRecord | None:
         """Return the record of a stage, None where it has none."""

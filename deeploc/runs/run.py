@@ -7,6 +7,7 @@ from typing import Any
 
 from deeploc.analysis.activation_cache import Readings
 from deeploc.analysis.difference import is_known, mean_difference, read_difference
+from deeploc.analysis.group_means import GroupMeans, read_group_means
 from deeploc.analysis.localization import layout_of
 from deeploc.analysis.position_activations import ClassMoments, read_donors, read_moments
 from deeploc.analysis.reading import ByCondition
@@ -80,6 +81,20 @@ class Run:
     def mask(self) -> UnitMask:
         """The selected units, once they are selected."""
         return load_mask(self.folder.mask)
+
+    @cached_property
+    def group_means(self) -> GroupMeans:
+        """The response of groups of units to every held-out stimulus, read when it is needed."""
+        counts = {name: len(stimuli) for name, stimuli in self.stimuli.localizing.items()}
+        n = sum(map(len, self.stimuli.held_out.values()))
+        with self.reporter.progress("profiling", n) as on_progress:
+            return read_group_means(
+                *(self.adapter, self.contrast, self.stat_map, self.mask, self.stimuli.held_out),
+                counts=counts,
+                seed=self.setup.seed,
+                readings=self.readings,
+                on_progress=on_progress,
+            )
 
     @cached_property
     def modes(self) -> Modes:

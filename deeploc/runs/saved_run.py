@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deeploc.core.driving import DrivingStimuli
 from deeploc.core.effects import Effect
 from deeploc.core.examples import Examples
 from deeploc.core.massive import MassiveActivations
@@ -15,6 +16,7 @@ from deeploc.core.units import StatMap, UnitMask
 from deeploc.core.untrained import Untrained
 from deeploc.core.verdict import Network, Verdict
 from deeploc.runs.control_masks import Units
+from deeploc.runs.driving_file import load_driving
 from deeploc.runs.examples_file import read_examples
 from deeploc.runs.folder import RunFolder
 
@@ -68,6 +70,11 @@ class SavedRun:
     def profile(self) -> Profile | None:
         """The response profile."""
         return self.folder.read_profile()
+
+    @cached_property
+    def driving(self) -> DrivingStimuli | None:
+        """The stimuli that drive the selected units most and least."""
+        return load_driving(self.folder)
 
     @cached_property
     def reliability(self) -> Reliability | None:

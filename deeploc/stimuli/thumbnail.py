@@ -19,6 +19,6 @@ def thumbnail(pixels: UInt8[np.ndarray, "row column 3"]) -> bytes:
         RGB, 0-255.
     """
     image, file = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    image.save(file, "JPEG", quality=85)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    image.save(file, "JPEG", quality=85, optimize=True)
     return file.getvalue()

@@ -225,13 +225,15 @@ class Download(Sparse):
 class Local(Sparse):
     """How a condition that is generated or downloaded is read from the folder of ``--stimuli``.
 
-    The default of ``names`` are those of the condition.
+    The default of ``names`` are those of the condition. With ``builtin`` it is generated all the
+    same: the folder holds what the tasks need.
     """
 
-    model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images")))
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images", "builtin")))
 
     file: Texts | None = None
     images: Texts | None = None
+    builtin: Text | None = None
     per: Per | None = None
     column: Texts | None = None
     names: Names | None = None
@@ -239,9 +241,10 @@ class Local(Sparse):
 
     @model_validator(mode="after")
     def _check_one_kind(self) -> "Local":
-        if (self.file is None) == (self.images is None):
-            given = "none" if self.file is None else "file and images"
-            raise ValueError(f"exactly one of file, images; this has {given}")
+        given = [k for k in ("file", "images", "builtin") if getattr(self, k) is not None]
+        if len(given) != 1:
+            named = " and ".join(given) or "none"
+            raise ValueError(f"exactly one of file, images, builtin; this has {named}")
         check_columns(self.images, self.column, self.names, self.where)
         for key in ("per", "names"):
             if self.images is not None and getattr(self, key) is not None:

@@ -68,6 +68,7 @@ class TaskContext:
     folder: Path | None = None
 
 
+@runtime_checkable
 class Named(Protocol):
     """A task of any kind."""
 

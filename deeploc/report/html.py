@@ -22,6 +22,7 @@ from deeploc.core.results import Cell, Score
 from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import UnitMask
+from deeploc.report.advantages import explanation, tables_of
 from deeploc.report.audit_tables import tables
 from deeploc.report.gallery import Gallery, gallery_of
 from deeploc.report.lesion_matrix import table_of
@@ -95,6 +96,8 @@ def render(folder: Path) -> str:
         **_reliability(run, statistic.symbol),
         "massive": massive_part(run.massive, mask),
         **_results(run, gallery),
+        "advantages": tables_of(run.advantages),
+        "advantages_explained": explanation(run.advantages) if run.advantages else "",
         "bibliography": Bibliography(),
         "primary": outcome_in_words(run.verdict.primary if run.verdict else None),
         "against": [outcome_in_words(name) for name in run.verdict.against] if run.verdict else [],

@@ -81,8 +81,8 @@ class HeldOut:
     @property
     def is_scored(self) -> Bool[np.ndarray, "stimulus response"]:
         """Where there is a response and a prediction."""
-        scored: Bool[np.ndarray, "stimulus response"] = np.isfinite(self.measured)
-        return scored & np.isfinite(self.predicted)
+        scored: Bool[np.ndarray, "stimulus response"] = np.isfinite(self.measured + self.predicted)
+        return scored
 
 
 def held_out(

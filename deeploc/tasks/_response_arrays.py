@@ -103,8 +103,8 @@ def _names(array: Any, rest: list[str], columns: Columns) -> list[str]:
     if not rest:
         return [str(array.name)]
     flat = array.isel({d: 0 for d in array.dims if d not in rest}, drop=True).stack(place_=rest)
-    known = [name for name in columns.response or OF_WHOM if name in flat.coords]
-    chosen = known or [name for name in rest if name in flat.coords]
+    known = [name for name in columns.response or OF_WHOM if name in array.coords]
+    chosen = known or [name for name in rest if name in array.coords]
     numbers = [str(number) for number in range(flat.sizes["place_"])]
     if not chosen:
         return numbers

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,8 +76,10 @@ class BrainAlignment:
     The responses to every passage are predicted from the activations of the units, by a regression
     on the other passages (`deeploc.tasks._encoding`). ``r`` is the mean over folds and responses;
     ``r-normalized``, where ceilings are given, that of r divided by the ceiling of the response;
-    ``r2`` the mean over responses of the explained part of the squared error. Items are passages,
-    or stimuli where these are not known.
+    ``r2`` the mean over responses of the explained part of the squared error. ``r-length`` is r of
+    what the length of a text in words and characters predicts in the same folds: no unit is needed
+    for it, so it is the same for every mask. Items are passages, or stimuli where these are not
+    known.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ class BrainAlignment:
         self._options = options
         self._readout = readout
         self._folds = _folds(responses, options.folds)
-        self.metrics: Mapping[str, Better] = {"r": "higher", "r2": "higher"}
+        self.metrics: Mapping[str, Better] = {"r": "higher", "r2": "higher", "r-length": "higher"}
         if responses.ceilings is not None:
             self.metrics = {**self.metrics, "r-normalized": "higher"}
 
@@ -148,7 +151,16 @@ class BrainAlignment:
                 f"task {NAME!r}: no response varies within a fold, so nothing can be correlated; "
                 "give more texts, or fewer folds"
             )
-        return [each for metric, own in shares.items() for each in self._measurements(metric, own)]
+        made = [each for metric, own in shares.items() for each in self._measurements(metric, own)]
+        return [*made, self._of_length]
+
+    @cached_property
+    def _of_length(self) -> Measurement:
+        """What the lengths of the texts alone predict."""
+        responses = self._responses
+        lengths = np.array([[len(text.split()), len(text)] for text in responses.texts], float)
+        held = predicted_held_out(lengths, responses.values, self._folds, self._options.alpha)
+        return self._measurement("r-length", ALL, correlation(held).mean())
 
     def _measurements(self, metric: str, shares: Shares) -> list[Measurement]:
         names = self._responses.names

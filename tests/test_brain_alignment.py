@@ -101,7 +101,7 @@ def test_shuffled_responses_are_not_predicted(rng: np.random.Generator, tmp_path
     found = values(task.measure_units(x))
 
     assert abs(found["r/all"]) < 4 / np.sqrt(1000)
-    assert found["r2/all"] < 4 / np.sqrt(1000) ** 2 * 4
+    assert found["r2/all"] < (4 / np.sqrt(1000)) ** 2
 
 
 def test_numbers_are_those_of_scikit_learn(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -210,9 +210,13 @@ def test_normalized_r_is_r_over_the_ceiling(rng: np.random.Generator, tmp_path: 
     path = write_table(tmp_path / "long.csv", long)
     found = values(task_of(path, ceiling="top").measure_units(x))
     same = values(task_of(path, ceiling=0.5, value="value").measure_units(x))
+    tops = [{"response": "b", "ceiling": 0.25}, {"response": "a", "ceiling": 0.5}]
+    write_table(tmp_path / "tops.csv", tops)
+    listed = values(task_of(path, ceiling="tops.csv", value="value").measure_units(x))
 
     ratios = found["r/all/a"] / 0.5, found["r/all/b"] / 0.25
     assert found["r-normalized/all"] == pytest.approx(np.mean(ratios))
+    assert listed == found
     assert same["r-normalized/all"] == pytest.approx(same["r/all"] / 0.5)
     assert "r-normalized/all" not in values(task_of(path, value="value").measure_units(x))
 

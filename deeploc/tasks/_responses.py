@@ -184,11 +184,24 @@ def _responses_of(row: Record, columns: Columns) -> Iterator[tuple[str, float]]:
     several = len(columns.value or ()) > 1
     for column in columns.value or ():
         parts = [*of, column] if several or not of else of
-        yield "/".join(parts), _number(row, column)
+        yield "/".join(parts), number_in(row, column)
 
 
-def _number(row: Record, column: str) -> float:
-    """Return the number in a cell, nan where it is missing."""
+def number_in(row: Record, column: str) -> float:
+    """Return the number in a cell, nan where it is missing.
+
+    Parameters
+    ----------
+    row
+        The row.
+    column
+        The column.
+
+    Raises
+    ------
+    TaskError
+        If it holds anything else; names file and line.
+    """
     text = _cell(row, column)
     if text.lower() in _MISSING:
         return nan
@@ -219,7 +232,7 @@ def _same_group(first: Record, row: Record, column: str | None) -> None:
 
 
 def _same_ceiling(row: Record, column: str, former: float | None, name: str) -> float:
-    ceiling = checked_ceiling(_number(row, column), f"{row.id}: column {column!r}")
+    ceiling = checked_ceiling(number_in(row, column), f"{row.id}: column {column!r}")
     if former is not None and ceiling != former and not (np.isnan(ceiling) and np.isnan(former)):
         raise TaskError(
             f"{row.id}: a ceiling of {ceiling:g} for {name!r}, which had {former:g} above; a "

@@ -1,73 +1,30 @@
 """Brain alignment: how well the activations of units predict measured responses to texts."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
-from pydantic import Field, model_validator
+from jaxtyping import Float
 
-from deeploc.contrast.validation import Number, StrictModel, Text, Texts, Whole
 from deeploc.core.readout import Readout
 from deeploc.core.results import Better, Measurement
 from deeploc.core.task import Reading, TaskContext
 from deeploc.core.units import Layout
-from deeploc.errors import ContrastError, TaskError
+from deeploc.errors import TaskError
 from deeploc.stimuli import Stimulus
-from deeploc.stimuli.sampling import substream
-from deeploc.stimuli.tables import find
 
 from ._encoding import Folds, Shares, correlation, explained, folds_of_blocks, folds_of_groups
 from ._encoding import held_out as predicted_held_out
-from ._response_arrays import SUFFIXES, read_array
-from ._responses import Columns, Responses, checked_ceiling, read_table
-
-NAME = "brain-alignment"
+from ._response_file import NAME, Options, load
+from ._responses import Responses
 
 ALL = "all"
 """The condition of the mean over all responses; ``all/NAME`` is one of them."""
 
 MAX_SHOWN = 20
 """Up to so many responses are reported one by one."""
-
-_ALPHAS = tuple(10.0**exponent for exponent in range(-2, 9))
-
-_PER_FOLD = 2
-"""Fewest stimuli of a fold that ``--limit`` leaves: of one alone there is no correlation."""
-
-
-class Options(StrictModel):
-    """What a contrast file says below ``brain-alignment``."""
-
-    responses: Text
-    """The file of responses: csv, tsv, jsonl, parquet or netCDF; in --stimuli DIR if it is there,
-    else below the folder of the contrast file."""
-    stimulus: Text = "stimulus"
-    """The column of the texts."""
-    group: Text | None = None
-    """The column that says which passage a text is of; default: passage, if there is one."""
-    value: Texts | None = None
-    """The column, or columns, of responses; default: value, else all other columns."""
-    response: Texts | None = None
-    """The columns that tell responses apart in a long table; default: subject, region, neuroid."""
-    ceiling: Annotated[Number, Field(gt=0, le=1)] | Text | None = None
-    """The noise ceiling: one number, or the column that holds that of each response."""
-    folds: Annotated[Whole, Field(ge=2)] = 5
-    """How many folds."""
-    alpha: Annotated[tuple[Annotated[Number, Field(gt=0)], ...], Field(min_length=1)] = _ALPHAS
-    """Penalties that the regression chooses from, on training stimuli alone."""
-    pool: Literal["last", "mean", "max", "cls"] | None = None
-    """How tokens become one number; default: as the contrast reads."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_alpha(cls, data: Any) -> Any:
-        alpha = data.get("alpha") if isinstance(data, Mapping) else None
-        return {**data, "alpha": [alpha]} if isinstance(alpha, int | float) else data
 
 
 class BrainAlignment:
@@ -218,74 +175,7 @@ def make(options: Mapping[str, Any], context: TaskContext) -> BrainAlignment:
             f"task {NAME!r}: the contrast reads every position as a unit (pool: none), which "
             f"pool: {stated.pool} cannot select from; leave `pool:` out"
         )
-    path = _found(stated.responses, context)
-    responses = _read(path, stated)
-    _check_size(responses, stated.folds, path)
-    if not np.isfinite(responses.values).any():
-        raise TaskError(f"{path}: every response is missing; name their columns with `value:`")
+    responses = load(stated, context)
     how = context.read
     readout = Readout(how.sites, stated.pool or how.pool, "signed", how.tokens, how.max_tokens)
-    return BrainAlignment(_limited(responses, stated.folds, context), stated, readout)
-
-
-def _check_size(responses: Responses, n_folds: int, path: Path) -> None:
-    """Refuse fewer passages than folds, or fewer texts than blocks of two."""
-    grouped = responses.groups is not None
-    n = len(set(responses.groups or responses.texts))
-    needed = n_folds if grouped else _PER_FOLD * n_folds
-    if n < needed:
-        what = "passages" if grouped else "texts"
-        raise TaskError(
-            f"{path}: {n} {what}, and {n_folds} folds need at least {needed}; lower `folds:`, or "
-            "give more responses"
-        )
-
-
-def _found(pattern: str, context: TaskContext) -> Path:
-    """Return the file, in the folder of the user if it is there."""
-    roots = [root for root in (context.folder, context.base) if root is not None]
-    for number, root in enumerate(roots, start=1):
-        try:
-            found = find([pattern], root)
-        except ContrastError as error:
-            if number < len(roots):
-                continue
-            raise TaskError(f"task {NAME!r}: {error}") from None
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found[:3])
-            raise TaskError(f"task {NAME!r}: {pattern!r} names several files: {names}; name one")
-        return found[0]
-    raise AssertionError
-
-
-def _read(path: Path, options: Options) -> Responses:
-    ceiling = options.ceiling if isinstance(options.ceiling, str) else None
-    columns = Columns(options.stimulus, options.group, options.value, options.response, ceiling)
-    reader = read_array if path.suffix.lower() in SUFFIXES else read_table
-    try:
-        responses = reader(path, columns).in_order()
-    except ContrastError as error:
-        raise TaskError(str(error)) from None
-    if options.ceiling is None or ceiling is not None:
-        return responses
-    same: Float64[np.ndarray, " response"] = np.full(
-        len(responses.names), checked_ceiling(float(options.ceiling), "ceiling")
-    )
-    return Responses(**{**vars(responses), "ceilings": same})
-
-
-def _limited(responses: Responses, n_folds: int, context: TaskContext) -> Responses:
-    """Return about as many stimuli as the run allows, in whole passages, enough for every fold."""
-    if context.limit is None or context.limit >= len(responses.texts):
-        return responses
-    most = max(context.limit, _PER_FOLD * n_folds)
-    if responses.groups is None:
-        return responses.only(range(most))
-    sizes = Counter(responses.groups)
-    names = substream(context.seed, f"sample:{NAME}").permutation(sorted(sizes)).tolist()
-    kept: set[str] = set()
-    for name in names:
-        if len(kept) >= n_folds and sum(sizes[each] for each in kept) + sizes[name] > most:
-            break
-        kept.add(name)
-    return responses.only([row for row, name in enumerate(responses.groups) if name in kept])
+    return BrainAlignment(responses, stated, readout)

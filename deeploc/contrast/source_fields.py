@@ -131,6 +131,11 @@ class Builtin(BaseModel):
         return {"description": described["description"], "anyOf": [*forms, *_of_plugins(seed)]}
 
 
+def as_builtin(value: Any) -> Any:
+    """Return the name of a generator as a mapping; anything else is returned unchanged."""
+    return {"generator": value} if isinstance(value, str) else value
+
+
 def _of_plugins(seed: JsonSchemaValue) -> list[JsonSchemaValue]:
     """Return the JSON Schema of the generators of plugins: any options, none is imported."""
     plugins = [n for n in generators.names() if n not in generators.GENERATORS]
@@ -233,11 +238,14 @@ class Local(Sparse):
 
     file: Texts | None = None
     images: Texts | None = None
-    builtin: Text | None = None
     per: Per | None = None
     column: Texts | None = None
     names: Names | None = None
     where: Where | None = None
+    builtin: (
+        Annotated[Builtin, BeforeValidator(as_builtin, json_schema_input_type=Text | Builtin)]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _check_one_kind(self) -> "Local":
@@ -246,6 +254,9 @@ class Local(Sparse):
             named = " and ".join(given) or "none"
             raise ValueError(f"exactly one of file, images, builtin; this has {named}")
         check_columns(self.images, self.column, self.names, self.where)
+        for key in ("per", "column", "names", "where"):
+            if self.builtin is not None and getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to files; a generator has none; leave it out")
         for key in ("per", "names"):
             if self.images is not None and getattr(self, key) is not None:
                 raise ValueError(f"{key} belongs to file; images have none; leave it out")

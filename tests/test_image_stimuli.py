@@ -346,7 +346,7 @@ contrast: a > b
         (
             "image",
             "builtin: sentences\n    local: {builtin: sentence}",
-            "mine.yaml:8: conditions.a.local.builtin: no builtin generator is called 'sentence'; did ",
+            "mine.yaml:8: conditions.a.local.builtin: no builtin generator is called 'sentence'",
         ),
         (
             "image",

@@ -199,6 +199,30 @@ def test_constant_predictions_and_units_are_worth_nothing(rng: np.random.Generat
     assert explained(held).scores[0] == pytest.approx(0, abs=1e-12)
 
 
+def test_what_length_explains_is_told_apart(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Units that know the length predict nothing beyond it; a signal beside it is what remains."""
+    words = rng.integers(3, 20, size=400)
+    texts = [" ".join([f"w{number}", *["x"] * n]) for number, n in enumerate(words)]
+    signal = rng.normal(size=400)
+    y = words / words.std() + signal
+    rows = [
+        {"stimulus": text, "passage": f"p{n // 4}", "value": repr(float(value))}
+        for n, (text, value) in enumerate(zip(texts, y, strict=True))
+    ]
+    task = task_of(write_table(tmp_path / "y.csv", rows))
+    passages = [stimulus.content for stimulus in task.reading(Layout(())).stimuli]
+    order = [texts.index(str(text)) for text in passages]
+    of_length, of_both = (
+        values(task.measure_units(x[order]))
+        for x in (words[:, None].astype(float), np.column_stack([words, signal]))
+    )
+
+    assert of_length["r/all"] == pytest.approx(of_length["r-length/all"], abs=0.02)
+    assert abs(of_length["r-beyond-length/all"]) < 4 / np.sqrt(400)
+    assert of_both["r-length/all"] == of_length["r-length/all"]
+    assert of_both["r-beyond-length/all"] > 0.99
+
+
 def test_normalized_r_is_r_over_the_ceiling(rng: np.random.Generator, tmp_path: Path) -> None:
     """Each response is divided by its own ceiling, then averaged; one number is that of all."""
     x, y = linear(rng, 60, 4, 0.5)
@@ -479,7 +503,7 @@ def test_a_run_on_a_language_model(tiny_lm: Path, contrast_file: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert "What the selected units tell" in (folder / "run" / "report.html").read_text("utf-8")
     assert [each["value"] for each in told] == [each.value for each in run.advantages]
-    assert {e["metric"] for e in told} == {"r", "r2", "r-length"}
+    assert {e["metric"] for e in told} == {"r", "r2", "r-length", "r-beyond-length"}
     assert {e.task for e in run.effects} == {"perplexity", "minimal-pairs"}
     assert (folder / "run" / "verdict.json").read_text().count("brain-alignment") == 0
 

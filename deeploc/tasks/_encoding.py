@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 Features = Float[np.ndarray, "stimulus feature"]
+Covariates = Float[np.ndarray, "stimulus covariate"]
 Values = Float64[np.ndarray, "stimulus response"]
 Folds = Int[np.ndarray, " stimulus"]
 
@@ -86,7 +87,12 @@ class HeldOut:
 
 
 def held_out(
-    features: Features, responses: Values, folds: Folds, alphas: Sequence[float]
+    features: Features,
+    responses: Values,
+    folds: Folds,
+    alphas: Sequence[float],
+    *,
+    covariates: Covariates | None = None,
 ) -> HeldOut:
     """Predict every response by ridge regression on the stimuli of all other folds.
 
@@ -105,10 +111,13 @@ def held_out(
         The fold of every stimulus.
     alphas
         Penalties to choose from, above 0.
+    covariates
+        What is first regressed out of the responses, by least squares on the training stimuli; the
+        measured responses of the result are then what remains of them.
     """
     usable = np.isfinite(features).all(axis=0)
     x = np.where(usable, features, 0.0).astype(np.float64)
-    predicted, means = (np.full(responses.shape, np.nan) for _ in range(2))
+    measured, predicted, means = (np.full(responses.shape, np.nan) for _ in range(3))
     patterns, owners = np.unique(np.isfinite(responses), axis=1, return_inverse=True)
     for number, present in enumerate(patterns.T):
         columns = np.flatnonzero(owners.ravel() == number)
@@ -116,12 +125,25 @@ def held_out(
             training, testing = present & (folds != fold), present & (folds == fold)
             if training.sum() < 2 or not testing.any():
                 continue
-            y = responses[np.ix_(training, columns)]
-            model = _fitted(x[training], y, alphas)
+            y = responses[:, columns]
+            if covariates is not None:
+                y = y - _explained_by(covariates, y, training)
+            model = _fitted(x[training], y[training], alphas)
             place = np.ix_(testing, columns)
+            measured[place] = y[testing]
             predicted[place] = model.predict(x[testing]).reshape(-1, len(columns))
-            means[place] = y.mean(axis=0)
-    return HeldOut(responses, predicted, means, folds)
+            means[place] = y[training].mean(axis=0)
+    return HeldOut(measured, predicted, means, folds)
+
+
+def _explained_by(
+    covariates: Covariates, y: Values, training: Bool[np.ndarray, " stimulus"]
+) -> Values:
+    """Return what covariates explain of every stimulus, by least squares on the training ones."""
+    x = np.column_stack([np.ones(len(covariates)), covariates])
+    coefficients, *_ = np.linalg.lstsq(x[training], y[training], rcond=None)
+    fitted: Values = x @ coefficients
+    return fitted
 
 
 def _fitted(x: Float64[np.ndarray, "stimulus feature"], y: Values, alphas: Sequence[float]) -> Any:
@@ -130,7 +152,9 @@ def _fitted(x: Float64[np.ndarray, "stimulus feature"], y: Values, alphas: Seque
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    ridge = RidgeCV(alphas, alpha_per_target=y.shape[1] > 1)
+    # the same numbers either way, from the smaller of the two matrices of products
+    mode = "svd" if x.shape[1] <= x.shape[0] else "eigen"
+    ridge = RidgeCV(alphas, alpha_per_target=y.shape[1] > 1, gcv_mode=mode)
     return make_pipeline(StandardScaler(), ridge).fit(x, y if y.shape[1] > 1 else y[:, 0])
 
 

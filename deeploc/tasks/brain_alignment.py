@@ -15,8 +15,18 @@ from deeploc.core.units import Layout
 from deeploc.errors import TaskError
 from deeploc.stimuli import Stimulus
 
-from ._encoding import Folds, Shares, correlation, explained, folds_of_blocks, folds_of_groups
-from ._encoding import held_out as predicted_held_out
+from ._encoding import (
+    Covariates,
+    Features,
+    Folds,
+    HeldOut,
+    Shares,
+    correlation,
+    explained,
+    folds_of_blocks,
+    folds_of_groups,
+    held_out,
+)
 from ._response_file import NAME, Options, load
 from ._responses import Responses
 
@@ -35,8 +45,9 @@ class BrainAlignment:
     ``r-normalized``, where ceilings are given, that of r divided by the ceiling of the response;
     ``r2`` the mean over responses of the explained part of the squared error. ``r-length`` is r of
     what the length of a text in words and characters predicts in the same folds: no unit is needed
-    for it, so it is the same for every mask. Items are passages, or stimuli where these are not
-    known.
+    for it, so it is the same for every mask. ``r-beyond-length`` is r between what length leaves of
+    the responses and what the units predict of that. Items are passages, or stimuli where these
+    are not known.
 
     Parameters
     ----------
@@ -61,9 +72,9 @@ class BrainAlignment:
         self._options = options
         self._readout = readout
         self._folds = _folds(responses, options.folds)
-        self.metrics: Mapping[str, Better] = {"r": "higher", "r2": "higher", "r-length": "higher"}
-        if responses.ceilings is not None:
-            self.metrics = {**self.metrics, "r-normalized": "higher"}
+        normalized = ("r-normalized",) if responses.ceilings is not None else ()
+        metrics = ("r", *normalized, "r2", "r-length", "r-beyond-length")
+        self.metrics: Mapping[str, Better] = dict.fromkeys(metrics, "higher")
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -96,9 +107,7 @@ class BrainAlignment:
 
     def measure_units(self, activations: Float[np.ndarray, "stimulus unit"]) -> list[Measurement]:
         """Return r, R² and normalized r of all responses, and of each where there are few."""
-        held = predicted_held_out(
-            activations, self._responses.values, self._folds, self._options.alpha
-        )
+        held = self._held_out(activations)
         r = correlation(held)
         shares = {"r": r, "r2": explained(held)}
         if self._responses.ceilings is not None:
@@ -108,16 +117,24 @@ class BrainAlignment:
                 f"task {NAME!r}: no response varies within a fold, so nothing can be correlated; "
                 "give more texts, or fewer folds"
             )
+        beyond = correlation(self._held_out(activations, self._lengths))
         made = [each for metric, own in shares.items() for each in self._measurements(metric, own)]
-        return [*made, self._of_length]
+        return [*made, self._of_length, self._measurement("r-beyond-length", ALL, beyond.mean())]
+
+    def _held_out(self, features: Features, covariates: Covariates | None = None) -> HeldOut:
+        values, alphas = self._responses.values, self._options.alpha
+        return held_out(features, values, self._folds, alphas, covariates=covariates)
+
+    @cached_property
+    def _lengths(self) -> Covariates:
+        """Words and characters of every text."""
+        return np.array([[len(text.split()), len(text)] for text in self._responses.texts], float)
 
     @cached_property
     def _of_length(self) -> Measurement:
         """What the lengths of the texts alone predict."""
-        responses = self._responses
-        lengths = np.array([[len(text.split()), len(text)] for text in responses.texts], float)
-        held = predicted_held_out(lengths, responses.values, self._folds, self._options.alpha)
-        return self._measurement("r-length", ALL, correlation(held).mean())
+        shares = correlation(self._held_out(self._lengths))
+        return self._measurement("r-length", ALL, shares.mean())
 
     def _measurements(self, metric: str, shares: Shares) -> list[Measurement]:
         names = self._responses.names

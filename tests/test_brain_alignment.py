@@ -24,7 +24,7 @@ from deeploc.core.results import Measurement
 from deeploc.core.task import Reading, TaskContext
 from deeploc.core.unit_task import READ
 from deeploc.core.units import Layout
-from deeploc.errors import TaskError
+from deeploc.errors import PluginError, TaskError
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.saved_run import load_run
 from deeploc.stimuli import Stimulus
@@ -472,6 +472,18 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     again = WithSums()
     assert "evaluate" in again.make(tmp_path / "broken")
     assert again.sums.asked == []
+
+
+def test_a_reading_of_something_else_is_one_line(tmp_path: Path) -> None:
+    """What a task reads is of all sites of the run, else it is named."""
+
+    class Elsewhere(Sums):
+        def reading(self, layout: Layout) -> Reading:
+            stimuli = super().reading(layout).stimuli
+            return Reading(stimuli, Layout(layout.sites[:1]), Readout(pool="mean"))
+
+    with pytest.raises(PluginError, match=r"`reading` of task 'sums' returned Reading"):
+        WithSums(sums=Elsewhere()).make(tmp_path)
 
 
 def test_a_run_on_a_language_model(tiny_lm: Path, contrast_file: Path) -> None:

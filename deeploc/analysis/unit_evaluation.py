@@ -12,10 +12,11 @@ from deeploc.analysis.planning import Cells
 from deeploc.core.adapter import Adapter
 from deeploc.core.results import Cell, Score, scores_of
 from deeploc.core.scalars import mask_of_units
-from deeploc.core.task_plugins import checked, guarded
+from deeploc.core.task import Reading
+from deeploc.core.task_plugins import checked, guarded, title_of
 from deeploc.core.unit_task import READ, UnitTask, units_key
 from deeploc.core.units import Layout, UnitMask
-from deeploc.errors import TaskError
+from deeploc.errors import TaskError, wrong
 from deeploc.progress import OnProgress, ignore_progress
 
 
@@ -111,6 +112,9 @@ class UnitEvaluator:
         if task.name not in self._activations:
             with guarded(task):
                 reading = task.reading(self._layout)
+            if not isinstance(reading, Reading) or reading.layout != self._layout:
+                right = "a Reading (deeploc.core.task) of the layout that it was given"
+                raise wrong(f"`reading` of {title_of(task)}", reading, right)
             stimuli, layout = reading.stimuli, reading.layout
             readings = Readings(self._adapter, [stimuli])
             values = readings.matrix(

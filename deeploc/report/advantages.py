@@ -60,7 +60,8 @@ def _rows(each: Advantage) -> list[list[str]]:
     controls = each.controls
     middle = format_number(median(controls)) if controls else "-"
     span = f"[{format_number(min(controls))}, {format_number(max(controls))}]" if controls else "-"
-    p = "-" if isnan(each.p) else f"{each.p:.3f}"
+    depends = any(value != each.value for value in controls)  # else units have no part in it
+    p = f"{each.p:.3f}" if depends and not isnan(each.p) else "-"
     name = each.metric if each.condition in ("", "all") else f"{each.metric} {each.condition}"
     row = [name, format_number(each.value), interval, middle, span, p]
     others = [[f"  {mask}", "", "", format_number(value), "", ""] for mask, value in each.others]

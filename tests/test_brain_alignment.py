@@ -474,6 +474,15 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.sums.asked == []
 
 
+def test_an_image_contrast_is_refused(rng: np.random.Generator, tmp_path: Path) -> None:
+    """The task reads texts: one line says so before anything is read."""
+    write_table(tmp_path / "y.csv", rows_of(rng.normal(size=(40, 1))))
+    images = {"faces": (Stimulus("a.png", tmp_path / "a.png"),)}
+    context = TaskContext({}, (), tmp_path, localizing=images)
+    with pytest.raises(TaskError, match="are images; leave it out"):
+        make({"responses": "y.csv"}, context)
+
+
 def test_a_reading_of_something_else_is_one_line(tmp_path: Path) -> None:
     """What a task reads is of all sites of the run, else it is named."""
 

@@ -192,6 +192,11 @@ def make(options: Mapping[str, Any], context: TaskContext) -> BrainAlignment:
             f"task {NAME!r}: the contrast reads every position as a unit (pool: none), which "
             f"pool: {stated.pool} cannot select from; leave `pool:` out"
         )
+    shown = next((s for group in context.localizing.values() for s in group), None)
+    if shown is not None and not isinstance(shown.content, str):
+        raise TaskError(
+            f"task {NAME!r} reads texts, and the stimuli of this contrast are images; leave it out"
+        )
     responses = load(stated, context)
     how = context.read
     readout = Readout(how.sites, stated.pool or how.pool, "signed", how.tokens, how.max_tokens)

@@ -246,7 +246,7 @@ def explained(held: HeldOut) -> Shares:
 
     References
     ----------
-    Campbell & Thompson (2008), doi:10.1093/rfs/hhm055, eq. 1.
+    Campbell & Thompson (2008), doi:10.1093/rfs/hhm055.
     """
     scored = held.is_scored
     total = np.where(scored, held.measured - held.means, 0.0) ** 2

@@ -12,6 +12,7 @@ from deeploc.core.adapter import ModelOptions
 from deeploc.core.dissociation import sets_needed
 from deeploc.core.results import INTACT, Score
 from deeploc.core.task import check_needs
+from deeploc.core.unit_task import split_tasks
 from deeploc.errors import RunError
 from deeploc.experiment import open_run
 from deeploc.progress import ProgressReporter, SilentReporter
@@ -128,9 +129,9 @@ def _names(first: Run, second: Run) -> tuple[str, str]:
 
 
 def _side(run: Run, name: str) -> Side:
-    tasks = tasks_of(run.contrast, run.setup, run.stimuli)
+    tasks, on_units = split_tasks(tasks_of(run.contrast, run.setup, run.stimuli))
     check_needs(run.adapter, tasks)
-    contrast, seed = run.contrast, run.setup.seed
+    contrast, seed = run.contrast.without_tasks([t.name for t in on_units]), run.setup.seed
     dose, modes = contrast.verdict.dose, run.modes
     doses = deciding_doses(run.stat_map, run.mask, contrast.ablate, dose, seed, modes=modes)
     by_kind = {dose.cell.sites: dose for dose in doses}

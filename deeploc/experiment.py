@@ -13,7 +13,8 @@ from deeploc.analysis.select_units import check_sizes
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.attributing import with_loss
-from deeploc.core.task import Task, check_needs
+from deeploc.core.task import check_needs
+from deeploc.core.unit_task import AnyTask
 from deeploc.core.units import Layout
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
@@ -276,7 +277,7 @@ def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
     return [*finding, *describing, UntrainedStage(), MassiveStage()]
 
 
-def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Stage[Run]]:
+def _evaluating(run: Run, tasks: Sequence[AnyTask], contrast: Contrast) -> list[Stage[Run]]:
     """Return the stages that measure what ``contrast`` asks for; that of the run decides."""
     evaluate = EvaluateStage(tasks, contrast.ablate, run.contrast)
     modes = contrast.ablate.mode
@@ -285,7 +286,7 @@ def _evaluating(run: Run, tasks: Sequence[Task], contrast: Contrast) -> list[Sta
     return [*measuring, evaluate, VerdictStage(), shown, ReportStage()]
 
 
-def _check(run: Run, tasks: Sequence[Task]) -> None:
+def _check(run: Run, tasks: Sequence[AnyTask]) -> None:
     """Refuse what cannot work, as far as it can be known before the first forward pass."""
     check_needs(run.adapter, tasks)
     check_counts(run.contrast, run.stimuli.localizing)

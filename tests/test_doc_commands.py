@@ -101,6 +101,11 @@ def write_texts(folder: Path, rng: np.random.Generator) -> None:
         table.writerow([f"stim{number}" for number in range(2, 15)])
         for kind in "SN" * 8:
             table.writerow([*rng.permutation(words), kind])
+    (folder / "PEREIRA").mkdir()
+    with (folder / "PEREIRA" / "pereira2018.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["Sentence", "EffectSize"])
+        table.writerows([" ".join(rng.permutation(words)), rng.normal()] for _ in range(20))
     (folder / "emotion").mkdir()
     with (folder / "emotion" / "validation.csv").open("w", newline="") as file:
         table = csv.writer(file)

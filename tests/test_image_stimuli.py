@@ -341,18 +341,28 @@ contrast: a > b
             "image",
             "builtin: sentences\n    local: {limit: 3}",
             "mine.yaml:8: unknown key 'limit' in conditions.a.local; allowed: file, images, "
-            "per, column, names, where",
+            "per, column, names, where, builtin",
+        ),
+        (
+            "image",
+            "builtin: sentences\n    local: {builtin: sentence}",
+            "mine.yaml:8: conditions.a.local.builtin: no builtin generator is called 'sentence'",
+        ),
+        (
+            "image",
+            "builtin: sentences\n    local: {builtin: sentences, where: {a: b}}",
+            "mine.yaml:8: conditions.a.local: where belongs to files; a generator has none",
         ),
         (
             "image",
             "builtin: sentences\n    local: {images: a, file: b.csv}",
-            "mine.yaml:8: conditions.a.local: exactly one of file, images; this has file and "
-            "images",
+            "mine.yaml:8: conditions.a.local: exactly one of file, images, builtin; this has file "
+            "and images",
         ),
         (
             "image",
             "builtin: sentences\n    local: {where: {a: b}}",
-            "mine.yaml:8: conditions.a.local: exactly one of file, images; this has none",
+            "mine.yaml:8: conditions.a.local: exactly one of file, images, builtin; this has none",
         ),
     ],
 )

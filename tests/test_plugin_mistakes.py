@@ -309,6 +309,10 @@ TASKS = {
     "@property\n    def identity(self): return 1 / 0": "division by zero (line 11)",
     "measure = None": "is None; it must take (adapter)",
     "def prepare(self): pass": "takes (); it must take (adapter)",
+    "def measure_units(self, activations): pass": "which has no 'reading'; it must return a task",
+    "def measure_units(self): pass\n    def reading(self, layout): pass": (
+        "takes (); it must take (activations)"
+    ),
     "def measure(self, adapter, n): pass": "takes (adapter, n); it must take (adapter)",
     "def __init__(self, options): pass": "takes (options); it must take (options, context)",
     "def prepare(self, adapter): adapter.gone": "AttributeError: 'ToyAdapter' object has no attr",

@@ -88,7 +88,7 @@ class Evaluator:
         self.seed = seed
         self.task_keys = task_keys or {}
         self.recall = recall
-        self._known = _by_measurement(known)
+        self._known = by_measurement(known)
         self._prepared: set[str] = set()
 
     def scores(
@@ -116,7 +116,7 @@ class Evaluator:
         if missing:
             measured = self._measure(missing, ablation)
             new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
-            self._known |= _by_measurement(new)
+            self._known |= by_measurement(new)
         return [renamed(row, cell) for task in wanted for row in self._find(task, key)]
 
     def measurements(self, cell: Cell, ablation: Edit | None) -> list[tuple[str, Measurement]]:
@@ -139,7 +139,7 @@ class Evaluator:
         key = INTACT if ablation is None else ablation.key
         measured = self._measure(self.tasks, ablation)
         new = scores_of(measured, cell, self.seed, key=key, task_keys=self.task_keys)
-        self._known = _by_measurement(new) | self._known
+        self._known = by_measurement(new) | self._known
         return measured
 
     def _measure(
@@ -182,8 +182,14 @@ def renamed(row: Score, cell: Cell) -> Score:
     )
 
 
-def _by_measurement(known: Iterable[Score]) -> dict[tuple[str, str, str], list[Score]]:
-    """Return the known scores by task, task key and key of the ablation, each outcome once."""
+def by_measurement(known: Iterable[Score]) -> dict[tuple[str, str, str], list[Score]]:
+    """Return scores by task, task key and key of what was ablated or read, each outcome once.
+
+    Parameters
+    ----------
+    known
+        Scores.
+    """
     groups: dict[tuple[str, str, str], dict[tuple[str, str], Score]] = {}
     for row in known:
         group = groups.setdefault((row.task, row.task_key, row.key), {})

@@ -1,6 +1,7 @@
 """Make the tasks that a contrast names: check their options, read their items."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -8,8 +9,9 @@ from pydantic import ValidationError
 from deeploc import entry_points
 from deeploc.contrast.model import Contrast
 from deeploc.core.readout import Readout
-from deeploc.core.task import MakesTask, Task, TaskContext
+from deeploc.core.task import MakesTask, TaskContext
 from deeploc.core.task_plugins import check_task
+from deeploc.core.unit_task import AnyTask
 from deeploc.entry_points import Plugin
 from deeploc.errors import ContrastError, PluginError, TaskError
 from deeploc.stimuli import Stimulus
@@ -24,7 +26,8 @@ def make_tasks(
     seed: int = 0,
     limit: int | None = None,
     strict: bool = False,
-) -> list[Task]:
+    folder: Path | None = None,
+) -> list[AnyTask]:
     """Return the tasks that a contrast names, their items read.
 
     Parameters
@@ -39,6 +42,8 @@ def make_tasks(
         Most items per condition; None: all.
     strict
         Whether an image that cannot be read is an error; otherwise it is left out.
+    folder
+        The user's folder (``--stimuli``), if one was named.
 
     Raises
     ------
@@ -57,8 +62,9 @@ def make_tasks(
         localizing=localizing,
         read=Readout.of(contrast.read),
         strict=strict,
+        folder=folder,
     )
-    made: dict[str, Task] = {}
+    made: dict[str, AnyTask] = {}
     for number, (name, options) in enumerate(contrast.tasks):
         try:
             made[name] = _made(entry_points.find("deeploc.tasks", name), options, context)
@@ -69,7 +75,7 @@ def make_tasks(
     return list(made.values())
 
 
-def _made(plugin: Plugin, options: Mapping[str, Any], context: TaskContext) -> Task:
+def _made(plugin: Plugin, options: Mapping[str, Any], context: TaskContext) -> AnyTask:
     """Return the task that a plugin makes, known as its own."""
     make: MakesTask = plugin.load()
     with plugin.guarded(ValidationError):

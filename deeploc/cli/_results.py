@@ -10,6 +10,7 @@ import click
 from deeploc.cli._console import print_json, print_paragraph, print_table, width
 
 if TYPE_CHECKING:
+    from deeploc.core.advantage import Advantage
     from deeploc.core.effects import Effect
     from deeploc.core.responses import Profile, Response, Units
     from deeploc.runs.folder import RunFolder
@@ -34,7 +35,9 @@ def print_results(
     profile
         Whether profile, reliability, untrained copy and massive activations are printed below.
     """
-    effects = run.read_effects()
+    from deeploc.runs.saved_run import SavedRun
+
+    effects, advantages = run.read_effects(), SavedRun(run).advantages
     if as_json:
         from dataclasses import asdict
 
@@ -45,6 +48,7 @@ def print_results(
                 "run": str(run.path),
                 "verdict": verdict and verdict.to_json(),
                 "effects": rows,
+                "advantages": [{**asdict(a), "p": a.p} for a in advantages],
                 **selection_json(run),
             }
         )
@@ -57,6 +61,7 @@ def print_results(
             print_massive(run)
             print_untrained(run)
     print_verdict(run)
+    _print_advantages(advantages)
     click.echo(f"every metric: {run.scores}")
     click.echo(f"report:       {run.report}")
 
@@ -190,6 +195,20 @@ def print_verdict(run: "RunFolder") -> None:
         sentence = conclusion(network, empty.get(network.sites, "no unit was selected"))
         click.echo(f"{textwrap.fill(sentence, columns)}\n")
     click.echo(textwrap.fill(rule_of(verdict), columns))
+
+
+def _print_advantages(advantages: "Sequence[Advantage]") -> None:
+    """Print what the selected units tell, beside as many units at random."""
+    from deeploc.report.advantages import explanation, tables_of
+
+    for title, head, rows in tables_of(advantages):
+        click.echo()
+        print_paragraph(title)
+        print_table(head, rows)
+    if advantages:
+        click.echo()
+        print_paragraph(explanation(advantages))
+        click.echo()
 
 
 def _print_effects(effects: "Sequence[Effect]", run: "RunFolder") -> None:

@@ -11,7 +11,7 @@ from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.analysis.audit import Audit
-    from deeploc.core.task import Task
+    from deeploc.core.unit_task import AnyTask
     from deeploc.stimuli import StimulusSets
 
 _MAX_NAME = 24
@@ -61,7 +61,12 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     reporter = Console()
     stimuli = sampled_stimuli(loaded, setup, reporter)
     tasks = make_tasks(
-        loaded, stimuli.halves, seed=setup.seed, limit=setup.limit, strict=setup.strict
+        loaded,
+        stimuli.halves,
+        seed=setup.seed,
+        limit=setup.limit,
+        strict=setup.strict,
+        folder=setup.folder,
     )
     shown = replace(hardware, modality=loaded.modality)
     adapter = load_model(model, shown) if model else None
@@ -70,7 +75,9 @@ def command(contrast: str, model: str | None, as_json: bool, **options: Any) -> 
     stimuli.report_unreadable(reporter)
 
 
-def _print(contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]") -> None:
+def _print(
+    contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[AnyTask]"
+) -> None:
     from deeploc.cli._colour import coloured
     from deeploc.cli._console import print_table, shorten
     from deeploc.report.audit_tables import tables
@@ -102,7 +109,7 @@ def _samples(stimuli: "StimulusSets") -> list[list[str]]:
 
 
 def _print_json(
-    contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[Task]"
+    contrast: str, stimuli: "StimulusSets", audit: "Audit", tasks: "Sequence[AnyTask]"
 ) -> None:
     from dataclasses import asdict
 

@@ -1,6 +1,6 @@
 """Contrasts: named conditions, a comparison between them, and how it is read and evaluated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -161,6 +161,17 @@ class Contrast(StrictModel):
         """The tasks to evaluate, each with its options."""
         pairs = [{e: None} if isinstance(e, str) else e for e in self.evaluate]
         return [(name, dict(options or {})) for pair in pairs for name, options in pair.items()]
+
+    def without_tasks(self, names: Collection[str]) -> "Contrast":
+        """Return the contrast without some of its tasks.
+
+        Parameters
+        ----------
+        names
+            Their names.
+        """
+        kept = [e for e in self.evaluate if ({e} if isinstance(e, str) else {*e}).isdisjoint(names)]
+        return self.model_copy(update={"evaluate": tuple(kept)})
 
     @property
     def base(self) -> Path:

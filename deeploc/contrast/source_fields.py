@@ -131,6 +131,11 @@ class Builtin(BaseModel):
         return {"description": described["description"], "anyOf": [*forms, *_of_plugins(seed)]}
 
 
+def as_builtin(value: Any) -> Any:
+    """Return the name of a generator as a mapping; anything else is returned unchanged."""
+    return {"generator": value} if isinstance(value, str) else value
+
+
 def _of_plugins(seed: JsonSchemaValue) -> list[JsonSchemaValue]:
     """Return the JSON Schema of the generators of plugins: any options, none is imported."""
     plugins = [n for n in generators.names() if n not in generators.GENERATORS]
@@ -225,10 +230,11 @@ class Download(Sparse):
 class Local(Sparse):
     """How a condition that is generated or downloaded is read from the folder of ``--stimuli``.
 
-    The default of ``names`` are those of the condition.
+    The default of ``names`` are those of the condition. With ``builtin`` it is generated all the
+    same: the folder holds what the tasks need.
     """
 
-    model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images")))
+    model_config = ConfigDict(json_schema_extra=exactly_one_of(("file", "images", "builtin")))
 
     file: Texts | None = None
     """Globs of tables or text files: csv, tsv, jsonl, parquet, txt."""
@@ -242,13 +248,22 @@ class Local(Sparse):
     """The names of numbers in a column of labels, from 0 on."""
     where: Where | None = None
     """The rows that are kept: the values of a column."""
+    builtin: (
+        Annotated[Builtin, BeforeValidator(as_builtin, json_schema_input_type=Text | Builtin)]
+        | None
+    ) = None
+    """The generator that makes the condition all the same."""
 
     @model_validator(mode="after")
     def _check_one_kind(self) -> "Local":
-        if (self.file is None) == (self.images is None):
-            given = "none" if self.file is None else "file and images"
-            raise ValueError(f"exactly one of file, images; this has {given}")
+        given = [k for k in ("file", "images", "builtin") if getattr(self, k) is not None]
+        if len(given) != 1:
+            named = " and ".join(given) or "none"
+            raise ValueError(f"exactly one of file, images, builtin; this has {named}")
         check_columns(self.images, self.column, self.names, self.where)
+        for key in ("per", "column", "names", "where"):
+            if self.builtin is not None and getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to files; a generator has none; leave it out")
         for key in ("per", "names"):
             if self.images is not None and getattr(self, key) is not None:
                 raise ValueError(f"{key} belongs to file; images have none; leave it out")

@@ -19,6 +19,7 @@ from deeploc.contrast.source_fields import (
     Per,
     Sparse,
     Where,
+    as_builtin,
     as_text,
     check_columns,
     exactly_one_of,
@@ -39,10 +40,6 @@ _BELONGS = {
     "names": ("file", "download", "hub"),
 }
 """Key -> the kinds of source that have it."""
-
-
-def _as_builtin(value: Any) -> Any:
-    return {"generator": value} if isinstance(value, str) else value
 
 
 _Named = Annotated[str, NamedSchema(tuple(GENERATORS), "deeploc.generators")]
@@ -80,7 +77,7 @@ class Source(Sparse):
     images: Texts | None = None
     """Image files: folders, paths or globs."""
     builtin: (
-        Annotated[Builtin, BeforeValidator(_as_builtin, json_schema_input_type=_Named | Builtin)]
+        Annotated[Builtin, BeforeValidator(as_builtin, json_schema_input_type=_Named | Builtin)]
         | None
     ) = None
     """The name of a generator, of deeploc or of a plugin, or a mapping of its name and options."""

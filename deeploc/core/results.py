@@ -44,9 +44,10 @@ class Cell:
     sites
         The kind of site whose units are ablated.
     mode
-        ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``.
+        ``zero``, ``mean``, ``resample``, ``noise``, ``scale:G``, ``add`` or ``add:G``; ``read`` of
+        units that were read in the intact model.
     percent
-        How many per cent of the units of that kind are ablated.
+        How many per cent of the units of that kind are ablated, or read.
     mask
         ``selected`` (the contrast's own selection), ``top`` (a dose from the top of the ranking),
         or the name of a control, e.g. ``random-3``.

@@ -7,7 +7,8 @@ A task is a `Task`. What else it may be, each a small protocol of its own:
 * `ReadsActivations`: it is prepared and measured on activations.
 
 `deeploc.core.measuring` serves the last two, so that texts are scored in one call for all tasks
-and activations that are known already are not read again.
+and activations that are known already are not read again. What is measured on units instead of on
+the model is no `Task` but a `deeploc.core.unit_task.UnitTask`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,8 @@ class TaskContext:
         How the contrast reads a model, for tasks that read it too.
     strict
         Whether an image that cannot be read is an error; else it is left out.
+    folder
+        The user's folder (``--stimuli``), if one was named.
     """
 
     held_out: Mapping[str, Sequence[Stimulus]]
@@ -62,6 +65,17 @@ class TaskContext:
     localizing: Mapping[str, Sequence[Stimulus]] = field(default_factory=dict)
     read: Readout = field(default_factory=Readout)
     strict: bool = False
+    folder: Path | None = None
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A task of any kind."""
+
+    @property
+    def name(self) -> str:
+        """The name the task has in contrast files and in scores.csv."""
+        ...
 
 
 @runtime_checkable
@@ -214,7 +228,7 @@ class ReadsActivations(Protocol):
         ...
 
 
-def check_needs(adapter: Adapter, tasks: Sequence[Task]) -> None:
+def check_needs(adapter: Adapter, tasks: Sequence[Named]) -> None:
     """Refuse tasks that cannot be measured on a model, before any forward pass.
 
     Parameters

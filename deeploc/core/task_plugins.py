@@ -9,9 +9,13 @@ import numpy as np
 
 from deeploc.core.json_values import not_json
 from deeploc.core.results import Better, Measurement
-from deeploc.core.task import Task
+from deeploc.core.unit_task import AnyTask
 from deeploc.errors import PluginError, described, nearest, wrong
 from deeploc.plugin import Plugin, check_takes, maker_of
+
+_ON_MODELS = {"prepare": "adapter", "measure": "adapter"}
+_ON_UNITS = {"reading": "layout", "measure_units": "activations"}
+"""Methods of a `Task` and of a `UnitTask` -> what each takes."""
 
 
 def check_task(task: Any, plugin: Plugin) -> None:
@@ -27,12 +31,13 @@ def check_task(task: Any, plugin: Plugin) -> None:
     Raises
     ------
     PluginError
-        If it lacks a part of `Task`, is called otherwise, declares no metrics, its identity is no
-        JSON, or its methods take other arguments.
+        If it lacks a part of `Task` or `UnitTask`, is called otherwise, declares no metrics, its
+        identity is no JSON, or its methods take other arguments.
     """
     with plugin.guarded():  # its parts may be properties
-        lacking = [part for part in ("name", "metrics", "identity", "prepare", "measure")
-                   if not hasattr(task, part)]  # fmt: skip
+        methods = _ON_UNITS if hasattr(task, "measure_units") else _ON_MODELS
+        parts = ("name", "metrics", "identity", *methods)
+        lacking = [part for part in parts if not hasattr(task, part)]
     if lacking:
         raise PluginError(
             f"{plugin.title} returned {described(task)}, which has no {lacking[0]!r}; it must "
@@ -54,12 +59,12 @@ def check_task(task: Any, plugin: Plugin) -> None:
             f"`identity` of {plugin.title} is no JSON: {part}; use text, finite numbers of Python, "
             "booleans, lists and dictionaries, e.g. int(n) and list(array)"
         )
-    for method in ("prepare", "measure"):
-        check_takes(getattr(task, method), f"`{method}` of {plugin.title}", "adapter")
+    for method, argument in methods.items():
+        check_takes(getattr(task, method), f"`{method}` of {plugin.title}", argument)
 
 
 @contextmanager
-def guarded(task: Task) -> Iterator[None]:
+def guarded(task: AnyTask) -> Iterator[None]:
     """Turn an exception of a plugin's task into one line.
 
     Parameters
@@ -80,7 +85,7 @@ def guarded(task: Task) -> Iterator[None]:
         yield
 
 
-def checked(task: Task, measured: Any) -> list[Measurement]:
+def checked(task: AnyTask, measured: Any) -> list[Measurement]:
     """Return what a task measured, refused where it is no list of what it declares.
 
     Parameters
@@ -120,7 +125,7 @@ def checked(task: Task, measured: Any) -> list[Measurement]:
     return [_numeric(each, title) for each in made]
 
 
-def check_intact(measurements: Sequence[tuple[Task, Measurement]]) -> None:
+def check_intact(measurements: Sequence[tuple[AnyTask, Measurement]]) -> None:
     """Refuse what cannot be a result of an intact model: items without a finite number.
 
     An ablation may leave a model that returns nothing finite; one that is intact does not, unless
@@ -154,7 +159,7 @@ def check_intact(measurements: Sequence[tuple[Task, Measurement]]) -> None:
             )
 
 
-def title_of(task: Task) -> str:
+def title_of(task: AnyTask) -> str:
     """Return what messages call a task: the plugin that made it, if one did.
 
     Parameters

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from deeploc.doctor.problems import Problem
 
 PURPOSE: Mapping[str, str] = {
+    "brain": "measured responses in netCDF (brain-alignment)",
     "accelerate": "models larger than one device (--device-map)",
     "gguf": "models in GGUF files",
     "lm-eval": "tasks of lm-evaluation-harness",

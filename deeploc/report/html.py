@@ -22,6 +22,7 @@ from deeploc.core.results import Cell, Score
 from deeploc.core.selection import count_of
 from deeploc.core.stats import ALPHA
 from deeploc.core.units import UnitMask
+from deeploc.report.advantages import explanation, tables_of
 from deeploc.report.audit_tables import tables
 from deeploc.report.driving import driving_part
 from deeploc.report.examples import examples_part
@@ -99,6 +100,8 @@ def render(folder: Path) -> str:
         "massive": massive_part(run.massive, mask),
         **_results(run, gallery),
         "examples": examples_part(run.examples, run.verdict),
+        "advantages": tables_of(run.advantages),
+        "advantages_explained": explanation(run.advantages) if run.advantages else "",
         "bibliography": Bibliography(),
         "primary": outcome_in_words(run.verdict.primary if run.verdict else None),
         "against": [outcome_in_words(name) for name in run.verdict.against] if run.verdict else [],

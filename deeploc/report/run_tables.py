@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from deeploc.core.advantage import Advantage
 from deeploc.core.units import Layout
 from deeploc.report.figures import chance_band
 from deeploc.report.statistic_text import words_of
@@ -20,8 +21,9 @@ def tables_of(run: SavedRun) -> dict[str, Rows]:
     """Return every table of a run that has rows, by its name.
 
     ``sites`` has a row per site, ``units`` one per selected unit, ``responses`` one per condition
-    and group of units, ``effects`` one per outcome and ablation, ``scores`` one per measurement
-    (controls included), ``verdict`` one per question.
+    and group of units, ``effects`` one per outcome and ablation, ``advantages`` one per outcome and
+    mask of tasks on units, ``scores`` one per measurement (controls included), ``verdict`` one per
+    question.
 
     Parameters
     ----------
@@ -33,6 +35,7 @@ def tables_of(run: SavedRun) -> dict[str, Rows]:
         "units": _units(run),
         "responses": [asdict(row) for row in run.profile.responses] if run.profile else [],
         "effects": _effects(run),
+        "advantages": [_advantage(each) for each in run.advantages],
         "scores": [asdict(row) for row in run.scores],
         "verdict": _verdict(run),
     }
@@ -82,6 +85,16 @@ def _effects(run: SavedRun) -> Rows:
         | {"z": effect.z, "p": effect.p, "q": effect.q}
         for effect in run.effects
     ]
+
+
+def _advantage(each: Advantage) -> dict[str, Any]:
+    """Return what the units of a mask tell, beside its matched random controls."""
+    names = ("task", "metric", "condition", "sites", "percent", "mask", "better", "value")
+    return {
+        **{name: getattr(each, name) for name in names},
+        **{"ci_low": each.ci_low, "ci_high": each.ci_high, "n": each.n_items},
+        **{"controls": len(each.controls), "p": each.p},
+    }
 
 
 def _verdict(run: SavedRun) -> Rows:

@@ -12,6 +12,7 @@ from deeploc.analysis.evaluation import Evaluator
 from deeploc.analysis.permuting import permuted_t
 from deeploc.analysis.planning import Plan, deciding_doses, plan
 from deeploc.analysis.reading import ByCondition
+from deeploc.analysis.unit_evaluation import UnitEvaluator, masks_of
 from deeploc.contrast.fields import Ablate
 from deeploc.contrast.model import Contrast
 from deeploc.core.ablation import Edit
@@ -23,6 +24,7 @@ from deeploc.core.readout import Readout
 from deeploc.core.results import Cell, Score, to_csv
 from deeploc.core.stats import ALPHA, Vector
 from deeploc.core.task import HasChance, Task
+from deeploc.core.unit_task import AnyTask, UnitTask, notices_of, split_tasks
 from deeploc.progress import tell
 from deeploc.runs.cell_text import cell_text
 from deeploc.runs.control_masks import ControlMasks
@@ -41,6 +43,8 @@ from deeploc.runs.used_plugins import adapter_of, identities, identity_of
 class EvaluateStage:
     """Measures tasks on the intact model, under the ablations and under their controls.
 
+    Tasks on units are measured on the activations of the same masks in the intact model.
+
     Scores are added to those that are there. Those whose task, units, mode or model are no longer
     the same are moved to scores-superseded.csv: they are never shown, and used again if what they
     belong to comes back.
@@ -55,7 +59,7 @@ class EvaluateStage:
         Whose ``verdict`` decides how many controls the deciding ablation needs; that of the run.
     """
 
-    tasks: Sequence[Task]
+    tasks: Sequence[AnyTask]
     ablate: Ablate
     contrast: Contrast
 
@@ -86,33 +90,64 @@ class EvaluateStage:
 
     def make(self, run: Run, save: Save) -> None:
         """Measure what is not known yet; what is measured is saved every two seconds."""
-        todo = self._plan(run)
-        for notice in todo.notices:
+        todo = self._plan(run, self.ablate)
+        notices = (*todo.notices, *notices_of(self.tasks))
+        for notice in notices:
             run.reporter.note(notice)
         keys = task_keys(run, self.tasks)
-        table = ScoreTable.of(run.folder, self._records(keys), todo.notices)
+        table = ScoreTable.of(run.folder, self._records(keys), notices)
         saving = ScoreSaving(run.folder, table, save, ControlMasks(run.layout))
-        evaluator = Evaluator(
-            run.adapter,
-            self.tasks,
-            seed=run.setup.seed,
-            task_keys=keys,
-            known=table.known,
-            recall=run.readings.recall,
-        )
+        lesions, on_units = split_tasks(self.tasks)
         try:
-            with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
-                cells, n_random = iter(todo.cells), self.ablate.controls.random
-                for cell, ablation in todo.cells.items():
-                    self._tell_next(run, cells, n_random)
-                    saving.add(evaluator.scores(cell, ablation), ablation)
-                    on_progress(1)
-            self._decide(run, evaluator, saving)
+            if lesions or not on_units:
+                self._ablate(run, todo, lesions, keys, saving)
+            if on_units:
+                self._read_units(run, on_units, keys, saving)
         except BaseException:
             if table.measured:
                 saving.save(complete=False)
             raise
         saving.save(complete=True)
+
+    def _ablate(
+        self,
+        run: Run,
+        todo: Plan,
+        tasks: Sequence[Task],
+        keys: Mapping[str, str],
+        saving: ScoreSaving,
+    ) -> None:
+        """Measure tasks on the intact model and under every ablation of the plan."""
+        evaluator = Evaluator(
+            run.adapter,
+            tasks,
+            seed=run.setup.seed,
+            task_keys=keys,
+            known=saving.known,
+            recall=run.readings.recall,
+        )
+        with run.reporter.progress("evaluating", len(todo.cells)) as on_progress:
+            cells, n_random = iter(todo.cells), self.ablate.controls.random
+            for cell, ablation in todo.cells.items():
+                self._tell_next(run, cells, n_random)
+                mask = None if ablation is None else ablation.mask
+                saving.add(evaluator.scores(cell, ablation), mask)
+                on_progress(1)
+        self._decide(run, evaluator, saving)
+
+    def _read_units(
+        self, run: Run, tasks: Sequence[UnitTask], keys: Mapping[str, str], saving: ScoreSaving
+    ) -> None:
+        """Measure tasks on the units of every mask of the plan, whatever the mode."""
+        todo = self._plan(run, self.ablate.model_copy(update={"mode": ("zero",)}))
+        seed, known = run.setup.seed, saving.known
+        evaluator = UnitEvaluator(
+            run.adapter, tasks, run.layout, seed=seed, task_keys=keys, known=known
+        )
+        with run.reporter.progress("reading units", len(todo.cells) - 1) as on_progress:
+            for cell, mask in masks_of(todo.cells, run.layout):
+                saving.add(evaluator.scores(cell, mask), mask)
+                on_progress(1)
 
     def _decide(self, run: Run, evaluator: Evaluator, saving: ScoreSaving) -> None:
         """Measure what the verdict needs beyond the plan: further controls of one ablation.
@@ -120,10 +155,11 @@ class EvaluateStage:
         A contrast that asks for too few controls to test anything wants no such test.
         """
         most = self.contrast.verdict.controls
-        better = {task.name: task.metrics for task in self.tasks}
-        if min(most, self.ablate.controls.random) < MIN_CONTROLS or not self.tasks:
+        better = {task.name: task.metrics for task in evaluator.tasks}
+        if min(most, self.ablate.controls.random) < MIN_CONTROLS or not better:
             return
-        deciding = deciding_of(self.contrast, evaluator.scores(Cell(), None), better)
+        contrast = self.contrast.without_tasks([task.name for task in split_tasks(self.tasks)[1]])
+        deciding = deciding_of(contrast, evaluator.scores(Cell(), None), better)
         if deciding is None:
             return
         every = deciding_doses(
@@ -149,7 +185,7 @@ class EvaluateStage:
                 def on_scores(
                     scores: list[Score], ablation: Edit, then: Callable[[], None] = tell_next
                 ) -> None:
-                    saving.add(scores, ablation)
+                    saving.add(scores, ablation.mask)
                     on_progress(1)
                     then()
 
@@ -157,7 +193,10 @@ class EvaluateStage:
 
     def _tell_next(self, run: Run, cells: Iterator[Cell], n_random: int) -> None:
         for cell in islice(cells, 1):
-            tell(run.reporter, cell_text(cell, [task.name for task in self.tasks], n_random))
+            tell(
+                run.reporter,
+                cell_text(cell, [task.name for task in split_tasks(self.tasks)[0]], n_random),
+            )
 
     @staticmethod
     def retire(folder: RunFolder) -> None:
@@ -167,10 +206,10 @@ class EvaluateStage:
             atomic.write(folder.superseded, to_csv(distinct(rows)))
         remove(folder, EvaluateStage.files)
 
-    def _plan(self, run: Run) -> Plan:
+    def _plan(self, run: Run, ablate: Ablate) -> Plan:
         try:
             permuted, seed = self._permuted_t(run), run.setup.seed
-            return plan(run.stat_map, run.mask, self.ablate, seed, permuted, modes=run.modes)
+            return plan(run.stat_map, run.mask, ablate, seed, permuted, modes=run.modes)
         except ValueError as error:
             raise run.contrast.error_at(("ablate",), str(error)) from None
 
@@ -199,12 +238,13 @@ class EvaluateStage:
                 chance=dict(task.chance) if isinstance(task, HasChance) else {},
                 items=dict(task.identity),
                 key=keys[task.name],
+                on_units=isinstance(task, UnitTask),
             )
             for task in self.tasks
         }
 
 
-def task_keys(run: Run, tasks: Sequence[Task]) -> dict[str, str]:
+def task_keys(run: Run, tasks: Sequence[AnyTask]) -> dict[str, str]:
     """Return task -> hash of what decides its numbers: the model, its items and options, the seed.
 
     Parameters

@@ -289,9 +289,10 @@ class RunFolder:
         return self.read_manifest().resolved_contrast(str(self.manifest)).comparison
 
     def better(self) -> dict[str, dict[str, Better]]:
-        """Return task -> metric -> which direction is good, the main metric of each task first."""
+        """Return task -> metric -> which direction is good, main ones first; no tasks on units."""
         record = self.read_manifest().evaluate
-        return {name: task.metrics for name, task in record.tasks.items()} if record else {}
+        tasks = record.tasks.items() if record else ()
+        return {name: task.metrics for name, task in tasks if not task.on_units}
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, whole or not at all."""

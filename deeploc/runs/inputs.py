@@ -2,7 +2,7 @@
 
 from deeploc.analysis.tasks import make_tasks
 from deeploc.contrast.model import Contrast
-from deeploc.core.task import Task
+from deeploc.core.unit_task import AnyTask
 from deeploc.progress import ProgressReporter
 from deeploc.runs.setup import Setup
 from deeploc.stimuli import StimulusSets, sample_stimuli
@@ -37,7 +37,7 @@ def sampled_stimuli(
     )
 
 
-def tasks_of(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Task]:
+def tasks_of(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[AnyTask]:
     """Return the tasks of a contrast, their items read.
 
     Parameters
@@ -46,4 +46,6 @@ def tasks_of(contrast: Contrast, setup: Setup, stimuli: StimulusSets) -> list[Ta
         As of a `Run`.
     """
     seed, limit, strict = setup.seed, setup.limit, setup.strict
-    return make_tasks(contrast, stimuli.halves, seed=seed, limit=limit, strict=strict)
+    return make_tasks(
+        contrast, stimuli.halves, seed=seed, limit=limit, strict=strict, folder=setup.folder
+    )

@@ -15,6 +15,7 @@ from deeploc.core.json_values import nulled
 from deeploc.core.positions import ReadsPositions
 from deeploc.core.readout import Readout
 from deeploc.core.task import Task
+from deeploc.core.unit_task import split_tasks
 from deeploc.core.units import UnitMask
 from deeploc.errors import TaskError
 from deeploc.runs.folder import RunFolder
@@ -122,7 +123,7 @@ class Objective:
         sets = run.stimuli
         localizing = replace(sets, held_out=sets.localizing)
         made, evaluated = (
-            {task.name: task for task in tasks_of(run.contrast, run.setup, stimuli)}
+            {task.name: task for task in split_tasks(tasks_of(run.contrast, run.setup, stimuli))[0]}
             for stimuli in (localizing, sets)
         )
         if of not in made:

@@ -204,13 +204,15 @@ class UntrainedRecord(StageRecord):
 class TaskRecord(Part):
     """A task: its metrics, what identifies its items, and the hash of both and the model.
 
-    ``chance`` is what guessing scores, where that is not 0.
+    ``chance`` is what guessing scores, where that is not 0. ``on_units``: it is measured on units
+    of the intact model (`deeploc.core.unit_task`), not under ablation.
     """
 
     metrics: dict[str, Better]
     chance: dict[str, float] = {}
     items: dict[str, Any]
     key: str
+    on_units: bool = False
 
 
 class CellRecord(Part):

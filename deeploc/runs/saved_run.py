@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deeploc.core.advantage import Advantage, advantages
 from deeploc.core.driving import DrivingStimuli
 from deeploc.core.effects import Effect
 from deeploc.core.examples import Examples
@@ -65,6 +66,15 @@ class SavedRun:
     def effects(self) -> list[Effect]:
         """What the scores amount to, beside their controls."""
         return self.folder.read_effects()
+
+    @cached_property
+    def advantages(self) -> list[Advantage]:
+        """What tasks on units amount to (mode ``read``), beside their controls."""
+        record = self.folder.read_manifest().evaluate
+        tasks = record.tasks.items() if record else ()
+        return advantages(
+            self.scores, {name: task.metrics for name, task in tasks if task.on_units}
+        )
 
     @cached_property
     def profile(self) -> Profile | None:

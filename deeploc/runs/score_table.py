@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deeploc import atomic
-from deeploc.core.ablation import Edit
 from deeploc.core.results import Score, to_csv
+from deeploc.core.units import UnitMask
 from deeploc.errors import RunError
 from deeploc.runs.control_masks import ControlMasks, load_controls
 from deeploc.runs.folder import RunFolder
@@ -126,19 +126,24 @@ class ScoreSaving:
         self._controls = controls
         self._saved = time.monotonic()
 
-    def add(self, scores: list[Score], ablation: Edit | None) -> None:
-        """Take the scores of an ablation.
+    @property
+    def known(self) -> Sequence[Score]:
+        """Every score that need not be measured again."""
+        return self._table.known
+
+    def add(self, scores: list[Score], mask: UnitMask | None) -> None:
+        """Take the scores of an ablation, or of units that were read.
 
         Parameters
         ----------
         scores
             Its scores.
-        ablation
-            What was ablated; None is the intact model.
+        mask
+            The units; None is the intact model.
         """
         self._table.measured += scores
-        if scores and ablation is not None:
-            self._controls.add(scores[0], ablation.mask)
+        if scores and mask is not None:
+            self._controls.add(scores[0], mask)
         if scores and time.monotonic() - self._saved > _SAVE_EVERY:
             self.save(complete=False)
 

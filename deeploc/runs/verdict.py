@@ -40,7 +40,7 @@ class VerdictStage:
         record = folder.read_manifest().evaluate
         tasks = record.tasks if record else {}
         made = judge(
-            _contrast(folder),
+            _contrast(folder).without_tasks([name for name in tasks if tasks[name].on_units]),
             folder.read_stat_map(),
             folder.read_mask(),
             profile=folder.read_profile(),

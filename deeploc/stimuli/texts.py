@@ -94,7 +94,8 @@ def _delimited(path: Path, delimiter: str) -> Rows:
     rows = _cells(path, delimiter)
     first, header = next(rows, (1, []))
     header = [name.strip() for name in header]
-    for name in header:
+    index = int(len(header) > 1 and not header[0])  # the row numbers that pandas writes first
+    for name in header[index:]:
         if not name or header.count(name) > 1:
             problem = f"column {name!r} twice" if name else "a column without a name"
             raise ContrastError(f"{path}:{first}: the header has {problem}; name each column once")
@@ -104,7 +105,7 @@ def _delimited(path: Path, delimiter: str) -> Rows:
                 f"{path}:{line}: {len(cells)} cells but the header has {len(header)} columns; "
                 f"put a cell that contains {delimiter!r} in double quotes"
             )
-        yield line, dict(zip(header, cells, strict=True))
+        yield line, dict(zip(header[index:], cells[index:], strict=True))
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -19,9 +19,9 @@ from deeploc.core.units import UnitMask
 from deeploc.progress import OnProgress, ignore_progress
 from deeploc.stimuli import Stimulus
 
-_SHARE, _ALWAYS = 20, 3 * N_SHOWN
+_SHARE, _ALWAYS = 20, 4 * N_SHOWN
 """At most a twentieth of as many images as localize are read at every position, so that this costs
-no more than 5 % of localizing; of few images, those that kinds of site commonly show."""
+no more than 5 % of localizing; of few images, as many as two kinds of site show."""
 
 
 def driving_stimuli(groups: GroupMeans, mask: UnitMask) -> DrivingStimuli:

@@ -8,6 +8,7 @@
   - TaskError       a task cannot be prepared or measured
   - PluginError     no plugin of that name, or two, or a broken one
   - RunError        a run folder cannot be read, written or continued
+  - SweepError      a sweep file is not usable, or its workers cannot be started
 
 The command line turns each of them into one line and exit code 1; any other exception is a bug
 of deeploc and keeps its traceback.
@@ -49,6 +50,10 @@ class PluginError(DeeplocError):
 
 class RunError(DeeplocError):
     """A run folder cannot be read, written or continued."""
+
+
+class SweepError(DeeplocError):
+    """A sweep file is not usable, or its workers cannot be started."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -66,6 +66,7 @@ def run_all(
     reporter: ProgressReporter | None = None,
     *,
     overwrite: bool = False,
+    adapter: Adapter | None = None,
 ) -> Run:
     """Localize, ablate, evaluate and report into a run folder; return the run.
 
@@ -83,6 +84,8 @@ def run_all(
         Who receives messages and progress; default nobody.
     overwrite
         Whether a run with other inputs in the folder may be replaced.
+    adapter
+        The model of ``setup``, where it is loaded already.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def run_all(
     reporter = reporter or SilentReporter()
     stimuli = sampled_stimuli(contrast, setup, reporter)
     tasks = tasks_of(contrast, setup, stimuli)
-    with _opened(contrast, setup, folder, stimuli, reporter) as run:
+    with _opened(contrast, setup, folder, stimuli, reporter, adapter=adapter) as run:
         _check(run, tasks)
         stages = [*_localizing(run), *_evaluating(run, tasks, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
@@ -237,11 +240,13 @@ def _opened(
     folder: Path,
     stimuli: StimulusSets,
     reporter: ProgressReporter,
+    *,
+    adapter: Adapter | None = None,
 ) -> Iterator[Run]:
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
     with locked(place.path, create=True):
-        adapter = _load(contrast, setup)
+        adapter = adapter or _load(contrast, setup)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
         header = header_of(contrast, setup, adapter, stimuli, _layout(run))
         for notice in header.get("notices", ()):

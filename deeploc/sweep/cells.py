@@ -165,8 +165,10 @@ def command_of(contrast: str, setup: Setup, changes: Sequence[str], folder: Path
     }
     words = ["deeploc", "run", contrast, "-m", setup.address]
     for name, value in options.items():
-        words += [name] * (value is True)
-        words += [] if value in (None, True, False) else [name, str(value)]
+        if isinstance(value, bool):
+            words += [name] * value
+        elif value is not None:
+            words += [name, str(value)]
     for change in changes:
         words += ["--set", change]
     return shlex.join([*words, "-o", str(folder)])

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,17 +24,6 @@ TICK = 60.0
 
 _SPARE = 0.9
 """The share of the free memory that workers may be expected to take."""
-
-
-@dataclass
-class _Worker:
-    """A process, what it works on, and which of that is finished."""
-
-    process: BaseProcess
-    connection: Connection
-    work: Work
-    gpu: str
-    finished: list[int] = field(default_factory=list)
 
 
 class LocalEngine:
@@ -71,40 +60,83 @@ class LocalEngine:
         jobs = min(self._jobs or len(devices) or processors(), len(parts))
         if jobs > 1:
             parts = [replace(part, memory=self._need(part)) for part in parts]
-        waiting, running = deque(parts), list[_Worker]()
-        free, tries = available(), dict[int, int]()
+        pool = _Pool(jobs, devices if jobs > 1 else [], self._retries, deque(parts))
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs and _fits(waiting[0], running, free):
-                    work = waiting.popleft()
-                    gpu = _free_gpu(work, running, devices if jobs > 1 else ())
-                    running.append(_started(work, gpu, jobs))
-                ready = wait([worker.connection for worker in running], TICK)
-                if not ready:
-                    on_event(StillRunning())
-                for worker in [each for each in running if each.connection in ready]:
-                    if not _told(worker, on_event):
-                        running.remove(worker)
-                        if left := self._left(worker, tries, on_event):
-                            waiting.appendleft(left)
+            while pool.waiting or pool.running:
+                pool.start()
+                pool.listen(on_event)
         finally:
-            for worker in running:
-                worker.process.kill()
-                worker.process.join()
+            pool.end()
 
-    def _left(self, worker: _Worker, tries: dict[int, int], on_event: OnEvent) -> Work | None:
-        """Return the cells that an ended worker has not finished; the first may be given up."""
+
+@dataclass
+class _Worker:
+    """A process, what it works on, and which of that is finished."""
+
+    process: BaseProcess
+    connection: Connection
+    work: Work
+    gpu: str
+    finished: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Pool:
+    """The workers that run, and what waits for one; ``tries`` counts the ends of a cell."""
+
+    jobs: int
+    devices: Sequence[str]
+    retries: int
+    waiting: deque[Work]
+    running: list[_Worker] = field(default_factory=list)
+    tries: Counter[int] = field(default_factory=Counter)
+    free: int | None = field(default_factory=available)
+
+    def start(self) -> None:
+        """Start as many workers as there is room for."""
+        while self.waiting and len(self.running) < self.jobs and self._fits(self.waiting[0]):
+            work = self.waiting.popleft()
+            taken = [worker.gpu for worker in self.running]
+            fewest = min(self.devices, key=taken.count, default="")
+            self.running.append(_started(work, fewest if _takes_gpu(work) else "", self.jobs))
+
+    def listen(self, on_event: OnEvent) -> None:
+        """Wait for the workers, and pass on what they tell."""
+        ready = wait([worker.connection for worker in self.running], TICK)
+        if not ready:
+            on_event(StillRunning())
+        for worker in [each for each in self.running if each.connection in ready]:
+            if not _told(worker, on_event):
+                self.running.remove(worker)
+                self._go_on(worker, on_event)
+
+    def end(self) -> None:
+        """End the workers that still run."""
+        for worker in self.running:
+            worker.process.kill()
+            worker.process.join()
+
+    def _fits(self, work: Work) -> bool:
+        if not self.running or self.free is None:
+            return True
+        wanted = [work.memory, *(worker.work.memory for worker in self.running)]
+        known = [need for need in wanted if need is not None]
+        return len(known) == len(wanted) and sum(known) <= _SPARE * self.free
+
+    def _go_on(self, worker: _Worker, on_event: OnEvent) -> None:
+        """Let the cells wait again that an ended worker has not finished, or give one up."""
         worker.process.join()
         worker.connection.close()
         left = worker.work.without(worker.finished)
         if not left.cells:
-            return None
+            return
         number = left.cells[0].number
-        tries[number] = tries.get(number, 0) + 1
-        if tries[number] > self._retries:
+        self.tries[number] += 1
+        if self.tries[number] > self.retries:
             on_event(CellResult(number, "failed", error=_ended(worker.process.exitcode)))
             left = left.without([number])
-        return left if left.cells else None
+        if left.cells:
+            self.waiting.appendleft(left)
 
 
 def _started(work: Work, gpu: str, jobs: int) -> _Worker:
@@ -127,27 +159,6 @@ def _worker(work: Work, connection: Connection) -> None:
         return
 
 
-def _takes_gpu(work: Work) -> bool:
-    """Return whether a worker may be given any of the GPUs."""
-    model = work.cells[0].setup.model
-    return model.device in ("auto", "cuda") and model.device_map is None
-
-
-def _free_gpu(work: Work, running: Sequence[_Worker], devices: Sequence[str]) -> str:
-    """Return the GPU that the fewest workers have, empty where there is nothing to choose."""
-    taken = [worker.gpu for worker in running]
-    return min(devices, key=taken.count, default="") if _takes_gpu(work) else ""
-
-
-def _fits(work: Work, running: Sequence[_Worker], free: int | None) -> bool:
-    """Return whether a worker may start beside those that run."""
-    if not running or free is None:
-        return True
-    wanted = [work.memory, *(worker.work.memory for worker in running)]
-    known = [need for need in wanted if need is not None]
-    return len(known) == len(wanted) and sum(known) <= _SPARE * free
-
-
 def _told(worker: _Worker, on_event: OnEvent) -> bool:
     """Pass on what a worker has to tell; return whether it is still there."""
     try:
@@ -160,6 +171,12 @@ def _told(worker: _Worker, on_event: OnEvent) -> bool:
     return True
 
 
+def _takes_gpu(work: Work) -> bool:
+    """Return whether a worker may be given any of the GPUs."""
+    model = work.cells[0].setup.model
+    return model.device in ("auto", "cuda") and model.device_map is None
+
+
 def _shares(jobs: int, gpu: str) -> dict[str, str]:
     """Return the environment of a worker: its part of the processors, its GPU."""
     threads = {"OMP_NUM_THREADS": str(max(processors() // jobs, 1))} if jobs > 1 else {}
@@ -168,7 +185,7 @@ def _shares(jobs: int, gpu: str) -> dict[str, str]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, for the processes that are started inside."""
+    """Set variables that the user has not, for the processes that are started inside."""
     new = {k: v for k, v in values.items() if k not in os.environ or k == "CUDA_VISIBLE_DEVICES"}
     before = {name: os.environ.get(name) for name in new}
     os.environ.update(new)

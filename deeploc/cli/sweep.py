@@ -89,8 +89,8 @@ def command(
     """Run models x contrasts x seeds x options, and show all verdicts.
 
     FILE is a sweep file, or the name of a shipped sweep. Each cell is an ordinary run folder in
-    DIR. The same command continues: cells that are complete and current are reused. A cell that fails
-    is one line and stops no other; the exit code is then 1.
+    DIR. The same command continues: cells that are complete and current are reused. A cell that
+    fails is one line and stops no other; the exit code is then 1.
     """
     from deeploc.cli._progress import Console
     from deeploc.sweep.cells import cells_of

@@ -11,7 +11,7 @@ from deeploc.report.compared_verdicts import p_text
 from deeploc.report.page import template
 from deeploc.report.text import format_number
 from deeploc.report.verdict_text import without_massive_alone
-from deeploc.sweep.record import CellRecord, SweepRecord
+from deeploc.sweep.record import SweepRecord
 from deeploc.sweep.summary import options_of, plain
 from deeploc.sweep.table import QUESTIONS, Row
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class RayEngine:
             slots = self._slots(ray)
             tasks = _Tasks(ray, self._task(ray))
             try:
-                for part in _spread(parts, slots):
+                for part in spread_over(parts, slots):
                     tasks.submit(part)
                 while tasks.running:
                     tasks.listen(on_event)
@@ -75,7 +76,7 @@ class RayEngine:
             memory=wanted.bytes,
             max_retries=self._retries,
             num_returns="streaming",
-        )(_worker)
+        )(unwrap(_worker))  # Ray looks for `yield`, which a decorator of tests would hide
 
     def _slots(self, ray: Any) -> int:
         """Return how many workers the cluster holds at once."""
@@ -152,10 +153,17 @@ def _worker(work: Work, folder: str) -> Iterator[Event]:
     yield from results_of(work)
 
 
-def _spread(parts: Sequence[Work], slots: int) -> list[Work]:
+def spread_over(parts: Sequence[Work], slots: int) -> list[Work]:
     """Return the cells in at least as many parts as workers can run at once, if there are so many.
 
     The cells of one model stay together as far as they can: each part loads it.
+
+    Parameters
+    ----------
+    parts
+        The cells, by model.
+    slots
+        How many workers can run at once.
     """
     spread = list(parts)
     while len(spread) < slots:

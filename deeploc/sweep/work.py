@@ -1,6 +1,7 @@
 """What a worker does: run cells one after the other, and load each model once."""
 
 import gc
+import os
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,18 @@ Status = Literal["done", "reused", "failed", "waiting"]
 
 @dataclass(frozen=True)
 class Started:
-    """A worker began with a cell of this number."""
+    """A worker began with a cell.
+
+    Parameters
+    ----------
+    number
+        The number of the cell.
+    pid
+        The process that runs it.
+    """
 
     number: int
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ def results_of(work: Work) -> Iterator[Started | CellResult]:
         plugins.use(work.plugins)
         model = _Model()
         for cell in work.cells:
-            yield Started(cell.number)
+            yield Started(cell.number, os.getpid())
             yield _result(cell, model, work.overwrite)
 
 

@@ -66,7 +66,7 @@ def test_cells_of_a_cluster_are_those_by_hand_although_a_worker_is_killed(
 def test_too_large_a_worker_is_one_line(cluster: None) -> None:
     """It names what no machine has."""
     del cluster
-    with pytest.raises(SweepError, match="no machine of the Ray cluster has.*CPU 64"):
+    with pytest.raises(SweepError, match=r"no machine of the Ray cluster has.*CPU 64"):
         RayEngine(Resources(cpus=64), retries=0).run([], lambda _: None)
 
 

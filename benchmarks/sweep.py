@@ -5,10 +5,10 @@ Two bundled models x two contrasts x two seeds, one process at a time:
     python benchmarks/sweep.py --limit 40
 
 (a) the commands of the cells, one process each; (b) all cells in one process that loads each model
-once, without a sweep; (c) the sweep. Reported are seconds on the wall and of the processors (those of
-all child processes), and whether every file of every cell is the same in (a) and (c). What to expect:
-(c) takes at most 1.10 times (a); it takes less, since libraries and models are loaded once per
-model. Of (b) it differs by the start of a process per model.
+once, without a sweep; (c) the sweep. Reported are seconds on the wall and of the processors (those
+of all child processes), and how many files are the same in (a) and (c). What to expect: (c) takes
+at most 1.10 times (a). It takes less, since libraries and models are loaded once per model, and
+more than (b) by the start of a process per model.
 """
 
 import argparse

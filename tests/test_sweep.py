@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,9 +55,7 @@ def write_sweep(folder: Path, model: Path, contrast: Path, **changes: object) ->
 
 
 @pytest.fixture(scope="module")
-def swept(
-    tiny_lm: Path, shared_contrast: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def swept(tiny_lm: Path, shared_contrast: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a whole sweep in two processes, in which no test writes."""
     folder = tmp_path_factory.mktemp("sweep")
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +64,7 @@ def swept(
         path = write_sweep(folder, tiny_lm, shared_contrast)
         result = invoke(path, folder / "out", "--jobs", "2")
     assert result.exit_code == 0, result.output
-    yield folder / "out"
+    return folder / "out"
 
 
 def invoke(path: Path, folder: Path, *more: str) -> Result:
@@ -150,7 +147,7 @@ def test_the_page_links_every_report(swept: Path) -> None:
         assert (swept / cell.folder / "report.html").is_file()
 
 
-def test_tables_are_written_again_without_models(swept: Path, tmp_path: Path) -> None:
+def test_tables_are_written_again_without_models(swept: Path) -> None:
     """`deeploc report` of the folder of a sweep gives the same page and table."""
     names = ("sweep.csv", "sweep.html", "sweep.json")
     before = {name: (swept / name).read_bytes() for name in names}

@@ -1,6 +1,6 @@
 """One experiment in a run folder: localize → evaluate → report, resumable at every stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.attributing import with_loss
 from deeploc.core.task import Task, check_needs
-from deeploc.core.units import Layout
+from deeploc.core.units import Layout, StatMap
 from deeploc.errors import AdapterError, RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
@@ -110,6 +110,7 @@ def localize_run(
     *,
     imported: Path | None = None,
     overwrite: bool = False,
+    localizer: Callable[[Run], StatMap] | None = None,
 ) -> Run:
     """Localize into a run folder and return the run; reuse what is there and still current.
 
@@ -119,6 +120,8 @@ def localize_run(
         As for `run_all`.
     imported
         A ``(layers, hidden)`` 0/1 ``.npy`` mask that replaces the contrast's own selection.
+    localizer
+        Computes the statistics in another way, see `deeploc.sweep.shards.ShardedLocalizer`.
 
     Raises
     ------
@@ -132,7 +135,8 @@ def localize_run(
         _check(run, ())
         if imported is not None:
             import_llm_localization(imported, run.layout)  # refused before anything is read
-        bring_up_to_date(run, _localizing(run, imported), STAGES, overwrite=overwrite)
+        stages = _localizing(run, imported, localizer)
+        bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
 
 
@@ -269,8 +273,12 @@ def _layout(run: Run) -> Layout:
         raise run.contrast.error_at(("read", "sites"), str(error)) from error
 
 
-def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
-    statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage()]
+def _localizing(
+    run: Run,
+    imported: Path | None = None,
+    localizer: Callable[[Run], StatMap] | None = None,
+) -> list[Stage[Run]]:
+    statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage(localizer)]
     finding = [*statistics, *ranking_stages(run), SelectStage(imported)]
     return [*finding, ProfileStage(), ReliabilityStage(), UntrainedStage(), MassiveStage()]
 

@@ -5,9 +5,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from deeploc.cli import main
+from deeploc.core.units import VECTORS
 from deeploc.errors import SweepError
+from deeploc.runs.saved_run import load_run
 from deeploc.sweep.cells import cells_of, groups_of
 from deeploc.sweep.fields import Resources
 from deeploc.sweep.file import load
@@ -79,3 +84,23 @@ def test_cells_are_spread_over_the_workers(tiny_lm: Path, contrast_file: Path) -
     assert len(spread) == 5
     assert sorted(cell.number for part in spread for cell in part.cells) == list(range(8))
     assert all(len({cell.model for cell in part.cells}) == 1 for part in spread)
+
+
+def test_a_sharded_localization_is_the_whole_one(
+    cluster: None, tiny_lm: Path, shared_contrast: Path, tmp_path: Path
+) -> None:
+    """To 1e-12, where activations do not depend on the batch; the manifest is the same run's."""
+    del cluster
+    options = ["-m", f"hf:{tiny_lm}", "--batch-size", "1", "-q"]
+    for name, more in (("whole", []), ("sharded", ["--shards", "2"])):
+        command = ["localize", str(shared_contrast), *options, "-o", str(tmp_path / name), *more]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+    whole, sharded = (load_run(tmp_path / name).stat_map for name in ("whole", "sharded"))
+
+    for name in VECTORS:
+        one, other = getattr(whole, name), getattr(sharded, name)
+        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+    assert np.array_equal(
+        load_run(tmp_path / "whole").mask.selected, load_run(tmp_path / "sharded").mask.selected
+    )

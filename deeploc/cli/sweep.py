@@ -114,10 +114,11 @@ def command(
 
 def _engine(name: str, jobs: int | None, sweep: "Sweep") -> "Engine":
     if name == "ray":
-        from deeploc.sweep.ray import RayEngine
+        from deeploc.sweep.ray import RayEngine, require_ray
 
         if jobs is not None:
             raise click.UsageError("--jobs is for --engine local; Ray starts what `resources` fit")
+        require_ray("--engine ray")  # before anything is written
         return RayEngine(sweep.resources, sweep.retries)
     from deeploc.sweep.forecast import memory_of
     from deeploc.sweep.local import LocalEngine

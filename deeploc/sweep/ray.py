@@ -56,8 +56,8 @@ class RayEngine:
             If Ray is not installed, no cluster can be joined or started, or none of its machines
             has what a worker needs.
         """
-        ray = _ray()
-        with _cluster(ray):
+        ray = require_ray("--engine ray")
+        with cluster(ray):
             slots = self._slots(ray)
             tasks = _Tasks(ray, self._task(ray))
             try:
@@ -178,8 +178,19 @@ def spread_over(parts: Sequence[Work], slots: int) -> list[Work]:
 
 
 @contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """Join the cluster that RAY_ADDRESS names or that runs here, else start one of this machine."""
+def cluster(ray: Any) -> Iterator[None]:
+    """Join the cluster that RAY_ADDRESS names or that runs here, else start one of this machine.
+
+    Parameters
+    ----------
+    ray
+        The package.
+
+    Raises
+    ------
+    SweepError
+        If the cluster of RAY_ADDRESS cannot be joined.
+    """
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     is_joined = ray.is_initialized()
     if not is_joined:
@@ -200,11 +211,23 @@ def _cluster(ray: Any) -> Iterator[None]:
             ray.shutdown()
 
 
-def _ray() -> Any:
+def require_ray(what: str) -> Any:
+    """Return the package ray.
+
+    Parameters
+    ----------
+    what
+        What needs it, for messages.
+
+    Raises
+    ------
+    SweepError
+        If it is not installed.
+    """
     try:
         return import_module("ray")
     except ImportError:
         raise SweepError(
-            "--engine ray needs the package ray; install it with `pip install 'deeploc[ray]'`, or "
-            "use --engine local"
+            f"{what} needs the package ray; install it with `pip install 'deeploc[ray]'`, or do "
+            "without that option"
         ) from None

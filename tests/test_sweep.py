@@ -43,9 +43,10 @@ def write_sweep(folder: Path, model: Path, contrast: Path, **changes: object) ->
         "contrasts": [str(contrast), "lists.yaml"],
         "seeds": [0, 1],
         "set": {
-            "ablate.controls.random": 1,
-            "verdict.untrained": False,
+            "read.sites": "block",
+            "ablate": {"controls": {"random": 1}},
             "evaluate": ["perplexity"],
+            "verdict.untrained": False,
         },
         **changes,
     }
@@ -312,7 +313,7 @@ def test_a_dry_run_tells_what_a_run_shows_the_model(
     adapter = Counted(plugins.load_model(cell.setup.address))
     run_all(cell.loaded(), cell.setup, tmp_path / "run", adapter=adapter)  # type: ignore[arg-type]
 
-    assert told.units == 2 * (64 + 16)
+    assert told.units == 2 * 16
     assert told.passes is not None
     assert told.passes.least == told.passes.most == adapter.count
     assert not (tmp_path / "out").exists()

@@ -337,6 +337,36 @@ class Counted:
         return counted
 
 
+@pytest.mark.parametrize("address", ["reference:lm", "reference:cnn", "torchvision:squeezenet1_0"])
+def test_the_size_of_a_model_is_known_without_its_weights(address: str) -> None:
+    """Parameters are those of the loaded model, bytes those of its precision."""
+    from deeploc.core.model_options import ModelOptions
+    from deeploc.plugins import load_model, outline_model
+
+    options = ModelOptions(untrained=True)
+    outline = outline_model(address, options)
+    half = outline_model(address, ModelOptions(untrained=True, dtype="bfloat16"))
+
+    assert outline is not None
+    assert half is not None
+    assert outline.parameters == load_model(address, options).identity["parameters"]
+    assert (outline.bytes, half.bytes) == (4 * outline.parameters, 2 * outline.parameters)
+
+
+def test_a_model_whose_size_is_not_known_runs_alone(
+    tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """And one that is known reserves its weights, those of its copy, and a process."""
+    from deeploc.sweep.forecast import memory_of
+
+    path = write_sweep(tmp_path, tiny_lm, contrast_file, models=[f"hf:{tiny_lm}", "torch:a.b"])
+    known, unknown = (memory_of(Work(group.cells)) for group in groups_of(cells(path, tmp_path)))
+
+    assert known is not None
+    assert 2**30 < known < 2**30 + 2**20
+    assert unknown is None
+
+
 def test_a_dry_run_prints_what_fails_and_fits_a_line(
     tiny_lm: Path, contrast_file: Path, tmp_path: Path
 ) -> None:

@@ -57,6 +57,10 @@ class AuditStage:
         """Do nothing: it has no files."""
 
 
+Localizer = Callable[[Run], StatMap]
+"""Computes the statistics of every unit of a run."""
+
+
 @dataclass(frozen=True)
 class LocalizeStage:
     """Computes the statistics of every unit.
@@ -67,7 +71,7 @@ class LocalizeStage:
         Computes them in another way, e.g. on several machines; None: with the model of the run.
     """
 
-    localizer: Callable[[Run], StatMap] | None = None
+    localizer: Localizer | None = None
 
     name: ClassVar[str] = "localize"
     files: ClassVar[tuple[str, ...]] = ("statmap.safetensors",)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from deeploc.core.adapter import Modality, ModelOptions
+from deeploc.core.outline import Outline
 from deeploc.errors import AdapterError
 
 from ._image.adapter import ImageAdapter
 from ._image.transformers import image_adapter, load_processor
 from ._text.choose import text_adapter
-from ._text.load import load_config, load_errors, load_model, load_tokenizer
+from ._text.load import empty_model, load_config, load_errors, load_model, load_tokenizer
 from ._text.reading import TextAdapter
 from ._torch.auto_classes import (
     auto_classes,
@@ -28,10 +29,35 @@ from ._torch.auto_classes import (
 from ._torch.checkpoint import locate
 from ._torch.code import remote_code
 from ._torch.device import check_unused, prepare_network
+from ._torch.outline import outline_of, outlined_by
 
 _log = logging.getLogger(__name__)
 
 
+def outline(name: str, options: ModelOptions) -> Outline:
+    """Return the size of a model from its config.json.
+
+    Parameters
+    ----------
+    name, options
+        As for `load`.
+
+    Raises
+    ------
+    AdapterError
+        If the config cannot be read.
+    """
+    place, wanted = _split(name)
+    checkpoint = locate(place, options)
+    config = load_config(place, checkpoint.source)
+    own = own_auto_classes(config) if options.trust_remote_code else []
+    modality = "text" if own else _modality(place, config, wanted, options.modality)
+    auto = (own or auto_classes(config, modality))[0]
+    with load_errors(f"model {place!r}", checkpoint.source):
+        return outline_of(lambda: empty_model(checkpoint, config, auto), options)
+
+
+@outlined_by(outline)
 def load(
     name: str, options: ModelOptions, *, called: str | None = None
 ) -> TextAdapter | ImageAdapter:

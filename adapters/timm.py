@@ -13,6 +13,7 @@ import torch
 from PIL.Image import Image
 
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.outline import Outline
 from deeploc.errors import AdapterError
 
 from ._image.adapter import ImageAdapter
@@ -21,11 +22,32 @@ from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import check_unused, prepare_network, seeded
 from ._torch.hub import cache_if_unreachable, cached_file, commit_of
+from ._torch.outline import outline_of, outlined_by
 from ._torch.quiet import load_errors
 
 _REMEDY = "without the hub give a folder in timm's layout, or --weights FILE, or --untrained"
 
 
+def outline(name: str, options: ModelOptions) -> Outline:
+    """Return the size of a network, without its weights.
+
+    Parameters
+    ----------
+    name, options
+        As for `load`.
+
+    Raises
+    ------
+    AdapterError
+        If there is no such architecture.
+    """
+    library = _timm()
+    with load_errors(f"timm:{name}", _REMEDY, "timm", "huggingface_hub"):
+        source = name.partition(".")[0] if options.weights else _at_revision(_source(name), options)
+        return outline_of(lambda: library.create_model(source, pretrained=False), options)
+
+
+@outlined_by(outline)
 def load(name: str, options: ModelOptions, *, called: str | None = None) -> ImageAdapter:
     """Load a network of timm.
 

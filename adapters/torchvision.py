@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import nn
 
 from deeploc.core.adapter import ModelOptions
+from deeploc.core.outline import Outline
 from deeploc.errors import AdapterError
 
 from ._image.adapter import ImageAdapter
@@ -19,11 +20,30 @@ from ._image.class_names import class_names
 from ._image.prepare import Pixels, Preparation
 from ._image.weights import last_matrix, load_weights, n_classes, read_weights
 from ._torch.device import check_unused, prepare_network, seeded
+from ._torch.outline import outline_of, outlined_by
 from ._torch.quiet import load_errors
 
 _REMEDY = "without a network give --weights FILE or --untrained"
 
 
+def outline(name: str, options: ModelOptions) -> Outline:
+    """Return the size of a classifier, without its weights.
+
+    Parameters
+    ----------
+    name, options
+        As for `load`.
+
+    Raises
+    ------
+    AdapterError
+        If there is no such architecture.
+    """
+    with load_errors(f"torchvision:{name}", _REMEDY, "torchvision"):
+        return outline_of(lambda: _models().get_model(name, weights=None), options)
+
+
+@outlined_by(outline)
 def load(name: str, options: ModelOptions) -> ImageAdapter:
     """Load a classifier of torchvision.
 

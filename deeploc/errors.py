@@ -9,6 +9,7 @@
   - PluginError     no plugin of that name, or two, or a broken one
   - RunError        a run folder cannot be read, written or continued
   - HubError        the hub has no such place, refuses, or does not answer
+  - SweepError      a sweep file is not usable, or its workers cannot be started
 
 The command line turns each of them into one line and exit code 1; any other exception is a bug
 of deeploc and keeps its traceback.
@@ -54,6 +55,10 @@ class RunError(DeeplocError):
 
 class HubError(DeeplocError):
     """The hub has no such place, refuses what is asked of it, or does not answer."""
+
+
+class SweepError(DeeplocError):
+    """A sweep file is not usable, or its workers cannot be started."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -6,26 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from deeploc import plugins
-from deeploc.analysis.localization import check_counts
-from deeploc.analysis.nothing_selected import without_units
-from deeploc.analysis.position_activations import check_modes
-from deeploc.analysis.select_units import check_sizes
 from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter, ModelOptions
-from deeploc.core.attributing import with_loss
-from deeploc.core.task import check_needs
 from deeploc.core.unit_task import AnyTask
-from deeploc.core.units import Layout
-from deeploc.errors import AdapterError, RunError
+from deeploc.errors import RunError
 from deeploc.progress import ProgressReporter, SilentReporter
 from deeploc.report.stage import ReportStage
+from deeploc.runs.checks import check_run, checked_layout
 from deeploc.runs.difference import DifferenceStage, difference_stages
 from deeploc.runs.driving import DrivingStage
 from deeploc.runs.evaluating import EvaluateStage
 from deeploc.runs.examples import ExamplesStage
 from deeploc.runs.folder import RunFolder
 from deeploc.runs.inputs import sampled_stimuli, tasks_of
-from deeploc.runs.localizing import AuditStage, LocalizeStage, ProfileStage, SelectStage
+from deeploc.runs.localizing import AuditStage, Localizer, LocalizeStage, ProfileStage, SelectStage
 from deeploc.runs.lock import locked
 from deeploc.runs.manifest import header_of, options_of
 from deeploc.runs.mask_files import read_mask
@@ -71,6 +65,7 @@ def run_all(
     reporter: ProgressReporter | None = None,
     *,
     overwrite: bool = False,
+    adapter: Adapter | None = None,
 ) -> Run:
     """Localize, ablate, evaluate and report into a run folder; return the run.
 
@@ -88,6 +83,8 @@ def run_all(
         Who receives messages and progress; default nobody.
     overwrite
         Whether a run with other inputs in the folder may be replaced.
+    adapter
+        The model of ``setup``, where it is loaded already.
 
     Raises
     ------
@@ -97,8 +94,8 @@ def run_all(
     reporter = reporter or SilentReporter()
     stimuli = sampled_stimuli(contrast, setup, reporter)
     tasks = tasks_of(contrast, setup, stimuli)
-    with _opened(contrast, setup, folder, stimuli, reporter) as run:
-        _check(run, tasks)
+    with _opened(contrast, setup, folder, stimuli, reporter, adapter=adapter) as run:
+        check_run(run, tasks)
         stages = [*_localizing(run), *_evaluating(run, tasks, contrast)]
         bring_up_to_date(run, stages, STAGES, overwrite=overwrite)
     return run
@@ -112,6 +109,7 @@ def localize_run(
     *,
     imported: Path | None = None,
     overwrite: bool = False,
+    localizer: Localizer | None = None,
 ) -> Run:
     """Localize into a run folder and return the run; reuse what is there and still current.
 
@@ -122,6 +120,8 @@ def localize_run(
     imported
         A file with a mask that replaces the contrast's own selection; see `read_mask` in
         `deeploc.runs.mask_files`.
+    localizer
+        Computes the statistics in another way, see `deeploc.sweep.shards.ShardedLocalizer`.
 
     Raises
     ------
@@ -132,10 +132,11 @@ def localize_run(
     reporter = reporter or SilentReporter()
     stimuli = sampled_stimuli(contrast, setup, reporter)
     with _opened(contrast, setup, folder, stimuli, reporter) as run:
-        _check(run, ())
+        check_run(run, ())
         if imported is not None:
             read_mask(imported, run.layout)  # refused before anything is read
-        bring_up_to_date(run, _localizing(run, imported), STAGES, overwrite=overwrite)
+        finding = _localizing(run, imported, localizer)
+        bring_up_to_date(run, finding, STAGES, overwrite=overwrite)
     return run
 
 
@@ -207,7 +208,7 @@ def evaluate_run(run: Run, contrast: Contrast | None = None) -> None:
     tasks = tasks_of(contrast, run.setup, run.stimuli)
     measured = replace(run, contrast=contrast)
     with locked(run.folder.path):
-        _check(measured, tasks)
+        check_run(measured, tasks)
         stages = [MassiveStage(), *_evaluating(run, tasks, contrast)]
         bring_up_to_date(measured, stages, STAGES)
 
@@ -243,13 +244,15 @@ def _opened(
     folder: Path,
     stimuli: StimulusSets,
     reporter: ProgressReporter,
+    *,
+    adapter: Adapter | None = None,
 ) -> Iterator[Run]:
     """Lock the folder and load the model; report unreadable images at the end."""
     place = RunFolder(folder)
     with locked(place.path, create=True):
-        adapter = _load(contrast, setup)
+        adapter = adapter or _load(contrast, setup)
         run = Run(place, contrast, setup, adapter, stimuli, {}, reporter)
-        header = header_of(contrast, setup, adapter, stimuli, _layout(run))
+        header = header_of(contrast, setup, adapter, stimuli, checked_layout(run))
         for notice in header.get("notices", ()):
             reporter.note(notice)
         if place.exists() and not changed_inputs(run, LocalizeStage()):
@@ -263,15 +266,10 @@ def _load(contrast: Contrast, setup: Setup) -> Adapter:
     return plugins.load_model(setup.address, replace(setup.model, modality=contrast.modality))
 
 
-def _layout(run: Run) -> Layout:
-    try:
-        return run.layout
-    except AdapterError as error:
-        raise run.contrast.error_at(("read", "sites"), str(error)) from error
-
-
-def _localizing(run: Run, imported: Path | None = None) -> list[Stage[Run]]:
-    statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage()]
+def _localizing(
+    run: Run, imported: Path | None = None, localizer: Localizer | None = None
+) -> list[Stage[Run]]:
+    statistics: list[Stage[Run]] = [AuditStage(), LocalizeStage(localizer)]
     finding = [*statistics, *ranking_stages(run), SelectStage(imported)]
     describing: list[Stage[Run]] = [ProfileStage(), DrivingStage(), ReliabilityStage()]
     return [*finding, *describing, UntrainedStage(), MassiveStage()]
@@ -284,18 +282,3 @@ def _evaluating(run: Run, tasks: Sequence[AnyTask], contrast: Contrast) -> list[
     measuring = [*positions_stages(run, modes), *difference_stages(run, modes)]
     shown = ExamplesStage(run.contrast)
     return [*measuring, evaluate, VerdictStage(), shown, ReportStage()]
-
-
-def _check(run: Run, tasks: Sequence[AnyTask]) -> None:
-    """Refuse what cannot work, as far as it can be known before the first forward pass."""
-    check_needs(run.adapter, tasks)
-    check_counts(run.contrast, run.stimuli.localizing)
-    check_modes(run.contrast, run.adapter)
-    if run.contrast.select.by != "contrast":
-        with_loss(run.adapter)
-    try:
-        check_sizes(_layout(run), run.contrast.select)
-        for why in without_units(_layout(run), run.contrast.select).values():
-            run.reporter.note(why)
-    except ValueError as error:
-        raise run.contrast.error_at(("select",), str(error)) from None

@@ -12,6 +12,7 @@ from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.core.adapter import Adapter, ModelOptions
 from deeploc.core.adapter_plugins import check_adapter
 from deeploc.core.controls import CONTROLS
+from deeploc.core.outline import Outline, OutlinesModel
 from deeploc.entry_points import GROUPS, Group, Plugin, available
 from deeploc.errors import AdapterError, DeeplocError, PluginError
 from deeploc.generators.plugin import declared
@@ -70,6 +71,28 @@ def load_model(address: str, options: ModelOptions | None = None) -> Adapter:
             f"{', '.join(available('deeploc.adapters'))}"
         )
     return load_by(kind, name, options or ModelOptions())
+
+
+def outline_model(address: str, options: ModelOptions) -> Outline | None:
+    """Return the size of a model without loading it, None where its adapter cannot tell.
+
+    Parameters
+    ----------
+    address, options
+        As for `load_model`.
+
+    Raises
+    ------
+    AdapterError, PluginError
+        If there is no such model or adapter.
+    """
+    kind, _, name = address.partition(":")
+    plugin = entry_points.find("deeploc.adapters", kind)
+    load = plugin.load()
+    if not isinstance(load, OutlinesModel):
+        return None
+    with plugin.guarded():
+        return load.outline(name, options)
 
 
 def load_by(kind: str, name: str, options: ModelOptions) -> Adapter:

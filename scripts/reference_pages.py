@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md and contrast-file.md from the code.
+"""Write docs/reference/cli.md, contrast-file.md and sweep-file.md from the code.
 
     python scripts/reference_pages.py
 
@@ -16,6 +16,7 @@ import click
 
 from deeploc.cli import main as deeploc
 from deeploc.contrast.schema import contrast_schema
+from deeploc.sweep.file import sweep_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- made by scripts/reference_pages.py; change the code, not this page -->\n"
@@ -83,11 +84,22 @@ def contrast_page() -> str:
     lines = ["# The contrast file", "", MADE]
     lines += ["A contrast is one YAML file; [Contrasts](../contrasts.md) shows whole ones.", ""]
     lines += ["`deeploc schema` prints the JSON Schema of this page, for editors.", ""]
-    lines += section("The file", schema)
+    return "\n".join([*lines, *sections(schema)])
+
+
+def sweep_page() -> str:
+    """Return the page of every key of a sweep file."""
+    lines = ["# The sweep file", "", MADE]
+    lines += ["A sweep is one YAML file; [Sweeps](../sweep.md) shows whole ones.", ""]
+    return "\n".join([*lines, *sections(sweep_schema())])
+
+
+def sections(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about a file, and about every mapping in it."""
+    yield from section("The file", schema)
     for name, definition in schema["$defs"].items():
         if "properties" in definition or "oneOf" in definition or "anyOf" in definition:
-            lines += section(name, definition)
-    return "\n".join(lines)
+            yield from section(name, definition)
 
 
 def section(title: str, definition: Mapping[str, Any]) -> Iterator[str]:
@@ -148,7 +160,7 @@ def bounds(value: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-PAGES = {"cli.md": cli_page, "contrast-file.md": contrast_page}
+PAGES = {"cli.md": cli_page, "contrast-file.md": contrast_page, "sweep-file.md": sweep_page}
 
 
 def main() -> None:

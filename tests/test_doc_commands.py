@@ -29,6 +29,7 @@ CHANGES = ("ablate.controls.random=1", "verdict.controls=1", "verdict.untrained=
 QUICK = {
     "run": (*SAMPLE, "-q", *(part for change in CHANGES for part in ("--set", change))),
     "localize": (*SAMPLE, "-q"),
+    "sweep": ("-q", "--set", "set.ablate={controls: {random: 1}}"),
 }
 STIMULI = {"emotion/anger": "emotion", "faces": "floc"}
 """Contrasts whose stimuli lie elsewhere -> the folder that holds a few in their layout."""

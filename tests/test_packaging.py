@@ -36,9 +36,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_wheel_holds_every_module_and_data_file(wheel: set[str]) -> None:
-    """What git tracks under the three folders is what a user gets."""
+    """What git tracks under the four folders is what a user gets."""
     listed = subprocess.run(
-        ["git", "ls-files", "deeploc", "adapters", "contrasts"],
+        ["git", "ls-files", "deeploc", "adapters", "contrasts", "sweeps"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -51,3 +51,4 @@ def test_wheel_holds_every_module_and_data_file(wheel: set[str]) -> None:
     assert expected <= wheel
     assert "deeploc/reference/lm/model.safetensors" in wheel
     assert "deeploc/report/report.html.jinja" in wheel
+    assert "deeploc/sweeps/laptop-faces.yaml" in wheel

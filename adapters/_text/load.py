@@ -120,6 +120,23 @@ def load_model(
         return (model if place.device_map else place.put(model)).eval()
 
 
+def empty_model(checkpoint: Checkpoint, config: Any, auto: str) -> Any:
+    """Return the modules of a model in the dtype of its checkpoint; their weights are not read.
+
+    Parameters
+    ----------
+    checkpoint
+        Where it comes from.
+    config
+        Its configuration.
+    auto
+        The auto class of transformers that loads it.
+    """
+    more = {**without_pooler(config, auto), "dtype": config.dtype or torch.float32}
+    trusted = checkpoint.source["trust_remote_code"]
+    return getattr(_transformers(), auto).from_config(config, trust_remote_code=trusted, **more)
+
+
 def _trained(name: str, checkpoint: Checkpoint, place: Placement, autos: Sequence[str]) -> Any:
     lacking: list[str] = []
     for auto in autos:

@@ -1,6 +1,7 @@
 """Contrast in, statistic per unit out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,8 +24,10 @@ from deeploc.analysis.statistic_plugins import check_compared
 from deeploc.contrast.model import Contrast
 from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.core.adapter import Adapter
+from deeploc.core.adapter_plugins import ActivationSource
 from deeploc.core.naming import choose_sites
 from deeploc.core.readout import Readout
+from deeploc.core.stats import Moments
 from deeploc.core.units import Layout, StatMap
 from deeploc.errors import ContrastError
 from deeploc.progress import OnProgress, ignore_progress
@@ -76,32 +79,110 @@ def localize(
     check_counts(contrast, stimuli)
     layout = layout_of(adapter, contrast)
     groups = ByCondition.of(list(contrast.conditions), stimuli)
-    readout = Readout.of(contrast.read)
     values = None
     if needs_activations(contrast):
         readings = readings or Readings(adapter, [groups.stimuli])
         values = _every_activation(readings, contrast, groups, layout, on_progress)
         on_progress = ignore_progress  # all is read
+    read = read_moments(readings or adapter, contrast, groups, layout, on_progress=on_progress)
+    if values is None:
+        return stat_map_of(contrast, layout, read)
+    return stat_map_of(contrast, layout, read, _of_every_activation(contrast, values, groups))
+
+
+@dataclass
+class ReadMoments:
+    """What the statistics of units are computed from, of some of the stimuli.
+
+    Parameters
+    ----------
+    conditions
+        Condition -> moments of the response.
+    signed, absolute
+        The mean activation over all stimuli, as it is and absolute.
+    """
+
+    conditions: dict[str, Moments]
+    signed: OverallMean
+    absolute: OverallMean
+
+    def merged(self, other: "ReadMoments") -> "ReadMoments":
+        """Return those of both groups of stimuli taken as one.
+
+        Parameters
+        ----------
+        other
+            Of other stimuli, at the same units.
+        """
+        conditions = {name: m.merged(other.conditions[name]) for name, m in self.conditions.items()}
+        signed, absolute = self.signed.merged(other.signed), self.absolute.merged(other.absolute)
+        return ReadMoments(conditions, signed, absolute)
+
+
+def read_moments(
+    source: ActivationSource,
+    contrast: Contrast,
+    groups: ByCondition,
+    layout: Layout,
+    *,
+    on_progress: OnProgress = ignore_progress,
+) -> ReadMoments:
+    """Read stimuli, and return the moments of every unit.
+
+    Parameters
+    ----------
+    source
+        The model.
+    contrast
+        Its read-out.
+    groups
+        The stimuli.
+    layout
+        The sites that are read.
+    on_progress
+        Called with the number of stimuli of each batch.
+
+    Raises
+    ------
+    AdapterError
+        If the model cannot read the stimuli.
+    """
     by_condition = ConditionMoments(groups, layout.n_units, contrast.read.response == "abs")
     signed, absolute = OverallMean(layout.n_units), OverallMean(layout.n_units, absolute=True)
     read_into(
         [signed, absolute, by_condition],
-        readings or adapter,
+        source,
         groups.stimuli,
         layout,
-        readout,
+        Readout.of(contrast.read),
         on_progress=on_progress,
     )
-    moments = by_condition.moments
-    if values is None:
-        computed = of_moments(contrast, moments)
-    else:
-        computed = _of_every_activation(contrast, values, groups)
+    return ReadMoments(by_condition.moments, signed, absolute)
+
+
+def stat_map_of(
+    contrast: Contrast, layout: Layout, read: ReadMoments, computed: UnitStatistics | None = None
+) -> StatMap:
+    """Return the statistics of every unit; the moments are used up.
+
+    Parameters
+    ----------
+    contrast
+        Its comparison and its correction for many units.
+    layout
+        The sites that were read.
+    read
+        The moments of the stimuli.
+    computed
+        The contrast's statistic; default: that of the moments.
+    """
+    moments = read.conditions
+    computed = computed or of_moments(contrast, moments)
     means = {name: m.mean for name, m in moments.items()}
     sds = {name: moments.pop(name).sd for name in list(moments)}  # each frees what it replaces
     vectors = {**computed._asdict(), "q": adjusted(layout, computed.p, contrast.select.correction)}
-    baseline = np.nan_to_num(signed.mean)  # so that mean ablation silences a non-finite unit
-    vectors |= {"baseline": baseline, "magnitude": absolute.mean}
+    baseline = np.nan_to_num(read.signed.mean)  # so that mean ablation silences a non-finite unit
+    vectors |= {"baseline": baseline, "magnitude": read.absolute.mean}
     return StatMap(layout, **vectors, means=means, sds=sds)
 
 

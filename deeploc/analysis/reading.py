@@ -127,6 +127,18 @@ class OverallMean:
         counted = np.abs(values) if self.absolute else values
         self.total += counted.sum(axis=0, dtype=np.float64)
 
+    def merged(self, other: "OverallMean") -> "OverallMean":
+        """Return the mean over both groups of stimuli.
+
+        Parameters
+        ----------
+        other
+            The mean over other stimuli.
+        """
+        both = OverallMean(self.n_units, self.absolute)
+        both.count, both.total = self.count + other.count, self.total + other.total
+        return both
+
     @property
     def mean(self) -> Vector:
         """``(unit,)``; nan for a unit with a non-finite activation."""

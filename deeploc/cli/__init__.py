@@ -15,7 +15,9 @@ from deeploc.cli import _completion  # noqa: F401 (tells click how bash breaks w
 from deeploc.errors import DeeplocError
 
 _SECTIONS = {
-    "Experiments": ("run", "localize", "evaluate", "lm-eval", "dissociate", "ablate", "report"),
+    "Experiments": (
+        *("run", "sweep", "localize", "evaluate", "lm-eval", "dissociate", "ablate", "report"),
+    ),
     "Other rankings": ("parameters", "compare"),
     "Contrasts": ("contrasts", "new", "check", "schema"),
     "Models and plugins": ("sites", "plugins", "check-adapter", "doctor"),

@@ -65,6 +65,18 @@ def contrasts(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     return [CompletionItem(name) for name in (*names, *sorted(map(str, files)))]
 
 
+def sweeps(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
+    """Complete a shipped sweep, or the path of a file."""
+    from importlib.resources import files
+
+    names = sorted(
+        file.name.removesuffix(".yaml")
+        for file in files("deeploc.sweeps").iterdir()
+        if file.name.endswith(".yaml") and file.name.startswith(incomplete)
+    )
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
 def models(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     """Complete an address: the adapters, the shipped models, and those in the hub's cache."""
     addresses = dict.fromkeys(_addresses())

@@ -9,6 +9,7 @@ from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
     from deeploc.core.units import StatMap, UnitMask
+    from deeploc.sweep.shards import ShardedLocalizer
 
 
 @click.command("localize")
@@ -16,10 +17,23 @@ if TYPE_CHECKING:
 @_options.model
 @_options.output
 @_options.experiment
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Read the stimuli in N parts, by workers of a Ray cluster.",
+)
 @_options.as_json
 @_options.quiet
 def command(
-    contrast: str, model: str, output: Path | None, as_json: bool, quiet: bool, **options: Any
+    contrast: str,
+    model: str,
+    output: Path | None,
+    *,
+    shards: int | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Localize the units: statistics and mask, no ablation."""
     from deeploc.cli._console import print_json
@@ -36,7 +50,10 @@ def command(
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     overwrite = options["overwrite"]
-    run = localize_run(described, setup, folder, Console(quiet), overwrite=overwrite)
+    localizer = _sharded(shards) if shards else None
+    run = localize_run(
+        described, setup, folder, Console(quiet), overwrite=overwrite, localizer=localizer
+    )
     if as_json:
         manifest = run.folder.read_plain_manifest()
         ranked = {"statistic": described.statistic, "ranked_by": described.select.by}
@@ -53,6 +70,14 @@ def command(
     by = described.select.by
     click.echo(f"ranked by {statistic.name if by == 'contrast' else by}")
     click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")
+
+
+def _sharded(n: int) -> "ShardedLocalizer":
+    from deeploc.sweep.ray import require_ray
+    from deeploc.sweep.shards import ShardedLocalizer
+
+    require_ray("--shards")  # before anything is read
+    return ShardedLocalizer(n)
 
 
 def _print_sites(stat_map: "StatMap", mask: "UnitMask", symbol: str) -> None:

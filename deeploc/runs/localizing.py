@@ -1,6 +1,6 @@
 """The stages that find units: audit, localize, select, profile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from deeploc.analysis.select_units import select_units
 from deeploc.contrast.plugin_names import STATISTICS
 from deeploc.contrast.selecting import Select
 from deeploc.core.responses import to_csv
-from deeploc.core.units import UnitMask
+from deeploc.core.units import StatMap, UnitMask
 from deeploc.runs.files import (
     hash_of,
     mask_parts,
@@ -57,8 +57,21 @@ class AuditStage:
         """Do nothing: it has no files."""
 
 
+Localizer = Callable[[Run], StatMap]
+"""Computes the statistics of every unit of a run."""
+
+
+@dataclass(frozen=True)
 class LocalizeStage:
-    """Computes the statistics of every unit."""
+    """Computes the statistics of every unit.
+
+    Parameters
+    ----------
+    localizer
+        Computes them in another way, e.g. on several machines; None: with the model of the run.
+    """
+
+    localizer: Localizer | None = None
 
     name: ClassVar[str] = "localize"
     files: ClassVar[tuple[str, ...]] = ("statmap.safetensors",)
@@ -74,17 +87,7 @@ class LocalizeStage:
 
     def make(self, run: Run, save: Save) -> None:
         """Read the stimuli that localize."""
-        localizing = run.stimuli.localizing
-        n = sum(map(len, localizing.values()))
-        with run.reporter.progress("localizing", n) as on_progress:
-            stat_map = localize(
-                run.adapter,
-                run.contrast,
-                localizing,
-                seed=run.setup.seed,
-                readings=run.readings,
-                on_progress=on_progress,
-            )
+        stat_map = (self.localizer or _localized)(run)
         constant = np.all([sd == 0 for sd in stat_map.sds.values()], axis=0)
         counts = {
             "n_units": stat_map.layout.n_units,
@@ -97,6 +100,19 @@ class LocalizeStage:
     def retire(folder: RunFolder) -> None:
         """Remove the statistics."""
         remove(folder, LocalizeStage.files)
+
+
+def _localized(run: Run) -> StatMap:
+    n = sum(map(len, run.stimuli.localizing.values()))
+    with run.reporter.progress("localizing", n) as on_progress:
+        return localize(
+            run.adapter,
+            run.contrast,
+            run.stimuli.localizing,
+            seed=run.setup.seed,
+            readings=run.readings,
+            on_progress=on_progress,
+        )
 
 
 @dataclass(frozen=True)

@@ -122,16 +122,29 @@ def default_folder(contrast: str, setup: Setup, changes: Sequence[str] = ()) -> 
     parts += [model.dtype] if model.dtype != "auto" else []
     parts += [f"limit{setup.limit}"] if setup.limit is not None else []
     parts += [f"stimuli-{setup.folder.absolute().name}"] if setup.folder else []
-    parts += [_short(change) for change in changes if _decides(change)]
+    parts += [short_change(change) for change in changes if decides(change)]
     return Path("runs") / "-".join(part for part in parts if part)
 
 
-def _decides(change: str) -> bool:
+def decides(change: str) -> bool:
+    """Return whether a change of a contrast makes another run; some only add scores to it.
+
+    Parameters
+    ----------
+    change
+        ``dotted.key=VALUE``.
+    """
     return re.split("[.=]", change.strip(), maxsplit=1)[0] not in _ADDS_SCORES
 
 
-def _short(change: str) -> str:
-    """Return a change as part of a folder's name: its last key and its value, or a hash of it."""
+def short_change(change: str) -> str:
+    """Return a change as part of a folder's name: its last key and its value, or a hash of it.
+
+    Parameters
+    ----------
+    change
+        ``dotted.key=VALUE``.
+    """
     key, _, value = change.partition("=")
     last = key.strip().rpartition(".")[2]
     plain = re.sub(r"[\s\[\]\"'{}]", "", value).replace(",", "+").replace(":", "-")

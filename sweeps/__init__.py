@@ -1,0 +1,1 @@
+"""Sweeps shipped with deeploc, as data: installed as ``deeploc.sweeps``, named without a path."""

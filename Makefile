@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-slow check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/deeploc run language -m reference:lm -o runs/demo
 
 test: $(VENV)/.installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+# Every documented command, every notebook, runs that are killed, a cluster: ten minutes more.
+test-slow: $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 check: test
 

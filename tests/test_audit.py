@@ -466,7 +466,7 @@ def test_a_resumed_run_keeps_its_audit_current(
     after = manifest_at(tmp_path / "run")
 
     assert (
-        "up to date, reused: localize, select, profile, reliability, untrained, massive\n"
+        "up to date, reused: localize, select, profile, driving, reliability, untrained, massive\n"
         in again.stderr
     )
     assert after["localize"]["inputs"] == before["localize"]["inputs"]

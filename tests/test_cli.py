@@ -16,8 +16,8 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
-from deeploc.cli._options import with_tasks
 from deeploc.cli._results import print_results
+from deeploc.cli._tasks import with_tasks
 from deeploc.contrast.model import load
 from deeploc.core.stats import ALPHA
 from deeploc.experiment import STAGES
@@ -492,6 +492,7 @@ def test_folder_of_other_files_is_left_alone(contrast_file: Path, tiny_lm: Path)
     )
 
 
+@pytest.mark.slow
 def test_interrupted_run_is_one_line_and_continues(tiny_lm: Path, contrast_file: Path) -> None:
     """Ctrl-C gives one line and exit code 1; the same command finishes with the same scores."""
     target, whole = contrast_file.parent / "cut", contrast_file.parent / "whole"

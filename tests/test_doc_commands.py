@@ -184,6 +184,7 @@ def test_pages_are_found() -> None:
     assert others == NOT_RUN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work(
     page: str, placeholders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return place, fuzz_runs.make_run(place)
 
 
+@pytest.mark.slow
 def test_damaged_folders_raise_nothing_but_deeploc_errors(
     original: tuple[Path, dict[str, bytes]],
 ) -> None:

@@ -16,6 +16,7 @@ from deeploc.cli import main
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_runs.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_runs_resume_to_the_last_bit() -> None:
     """Four kills of real runs, text and image: every file is that of an undisturbed run.

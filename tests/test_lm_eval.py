@@ -334,6 +334,7 @@ def test_tasks_that_disagree_on_what_is_better_are_refused(folder: Path) -> None
         made(folder, "own_choice", "upside")
 
 
+@pytest.mark.slow
 def test_a_group_is_its_members_and_a_star_is_any_text(folder: Path, adapter: Adapter) -> None:
     """Every member is a condition."""
     (folder / "both.yaml").write_text("group: own_both\ntask: [own_choice, own_cloze]\n")
@@ -526,6 +527,7 @@ QUICK = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files and its commands, in the order of the page."""
     (tmp_path / "tasks").mkdir()

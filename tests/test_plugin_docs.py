@@ -53,6 +53,7 @@ def test_the_page_has_a_file_for_every_group(folder: Path) -> None:
     assert all(f"`{short(group)}`" in PAGE for group in GROUPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", dict.fromkeys(COMMANDS))
 def test_the_commands_of_the_page_work(
     line: str, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,7 @@ def deeploc(environment: dict[str, str], *args: object) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_foreign_model_and_task_run(foreign: dict[str, str], tmp_path: Path) -> None:
     """Somebody else's architecture goes through every step with no line of deeploc changed."""
     (tmp_path / "vowels.yaml").write_text(CONTRAST)

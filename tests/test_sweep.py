@@ -178,6 +178,7 @@ def test_what_is_there_is_reused_and_what_fails_stops_nothing(
     assert "1,000,000" in rows_in(tmp_path / "out")[0]["error"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_goes_on_where_it_was(
     tiny_lm: Path, shared_contrast: Path, tmp_path: Path
 ) -> None:
@@ -299,6 +300,7 @@ def test_the_doses_of_the_paper_are_measured_in_every_network() -> None:
     assert {cell.loaded().ablate.percent for cell in made[:3]} == {(0.125, 0.25, 0.5, 1)}
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_what_a_run_shows_the_model(
     tiny_lm: Path, contrast_file: Path, tmp_path: Path
 ) -> None:

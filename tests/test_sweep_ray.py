@@ -38,6 +38,7 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.mark.slow
 def test_cells_of_a_cluster_are_those_by_hand_although_a_worker_is_killed(
     cluster: None, tiny_lm: Path, shared_contrast: Path, tmp_path: Path
 ) -> None:

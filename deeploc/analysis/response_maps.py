@@ -209,8 +209,8 @@ def resampled(x: Map, rows: int, columns: int) -> Float64[np.ndarray, "new_row n
 
     Examples
     --------
-    >>> resampled(np.array([[0.0, 3.0]]), 1, 3).tolist()
-    [[0.0, 1.5, 3.0]]
+    >>> resampled(np.array([[0.0, 3.0]]), 1, 4).tolist()
+    [[0.0, 0.0, 3.0, 3.0]]
     """
     made: np.ndarray = _overlaps(len(x), rows) @ x @ _overlaps(x.shape[1], columns).T
     return made

@@ -23,10 +23,11 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
     """
     from deeploc.cli._progress import Console
     from deeploc.cli._results import print_results
+    from deeploc.cli._tasks import with_tasks
     from deeploc.experiment import evaluate_run, open_run
 
     opened = open_run(run, _options.hardware_of(options), Console(quiet))
     changes = {name: options[name] for name in ("percent", "mode", "controls")}
     contrast = opened.contrast.with_changes(_options.overrides_of(**changes))
-    evaluate_run(opened, _options.with_tasks(contrast, options["tasks"]))
+    evaluate_run(opened, with_tasks(contrast, options["tasks"]))
     print_results(opened.folder, as_json, verbose=verbose)

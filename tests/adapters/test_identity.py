@@ -484,6 +484,7 @@ print(json.dumps([text.identity, image.identity], sort_keys=True))
 """
 
 
+@pytest.mark.slow
 def test_identity_does_not_depend_on_process_threads_or_hash_seed(tmp_path: Path) -> None:
     """Two fresh processes that differ in both print the same."""
     made(tmp_path, CODE)

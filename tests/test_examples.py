@@ -318,7 +318,7 @@ def test_what_cannot_be_seen_is_shown_by_a_sign() -> None:
     told = "a\x00\t\x85\u202e\u2028\u2066b"
     stays = "\u0645\u06cc\u200c\u062e 👩\u200d🔬 é"
 
-    assert visible(told) == "a␀␉<U+0085><U+202E><U+2028><U+2066>b"
+    assert visible(told) == "a␀⇥<U+0085><U+202E><U+2028><U+2066>b"
     assert visible(stays) == stays
 
 

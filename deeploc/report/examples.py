@@ -122,7 +122,8 @@ def first_difference(text: str, intact: str) -> tuple[str, str, str] | None:
 def visible(text: str) -> str:
     r"""Return a text with a visible sign for every character that has none, or turns the others.
 
-    Control characters become their pictures (U+2400 to U+2421), others their number.
+    Ends of lines and tabs become arrows, which common fonts have, other control characters their
+    pictures (U+2400 to U+2421), the rest its number.
 
     Parameters
     ----------
@@ -132,15 +133,18 @@ def visible(text: str) -> str:
     Examples
     --------
     >>> visible("a\nb\x7f")
-    'a␊b␡'
+    'a↵b␡'
     """
     return "".join(map(_sign, text))
+
+
+_ARROWS = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\N{RIGHTWARDS ARROW TO BAR}"}
 
 
 def _sign(letter: str) -> str:
     number = ord(letter)
     if number < 0x20:
-        return chr(0x2400 + number)
+        return _ARROWS.get(letter, chr(0x2400 + number))
     if number == 0x7F:
         return "\N{SYMBOL FOR DELETE}"
     is_hidden = unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")

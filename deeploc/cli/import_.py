@@ -88,6 +88,6 @@ def _changes(sites: Sequence[str], facts: "Facts") -> list[str]:
     """Return what must be changed of the contrast for it to be about the mask."""
     import json
 
-    changes = [f"read.sites={json.dumps(list(sites))}", "ablate.percent=null"]
+    changes = [f"read.sites={json.dumps(list(sites), ensure_ascii=False)}", "ablate.percent=null"]
     pool = (facts.get("read") or {}).get("pool")
     return [*changes, "read.pool=none"] if pool == "none" else changes

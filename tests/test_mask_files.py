@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from deeploc.atomic import write_parts
+from deeploc.cli import main
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import MaskError
 from deeploc.runs.files import mask_parts
@@ -174,6 +176,20 @@ def test_metadata_of_another_form_is_one_line(tmp_path: Path, said: object, plac
     with pytest.raises(MaskError, match=f"its metadata, {place}:") as caught:
         described(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_alone_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask of somebody else may name a function as its model; nothing of it is imported."""
+    (tmp_path / "evil.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    facts = {**FACTS, "model": "torch:evil:make"}
+    export_mask(mask_over(HEADS), tmp_path / "m.safetensors", "safetensors", facts)
+    result = CliRunner().invoke(main, ["import", "m.safetensors"])
+
+    assert result.exit_code == 2
+    assert "if you trust it, name it: -m torch:evil:make" in result.output
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_type_that_numpy_lacks_is_one_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy.stats import pearsonr
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -186,6 +186,36 @@ def test_missing_responses_are_left_out(rng: np.random.Generator) -> None:
     for score in (correlation, explained):
         assert score(held).scores[1] == pytest.approx(score(alone).scores[0], abs=1e-10)
         assert score(held).mean().scores[0] == pytest.approx(score(held).scores.mean())
+
+
+def test_folds_with_fewer_than_two_responses_are_left_out(rng: np.random.Generator) -> None:
+    """r is then the mean over the other folds; a response without any has no score."""
+    x, y = linear(rng, 40, 3, 0.5)
+    folds = folds_of_blocks(40, 4)
+    sparse, alone = y.copy(), np.full((40, 1), np.nan)
+    sparse[1:10], sparse[folds == 1] = np.nan, 2.0
+    alone[:2] = y[:2]
+    held = held_out(x, np.hstack([y, sparse, alone]), folds, ALPHAS)
+    r = [
+        pearsonr(held.predicted[folds == fold, 1], y[folds == fold, 0]).statistic for fold in (2, 3)
+    ]
+
+    assert correlation(held).scores[1] == pytest.approx(np.mean(r), abs=1e-12)
+    assert np.isnan(correlation(held).scores[2])
+    assert correlation(held).weights.sum(axis=0).tolist() == pytest.approx([4, 2, 0])
+
+
+def test_one_penalty_is_that_of_ridge_regression(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Nothing is chosen then; a number stands for a list of one."""
+    x, y = linear(rng, 40, 3, 0.5)
+    task = task_of(write_table(tmp_path / "y.csv", rows_of(y)), folds=2, alpha=3.0)
+    passages = [f"p{number // 4:03d}" for number in range(40)]
+    r = []
+    for train, test in GroupKFold(2).split(x, groups=passages):
+        model = make_pipeline(StandardScaler(), Ridge(3.0)).fit(x[train], y[train, 0])
+        r.append(pearsonr(model.predict(x[test]), y[test, 0]).statistic)
+
+    assert values(task.measure_units(x))["r/all"] == pytest.approx(np.mean(r), abs=1e-10)
 
 
 def test_constant_predictions_and_units_are_worth_nothing(rng: np.random.Generator) -> None:

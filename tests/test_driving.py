@@ -200,6 +200,19 @@ def test_texts_are_escaped_cut_and_marked(tmp_path: Path) -> None:
     assert f"<mark>{WORDS[0]}</mark>" in page
 
 
+def test_line_ends_within_a_text_stay(tmp_path: Path) -> None:
+    """A text with the line ends of Windows is read back as it was, with the place of its word."""
+    texts = (*WORDS[:-1], "abba\r\ncab\rabba cab")
+    contrast = contrast_of(read={"sites": ["block"]})
+    WithDriving(contrast, adapter=Reader(), abc=texts, held_out=texts).make(tmp_path)
+    driving = load_run(tmp_path).driving
+
+    assert driving is not None
+    (row,) = {row for row in driving.rows if "\r" in row.text}
+    assert row.text == texts[-1]
+    assert row.text[row.read_from : row.read_to] == "cab"
+
+
 @pytest.mark.parametrize("pool", ["last", "mean"])
 def test_without_a_word_nothing_is_marked(tmp_path: Path, pool: str) -> None:
     """An adapter that does not tell, and a pool of all tokens."""

@@ -344,6 +344,15 @@ def test_a_group_is_its_members_and_a_star_is_any_text(folder: Path, adapter: Ad
         assert {m.condition for m in measured} == {"own_choice", "own_cloze"}
 
 
+def test_of_a_task_that_several_name_the_first_counts(folder: Path, adapter: Adapter) -> None:
+    """A task that is named alone and by a star is measured once, with the options named first."""
+    named = made(folder, *({"own_choice": {"limit": 5}}, "own_c*"))  # type: ignore[arg-type]
+    alone = made(folder, "own_choice", limit=5)
+    measured = [each for each in named.measure(adapter) if each.condition == "own_choice"]
+
+    assert amounts(measured) == amounts(alone.measure(adapter))
+
+
 def test_the_harness_s_own_tasks_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong name has near ones; without a network one line says what to do, at once."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from deeploc.atomic import write_parts
+from deeploc.cli import main
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import MaskError
 from deeploc.runs.files import mask_parts
@@ -145,6 +147,59 @@ def test_a_wrong_file_is_one_line(
     with pytest.raises(MaskError, match=message) as caught:
         read_mask(path, HEADS)
     assert "\n" not in str(caught.value)
+
+
+def test_keys_of_other_tools_are_passed_over(tmp_path: Path) -> None:
+    """torch writes ``format: pt``, which is no JSON and says nothing of the units."""
+    path = tmp_path / "m.safetensors"
+    save_file({"h.0": np.array([0, 1, 0, 0, 0, 0])}, path, {"format": "pt"})
+
+    assert described(path) == (("h.0",), {})
+    assert np.flatnonzero(read_mask(path, HEADS).selected).tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ({"sites": [1]}, "sites.0"),
+        ({"sites": 5}, "sites"),
+        ({"deeploc": {"model": 3}}, "deeploc.model"),
+        ({"deeploc": {"read": "last"}}, "deeploc.read"),
+        ("text", "the whole"),
+    ],
+)
+def test_metadata_of_another_form_is_one_line(tmp_path: Path, said: object, place: str) -> None:
+    """A file of somebody else may say anything of itself; the message names the place."""
+    path = tmp_path / "m.npz"
+    np.savez(path, __metadata__=np.array(json.dumps(said)), **{"h.0": np.zeros(6)})
+
+    with pytest.raises(MaskError, match=f"its metadata, {place}:") as caught:
+        described(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_alone_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask of somebody else may name a function as its model; nothing of it is imported."""
+    (tmp_path / "evil.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    facts = {**FACTS, "model": "torch:evil:make"}
+    export_mask(mask_over(HEADS), tmp_path / "m.safetensors", "safetensors", facts)
+    result = CliRunner().invoke(main, ["import", "m.safetensors"])
+
+    assert result.exit_code == 2
+    assert "if you trust it, name it: -m torch:evil:make" in result.output
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_type_that_numpy_lacks_is_one_line(tmp_path: Path) -> None:
+    """Masks are small numbers; a file of weights in bfloat16 is none."""
+    path = tmp_path / "m.safetensors"
+    header = b'{"h.0":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+
+    with pytest.raises(MaskError, match="is no mask that deeploc reads"):
+        described(path)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".csv", ".safetensors", ".txt"])

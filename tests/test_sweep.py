@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deeploc.cli import main
+from deeploc.contrast.model import load as load_contrast
 from deeploc.runs.folder import RunFolder
 from deeploc.sweep import local
 from deeploc.sweep.cells import Cell, cells_of, groups_of
@@ -51,7 +52,7 @@ def write_sweep(folder: Path, model: Path, contrast: Path, **changes: object) ->
         **changes,
     }
     path = folder / "small.yaml"
-    path.write_text(json.dumps(sweep))
+    path.write_text(json.dumps(sweep, ensure_ascii=False), encoding="utf-8")
     return path
 
 
@@ -238,6 +239,49 @@ def test_options_are_combined_and_have_folders_of_their_own(
     assert {tuple(cell.options.values()) for cell in made} == {
         (mode, pool) for mode in ("zero", "mean") for pool in ("last", "mean")
     }
+
+
+def test_contrasts_of_one_name_have_folders_of_their_own(
+    tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """Files in several folders may give a contrast the same name."""
+    text = contrast_file.read_text().replace("file: ", f"file: {contrast_file.parent}/")
+    places = [tmp_path / name / "words.yaml" for name in "abc"]
+    for place in places:
+        place.parent.mkdir()
+        place.write_text(text)
+    path = write_sweep(tmp_path, tiny_lm, contrast_file, contrasts=[str(p) for p in places])
+    made = cells(path, tmp_path / "out")
+
+    assert {cell.name for cell in made} == {"words"}
+    assert len({cell.folder for cell in made}) == len(made) == 2 * 3 * 2
+
+
+@pytest.mark.parametrize("value", ["größe", "\N{GRINNING FACE}", 1e-05, [0.5, True, None]])
+def test_the_values_of_options_stay_as_they_are(
+    value: object, tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """The command of a cell, with the value as YAML, makes the contrast that the file asks for."""
+    options = {"evaluate": [[{"perplexity": {"note": value}}]]}
+    path = write_sweep(tmp_path, tiny_lm, contrast_file, options=options, seeds=[0])
+    words = shlex.split(cells(path, tmp_path / "out")[0].setup.command)
+    (change,) = (word for word in words if word.startswith("evaluate="))
+
+    assert dict(load_contrast(contrast_file, [change]).tasks) == {"perplexity": {"note": value}}
+
+
+def test_a_file_alone_runs_no_code_of_a_checkpoint(
+    tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """Whoever starts the sweep allows it, too."""
+    models = [{"model": f"hf:{tiny_lm}", "trust_remote_code": True}]
+    path = write_sweep(tmp_path, tiny_lm, contrast_file, models=models, seeds=[0])
+    refused = invoke(path, tmp_path / "out", "--dry-run")
+    allowed = invoke(path, tmp_path / "out", "--dry-run", "--trust-remote-code")
+
+    assert refused.exit_code == 1
+    assert f"{path}:1: hf:{tiny_lm} would run the Python code" in refused.output
+    assert allowed.exit_code == 0
 
 
 WRONG = {

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _OF_NPY = "language-paper"
 """The contrast of the code that writes .npy masks."""
 
+_CODE = "torch:"
+"""How addresses begin that name a function of Python, which loading the model calls."""
+
 
 @click.command("import")
 @click.argument("file", metavar="FILE|hf://USER/NAME")
@@ -57,9 +60,7 @@ def command(
 
     path = fetch(file) if is_shared(file) else Path(file)
     sites, facts = described(path)
-    contrast, model = contrast or _contrast(path, facts), model or facts.get("model")
-    if model is None:
-        raise click.UsageError(f"{path.name} does not say of which model it is; name it: -m")
+    contrast, model = contrast or _contrast(path, facts), model or _model(path, facts)
     loaded, setup, folder = _options.resolve(contrast, model, output, options)
     loaded = loaded.with_changes(_changes(sites, facts))
     console, overwrite = Console(quiet), options["overwrite"]
@@ -84,10 +85,21 @@ def _contrast(path: Path, facts: "Facts") -> str:
     return str(named)
 
 
+def _model(path: Path, facts: "Facts") -> str:
+    """Return the model that a file names, unless that is Python code: a file alone runs none."""
+    if not (named := facts.get("model")):
+        raise click.UsageError(f"{path.name} does not say of which model it is; name it: -m")
+    if named.startswith(_CODE):
+        raise click.UsageError(
+            f"{path.name} names Python code as its model; if you trust it, name it: -m {named}"
+        )
+    return str(named)
+
+
 def _changes(sites: Sequence[str], facts: "Facts") -> list[str]:
     """Return what must be changed of the contrast for it to be about the mask."""
     import json
 
-    changes = [f"read.sites={json.dumps(list(sites))}", "ablate.percent=null"]
+    changes = [f"read.sites={json.dumps(list(sites), ensure_ascii=False)}", "ablate.percent=null"]
     pool = (facts.get("read") or {}).get("pool")
     return [*changes, "read.pool=none"] if pool == "none" else changes

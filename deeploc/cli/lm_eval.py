@@ -58,7 +58,7 @@ def command(run: Path, as_json: bool, verbose: bool, quiet: bool, **options: Any
     changes = _options.overrides_of(
         **{name: options[name] for name in ("percent", "mode", "controls")}
     )
-    wanted = json.dumps([{_TASK: _wanted(opened, options)}])
+    wanted = json.dumps([{_TASK: _wanted(opened, options)}], ensure_ascii=False)
     evaluate_run(opened, opened.contrast.with_changes([*changes, f"evaluate={wanted}"]))
     print_results(opened.folder, as_json, verbose=verbose)
 

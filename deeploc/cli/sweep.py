@@ -70,6 +70,11 @@ class StimuliOf(click.ParamType[tuple[str, Path]]):
 @click.option(
     "--overwrite", is_flag=True, help="Replace runs with other inputs in the folders of cells."
 )
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the Python code of the checkpoints for which FILE asks for it.",
+)
 @_options.plugins
 @_options.as_json
 @_options.quiet
@@ -83,6 +88,7 @@ def command(
     stimuli: tuple[tuple[str, Path], ...],
     overrides: tuple[str, ...],
     overwrite: bool,
+    trust_remote_code: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -94,10 +100,12 @@ def command(
     """
     from deeploc.cli._progress import Console
     from deeploc.sweep.cells import cells_of
-    from deeploc.sweep.file import load
+    from deeploc.sweep.file import load, refuse_remote_code
     from deeploc.sweep.sweeping import run_sweep
 
     sweep = load(file, overrides)
+    if not trust_remote_code:
+        refuse_remote_code(sweep)
     folder = output or Path("runs") / sweep.name
     cells = cells_of(sweep, folder, dict(stimuli))
     if dry_run:

@@ -59,7 +59,7 @@ def load_driving(folder: RunFolder) -> DrivingStimuli | None:
     table = folder.checked("driving", folder.path / TABLE)
     kinds = [Driven(**kind.model_dump()) for kind in record.kinds]
     try:
-        rows = from_csv(table.read_text(encoding="utf-8"))
+        rows = from_csv(table.read_bytes().decode())  # read_text() would change line ends in texts
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{table} is broken: {error}; delete it and localize again") from error
     if PICTURES not in record.files:

@@ -16,7 +16,7 @@ from deeploc.contrast.model import Contrast
 from deeploc.core.adapter import Adapter
 from deeploc.core.naming import missing_kinds
 from deeploc.core.units import Layout
-from deeploc.errors import AdapterError, ContrastError, RunError
+from deeploc.errors import ContrastError, RunError
 from deeploc.runs.driving_record import DrivingRecord
 from deeploc.runs.records import (
     AuditRecord,
@@ -198,27 +198,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return installed
-
-
-def layout_in(manifest: Manifest, source: str) -> Layout:
-    """Return the sites of a run.
-
-    Parameters
-    ----------
-    manifest
-        The manifest.
-    source
-        What messages call the file.
-
-    Raises
-    ------
-    RunError
-        If its site table contradicts itself.
-    """
-    try:
-        return Layout.from_table([site.model_dump() for site in manifest.sites])
-    except (ValueError, AdapterError) as error:
-        raise RunError(f"{source} is damaged: sites: {error}; run again") from None
 
 
 def _describe(stimuli: StimulusSets) -> dict[str, dict[str, Any]]:

@@ -23,12 +23,13 @@ from deeploc.core.site import parse_site_name
 from deeploc.core.units import Layout, UnitMask
 from deeploc.errors import MaskError, RunError
 from deeploc.runs.files import load_mask
+from deeploc.runs.mask_metadata import FACTS, TABLE, checked_metadata
 
 Facts = Mapping[str, Any]
 """What a file says of the mask beside the units: model, contrast, how they were selected."""
 
-_FACTS, _TABLE = "deeploc", "sites"
-"""Keys of the metadata; the second is the site table of every artefact."""
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, SafetensorError, BadZipFile, RunError)
+"""What reading a file raises that is no mask; TypeError: of a type that NumPy lacks."""
 
 
 def export_mask(mask: UnitMask, path: Path, kind: str, facts: Facts) -> None:
@@ -103,12 +104,12 @@ def arrays_of(mask: UnitMask) -> dict[str, np.ndarray]:
 
 
 def _safetensors(mask: UnitMask, facts: Facts) -> bytes:
-    metadata = {_TABLE: json.dumps(mask.layout.table()), _FACTS: json.dumps(facts)}
+    metadata = {TABLE: json.dumps(mask.layout.table()), FACTS: json.dumps(facts)}
     return save(arrays_of(mask), metadata)
 
 
 def _npz(mask: UnitMask, facts: Facts) -> bytes:
-    said = {_TABLE: mask.layout.table(), _FACTS: facts}
+    said = {TABLE: mask.layout.table(), FACTS: facts}
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {**arrays_of(mask), "__metadata__": np.array(json.dumps(said))}
     np.savez_compressed(buffer, **arrays)
@@ -179,8 +180,8 @@ def described(path: Path) -> tuple[Sequence[str], Facts]:
         rows = _rows(path)
         return tuple(dict.fromkeys(row.get("kind") or row["site"] for row in rows)), {}
     arrays, said = _arrays(path)
-    kinds = {row["name"]: row["kind"] for row in said.get(_TABLE) or ()}
-    return tuple(dict.fromkeys(kinds.get(name, name) for name in arrays)), said.get(_FACTS) or {}
+    kinds = {row["name"]: row["kind"] for row in said.get(TABLE) or ()}
+    return tuple(dict.fromkeys(kinds.get(name, name) for name in arrays)), said.get(FACTS) or {}
 
 
 def _from_matrix(path: Path, layout: Layout) -> UnitMask:
@@ -255,25 +256,28 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the array of every site, and the metadata."""
     try:
-        if path.suffix == ".npz":
-            return _npz_arrays(path)
-        with safe_open(path, framework="numpy") as opened:
-            names = set(opened.keys())
-            arrays = {name: opened.get_tensor(name) for name in names if name != "selected"}
-            said = {key: json.loads(text) for key, text in (opened.metadata() or {}).items()}
-        if "selected" in names:  # mask.safetensors of a run: one vector over all sites
-            mask = load_mask(path)
-            arrays = arrays_of(mask)
-    except (OSError, ValueError, EOFError, SafetensorError, BadZipFile, RunError) as error:
+        read = _npz_arrays if path.suffix == ".npz" else _safetensors_arrays
+        arrays, said = read(path)
+        order = [row["name"] for row in checked_metadata(said).get(TABLE) or ()]
+    except _UNREADABLE as error:
         raise MaskError(
             f"{path} is no mask that deeploc reads ({error}); it reads .npy, .npz, .csv and "
             ".safetensors"
         ) from error
-    order = [row["name"] for row in said.get(_TABLE) or ()]
     return {name: arrays[name] for name in sorted(arrays, key=lambda n: _place(n, order))}, said
 
 
-def _npz_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _safetensors_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    with safe_open(path, framework="numpy") as opened:
+        names = set(opened.keys())
+        arrays = {name: opened.get_tensor(name) for name in names if name != "selected"}
+        metadata = opened.metadata() or {}  # other tools have keys of their own
+        said = {key: json.loads(metadata[key]) for key in (TABLE, FACTS) if key in metadata}
+    # mask.safetensors of a run: one vector over all sites
+    return (arrays_of(load_mask(path)) if "selected" in names else arrays), said
+
+
+def _npz_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     with path.open("rb") as raw:
         file = np.load(raw, allow_pickle=False)
         if isinstance(file, np.ndarray):

@@ -112,7 +112,7 @@ def cells_of(sweep: Sweep, folder: Path, stimuli: Mapping[str, Path] | None = No
         for options in _combinations(sweep.options):
             where, name, changes = loaded.named(index, options)
             path = _folder(folder, name, setup, changes, options)
-            path = path if path not in taken else _apart(path, setup, changes)
+            path = path if path not in taken else _apart(path, where, setup, changes)
             taken.add(path)
             made = replace(setup, command=command_of(where, setup, changes, path))
             cells.append(Cell(len(cells), where, name, changes, options, made, path))
@@ -198,7 +198,7 @@ class _Contrasts:
 
 def _changes(values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
-        yield f"{key}={json.dumps(value)}"
+        yield f"{key}={json.dumps(value, ensure_ascii=False)}"  # YAML has no pairs of escapes
 
 
 def _combinations(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -237,7 +237,7 @@ def _folder(
     return folder / "-".join([default_folder(name, setup, changes).name, *compared])
 
 
-def _apart(path: Path, setup: Setup, changes: Sequence[str]) -> Path:
+def _apart(path: Path, contrast: str, setup: Setup, changes: Sequence[str]) -> Path:
     """Return a folder of its own for a cell whose name is taken by an earlier one."""
-    decisive = json_hash([setup.address, setup.options(Path()), *changes])
+    decisive = json_hash([contrast, setup.address, setup.options(Path()), *changes])
     return path.with_name(f"{path.name}-{decisive.rpartition(':')[2][:8]}")

@@ -85,7 +85,8 @@ class ModelEntry(StrictModel):
     untrained: Flag = False
     """Random weights, sampled with the seed of each cell, as a control."""
     trust_remote_code: Flag = False
-    """Run the Python code that the checkpoint contains."""
+    """Run the Python code that the checkpoint contains; needs ``deeploc sweep
+    --trust-remote-code``, too."""
     device: Text | None = None
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
     device_map: Text | None = None

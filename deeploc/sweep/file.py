@@ -138,6 +138,28 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     return sweep
 
 
+def refuse_remote_code(sweep: Sweep) -> None:
+    """Refuse a sweep that asks for the Python code of checkpoints: a file alone never runs any.
+
+    Parameters
+    ----------
+    sweep
+        The sweep.
+
+    Raises
+    ------
+    SweepError
+        Naming the line of the first model that does.
+    """
+    for number, entry in enumerate(sweep.models):
+        if entry.trust_remote_code:
+            raise sweep.error_at(
+                ("models", number, "trust_remote_code"),
+                f"{entry.model} would run the Python code of its checkpoint, which a file alone "
+                "cannot ask for; if you trust it, add --trust-remote-code to the command",
+            )
+
+
 def sweep_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of sweep files."""
     schema = Sweep.model_json_schema(by_alias=True)

@@ -11,16 +11,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from deeploc.sweep.memory import available, gpus, processors
-from deeploc.sweep.work import CellResult, Event, StillRunning, Work, results_of
-
-OnEvent = Callable[[Event], None]
-"""Called when a worker begins with a cell, with what became of it, and from time to time."""
+from deeploc.sweep.work import TICK, CellResult, OnEvent, StillRunning, Work, results_of
 
 Need = Callable[[Work], int | None]
 """Return how many bytes of memory a worker needs, None where that is not known."""
-
-TICK = 60.0
-"""Seconds without an event after which that is told."""
 
 _SPARE = 0.9
 """The share of the free memory that workers may be expected to take."""

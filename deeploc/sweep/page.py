@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from deeploc.contrast.source_fields import as_text
 from deeploc.report.compared_verdicts import p_text
 from deeploc.report.page import template
 from deeploc.report.text import format_number
 from deeploc.report.verdict_text import without_massive_alone
 from deeploc.sweep.record import SweepRecord
-from deeploc.sweep.summary import options_of, plain
+from deeploc.sweep.summary import options_of
 from deeploc.sweep.table import QUESTIONS, Row
 
 Found = Literal["yes", "part", "no", "unknown", "failed", "waiting"]
@@ -77,7 +78,7 @@ def render(record: SweepRecord, rows: Sequence[Row]) -> str:
         answer=_answer,
         d=_d,
         options=list(dict.fromkeys(key for cell in record.cells for key in cell.options)),
-        plain=plain,
+        plain=as_text,
     )
 
 

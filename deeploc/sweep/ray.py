@@ -5,7 +5,7 @@ cache are on a file system that all machines share, and deeploc is installed on 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import unwrap
@@ -14,12 +14,7 @@ from typing import Any
 
 from deeploc.errors import SweepError
 from deeploc.sweep.fields import Resources
-from deeploc.sweep.work import CellResult, Event, StillRunning, Work, results_of
-
-OnEvent = Callable[[Event], None]
-
-_TICK = 60.0
-"""Seconds without an event after which that is told."""
+from deeploc.sweep.work import TICK, CellResult, Event, OnEvent, StillRunning, Work, results_of
 
 
 class RayEngine:
@@ -113,7 +108,7 @@ class _Tasks:
 
     def listen(self, on_event: OnEvent) -> None:
         """Wait for the tasks, and pass on what one of them tells."""
-        ready, _ = self._ray.wait(list(self.running), num_returns=1, timeout=_TICK)
+        ready, _ = self._ray.wait(list(self.running), num_returns=1, timeout=TICK)
         if not ready:
             on_event(StillRunning())
         for stream in ready:

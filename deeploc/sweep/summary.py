@@ -1,7 +1,6 @@
 """A cell in one line: which one it is, and what was found."""
 
-import json
-
+from deeploc.contrast.source_fields import as_text
 from deeploc.core.verdict import CHAIN
 from deeploc.errors import RunError
 from deeploc.runs.folder import RunFolder
@@ -33,18 +32,7 @@ def options_of(cell: CellRecord) -> list[str]:
     cell
         The cell.
     """
-    return [f"{key} {plain(value)}" for key, value in cell.options.items()]
-
-
-def plain(value: object) -> str:
-    """Return the value of an option as text.
-
-    Parameters
-    ----------
-    value
-        Any value of a sweep file.
-    """
-    return value if isinstance(value, str) else json.dumps(value)
+    return [f"{key} {as_text(value)}" for key, value in cell.options.items()]
 
 
 def line_of(record: SweepRecord, number: int) -> str:

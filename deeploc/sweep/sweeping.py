@@ -1,7 +1,7 @@
 """Run a sweep into its folder: cells that are current are reused, a failed one stops no other."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from deeploc.sweep.page import render
 from deeploc.sweep.record import NAME, SweepRecord, is_sweep, read_record
 from deeploc.sweep.summary import line_of, title_of
 from deeploc.sweep.table import rows_of, to_csv
-from deeploc.sweep.work import CellResult, Event, Started, Work
+from deeploc.sweep.work import CellResult, Event, OnEvent, Started, Work
 
 FILES = (NAME, "sweep.csv", "sweep.html", "sweep.log")
 """What a sweep writes beside the folders of its cells."""
@@ -28,7 +28,7 @@ _PAGE_EVERY = 60.0
 class Engine(Protocol):
     """Runs cells somewhere."""
 
-    def run(self, parts: Sequence[Work], on_event: Callable[[Event], None]) -> None:
+    def run(self, parts: Sequence[Work], on_event: OnEvent) -> None:
         """Run all cells, and tell when each begins and what became of it.
 
         Parameters

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from deeploc.contrast.source_fields import as_text
 from deeploc.core.responses import Preference
 from deeploc.core.verdict import Network, Reply
 from deeploc.errors import RunError
@@ -13,7 +14,6 @@ from deeploc.report.nothing_selected import without_units
 from deeploc.report.verdict_text import conclusion
 from deeploc.runs.folder import RunFolder
 from deeploc.sweep.record import CellRecord, SweepRecord
-from deeploc.sweep.summary import plain
 
 QUESTIONS = ("selective", "reliable", "causal", "specific", "robust", "trained")
 """The questions of a verdict that have columns."""
@@ -125,7 +125,7 @@ def _fields(row: Row, keys: list[str]) -> Iterator[tuple[str, Any]]:
     cell, network = row.cell, row.network
     yield from (("model", cell.model), ("contrast", cell.contrast), ("seed", cell.seed))
     for key in keys:
-        yield key, plain(cell.options.get(key))
+        yield key, as_text(cell.options.get(key))
     yield from (("sites", row.sites), ("status", cell.status))
     yield "units", network.n_units if network else ""
     yield "ablated", network.n_ablated if network else ""

@@ -4,7 +4,7 @@ import gc
 import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -70,6 +70,12 @@ class CellResult:
 
 Event = Started | CellResult | StillRunning
 """What an engine tells of its workers."""
+
+OnEvent = Callable[[Event], None]
+"""Called when a worker begins with a cell, with what became of it, and from time to time."""
+
+TICK = 60.0
+"""Seconds without an event after which that is told."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ An encoding model: responses are predicted as a linear function of activations, 
 after the other; folds never share a passage.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,7 +155,8 @@ def _fitted(x: Float64[np.ndarray, "stimulus feature"], y: Values, alphas: Seque
 
     # the same numbers either way, from the smaller of the two matrices of products
     mode = "svd" if x.shape[1] <= x.shape[0] else "eigen"
-    ridge = RidgeCV(alphas, alpha_per_target=y.shape[1] > 1, gcv_mode=mode)
+    # a list: RidgeCV writes into the only one of several alphas
+    ridge = RidgeCV(list(alphas), alpha_per_target=y.shape[1] > 1, gcv_mode=mode)
     return make_pipeline(StandardScaler(), ridge).fit(x, y if y.shape[1] > 1 else y[:, 0])
 
 
@@ -220,16 +222,22 @@ def correlation(held: HeldOut) -> Shares:
     splits.
     """
     amounts, weights = (np.zeros(held.measured.shape) for _ in range(2))
-    scored = held.is_scored
     for fold in np.unique(held.folds):
-        for response in range(held.measured.shape[1]):
-            rows = np.flatnonzero(scored[:, response] & (held.folds == fold))
-            y = held.measured[rows, response]
-            if len(rows) < 2 or not np.ptp(y):
-                continue
-            z = _standardized(held.predicted[rows, response])
-            amounts[rows, response] = _standardized(y) * z / len(rows)
-            weights[rows, response] = 1 / len(rows)
+        rows = held.folds == fold
+        scored = held.is_scored[rows]
+        n, y = scored.sum(axis=0), np.where(scored, held.measured[rows], np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a response may be missing in a fold
+            varies = np.nanmax(y, axis=0) > np.nanmin(y, axis=0)
+            product = _standardized(y) * _standardized(
+                np.where(scored, held.predicted[rows], np.nan)
+            )
+        used = scored & varies & (n > 1)
+        share = np.broadcast_to(1 / np.maximum(n, 1), used.shape)
+        amounts[rows], weights[rows] = (
+            np.where(used, product * share, 0.0),
+            np.where(used, share, 0.0),
+        )
     return Shares(amounts, weights)
 
 
@@ -254,9 +262,10 @@ def explained(held: HeldOut) -> Shares:
     return Shares(total - missed, total)
 
 
-def _standardized(values: Float64[np.ndarray, " _"]) -> Float64[np.ndarray, " _"]:
-    """Return values in standard deviations from their mean; 0 where they are constant."""
-    if np.ptp(values) <= _ROUNDING * np.abs(values).max():
-        return np.zeros(len(values))
-    z: Float64[np.ndarray, " _"] = (values - values.mean()) / values.std()
+def _standardized(values: Values) -> Values:
+    """Return columns in standard deviations from their mean, nan left out; 0 where constant."""
+    span = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    is_constant = span <= _ROUNDING * np.nanmax(np.abs(values), axis=0)
+    sd = np.where(is_constant, np.inf, np.nanstd(values, axis=0))
+    z: Values = (values - np.nanmean(values, axis=0)) / sd
     return z

@@ -112,7 +112,7 @@ def _plain(file: Path) -> dict[str, Any]:
 
 def _code_in(file: Path, config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what in a file could run Python code."""
-    for event in yaml.parse(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
+    for event in yaml.parse(file.read_bytes(), Loader=yaml.SafeLoader):
         tag = getattr(event, "tag", None)
         if tag is not None and tag != "!":
             value = getattr(event, "value", "")

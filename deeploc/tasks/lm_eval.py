@@ -42,7 +42,7 @@ class Options(TaskOptions):
 
     tasks: Annotated[tuple[_Entry, ...], BeforeValidator(as_list), Field(min_length=1)]
     """Tasks, groups or tags of the harness; ``*`` stands for any text. One that has options of its
-    own is a mapping of its name to them."""
+    own is a mapping of its name to them. Of a task that several name, the first counts."""
     include_path: Texts | None = None
     """Folders with further task files."""
 
@@ -169,9 +169,10 @@ def make(options: Mapping[str, Any], context: TaskContext) -> LmEval:
     for name, loaded in load_tasks(list(wanted), folders).items():
         own = wanted[name]
         limits = [limit for limit in (own.limit, context.limit) if limit is not None]
+        limit = min(limits, default=None)
         for member, task in loaded.items():
-            limit = min(limits, default=None)
-            tasks.setdefault(member, HarnessTask(member, task, limit, own.num_fewshot))
+            if member not in tasks:  # a second one would replace the requests of the first
+                tasks[member] = HarnessTask(member, task, limit, own.num_fewshot)
     return LmEval(list(tasks.values()))
 
 

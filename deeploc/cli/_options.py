@@ -213,7 +213,7 @@ def overrides_of(
     sites, percent, mode, controls
         Values of the options of these names; empty or None where they were not given.
     """
-    import json
+    from deeploc.contrast.source_fields import as_text
 
     changes = {
         "read.sites": list(sites),
@@ -222,7 +222,7 @@ def overrides_of(
         "ablate.controls.random": controls,
     }
     given = {key: value for key, value in changes.items() if value not in (None, [])}
-    return [f"{key}={json.dumps(value)}" for key, value in given.items()] + list(overrides)
+    return [f"{key}={as_text(value)}" for key, value in given.items()] + list(overrides)
 
 
 def hardware_of(options: Mapping[str, Any], **more: Any) -> "ModelOptions":

@@ -23,10 +23,10 @@ def with_tasks(contrast: "Contrast", tasks: Sequence[str]) -> "Contrast":
     ContrastError
         If there is no such task.
     """
-    import json
+    from deeploc.contrast.source_fields import as_text
 
     entries = [entry for task in tasks for entry in _entries(contrast, task)]
-    return contrast.with_changes([f"evaluate={json.dumps(entries)}"]) if entries else contrast
+    return contrast.with_changes([f"evaluate={as_text(entries)}"]) if entries else contrast
 
 
 def _entries(contrast: "Contrast", text: str) -> list[Any]:

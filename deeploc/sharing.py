@@ -250,6 +250,9 @@ def _label(text: str) -> str:
 def _errors(address: Address) -> Iterator[None]:
     """Turn what the hub answers into errors of one line."""
     errors: Any = import_module("huggingface_hub.errors")
+    logging: Any = import_module("huggingface_hub.utils.logging")
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # each of its retries is a line
     try:
         yield
     except errors.RevisionNotFoundError:
@@ -263,6 +266,13 @@ def _errors(address: Address) -> Iterator[None]:
         raise HubError(f"{address}: there is no such file") from None
     except (errors.HfHubHTTPError, errors.HTTPError, OSError, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
-        remedy = "; log in with `hf auth login`" if status in (401, 403) else ""
         reason = " ".join(str(error).split())[:200]
+        if status is None and isinstance(error, (errors.HTTPError, ConnectionError)):
+            raise HubError(
+                f"{address}: the hub cannot be reached: {reason}; check the network and "
+                "HF_ENDPOINT, `deeploc doctor` asks the hub"
+            ) from error
+        remedy = "; log in with `hf auth login`" if status in (401, 403) else ""
         raise HubError(f"{address}: the hub does not do it: {reason}{remedy}") from error
+    finally:
+        logging.set_verbosity(level)

@@ -377,6 +377,22 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("ceiling", [2, 0, -0.5])
+def test_a_number_that_is_no_ceiling_is_one_line(ceiling: float, tmp_path: Path) -> None:
+    """It is told what a number must be, and not also that it is no name of a column."""
+    (tmp_path / "y.csv").write_text("stimulus,value\na,1\n")
+    (tmp_path / "c.yaml").write_text(
+        "name: c\ntitle: c\nmodality: text\nsource: own\ncontrast: a > b\n"
+        "conditions: {a: {builtin: sentences, limit: 4}, b: {builtin: nonword-lists, limit: 4}}\n"
+        "read: {sites: block}\nablate: {percent: 1}\n"
+        f"evaluate: [{{brain-alignment: {{responses: y.csv, ceiling: {ceiling}}}}}]\n"
+    )
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "c.yaml")])
+
+    (line,) = result.stderr.strip().splitlines()
+    assert f"brain-alignment.ceiling is {ceiling}; it must be " in line
+
+
 def test_netcdf_is_read_as_a_table_is(rng: np.random.Generator, tmp_path: Path) -> None:
     """An array of stimuli and neuroids gives the numbers of the table of the same responses."""
     xarray = pytest.importorskip("xarray")

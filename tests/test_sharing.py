@@ -139,9 +139,32 @@ def test_a_file_says_which_model_and_contrast(
     units = tmp_path / "units.safetensors"
     assert run("export", finished, "--format", "safetensors", "-o", units).exit_code == 0
     (tmp_path / "own.csv").write_text("site,index\nh.0,1\n")
+    silent = run("import", tmp_path / "own.csv", "-m", "reference:lm")
     unknown = run("import", units)
     nameless = run("import", tmp_path / "own.csv", "--contrast", shared_contrast)
 
     assert unknown.exit_code == nameless.exit_code == 2
+    assert silent.exit_code == 2
+    assert "does not say with which contrast it was localized; name it: --contrast" in silent.output
     assert "a contrast 'words' that deeploc does not have" in unknown.output
     assert "does not say of which model it is; name it: -m" in nameless.output
+
+
+def test_a_mask_that_is_not_there(tmp_path: Path) -> None:
+    """Told before anything is loaded or downloaded, also of a folder."""
+    for name in ("none.npy", "none.csv", "none.safetensors"):
+        message = error_of(run("import", tmp_path / name, "-m", "reference:lm"))
+        assert f"{name} does not exist; `deeploc export RUN` writes masks" in message
+    assert "is a folder; name a mask in it" in error_of(run("import", tmp_path))
+
+
+def test_a_hub_that_cannot_be_reached(
+    finished: Path, hub: type[Writable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, with what to do; the retries of the library print nothing."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for args in (("push", finished, "hf://me/nets"), ("import", "hf://me/nets", "-m", "hf:x")):
+        message = error_of(run(*args))
+        assert "the hub cannot be reached: " in message
+        assert "check the network and HF_ENDPOINT" in message
+    assert not hub.files

@@ -323,11 +323,40 @@ def test_a_mistake_names_its_line(tmp_path: Path) -> None:
     assert f"{path}:5: no contrast named 'languag'; did you mean 'language'?" in result.output
 
 
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        ("contrasts: [language]\nset: {read.pol: mean}\n", "5: read.pol="),
+        ("contrasts: [language]\noptions:\n  read.pol: [mean]\n", "6: read.pol="),
+        ("contrasts:\n  - contrast: language\n    set: {read.pol: mean}\n", "6: read.pol="),
+    ],
+)
+def test_a_mistaken_change_names_its_line(lines: str, place: str, tmp_path: Path) -> None:
+    """That of the change, not that of the contrast; nobody wrote `--set`."""
+    path = tmp_path / "s.yaml"
+    path.write_text(f"name: s\ntitle: t\nmodels: [reference:lm]\n{lines}")
+    result = invoke(path, tmp_path / "out")
+
+    assert f"{path}:{place}" in result.output
+    assert "did you mean 'pool'?" in result.output
+
+
+def test_stimuli_of_no_contrast_are_refused(
+    tiny_lm: Path, contrast_file: Path, tmp_path: Path
+) -> None:
+    """A misspelled name would else be without effect."""
+    path = write_sweep(tmp_path, tiny_lm, contrast_file, contrasts=["language"])
+    result = invoke(path, tmp_path / "out", "--stimuli", f"languge={tmp_path}", "--dry-run")
+
+    assert result.exit_code == 1
+    assert "no contrast 'languge'; did you mean 'language'?" in result.output
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_sweeps_are_usable(name: str, tmp_path: Path) -> None:
     """Every contrast of theirs is there and takes the changes, and each is named as its file."""
     sweep = load(name)
-    stimuli = {"theory-of-mind-saxe": tmp_path}
+    stimuli = {"": tmp_path}
     made = cells_of(sweep, tmp_path / "out", stimuli)
 
     assert available() == sorted(SHIPPED)

@@ -76,7 +76,11 @@ def _contrast(path: Path, facts: "Facts") -> str:
     from deeploc.contrast.shipped import available
 
     if not (named := facts.get("contrast")):
-        return _OF_NPY
+        if path.suffix == ".npy":
+            return _OF_NPY
+        raise click.UsageError(
+            f"{path.name} does not say with which contrast it was localized; name it: --contrast"
+        )
     if named not in {name.replace("/", "-") for name in available()}:
         raise click.UsageError(
             f"{path.name} was localized with a contrast {named!r} that deeploc does not have; "

@@ -43,7 +43,7 @@ Percent = Annotated[float, Strict(), Field(gt=0, le=100)]
 Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
 """What every random number generator of NumPy accepts."""
 
-TEXT_TAG, MAPPING_TAG = "\0text", "\0mapping"
+TEXT_TAG, MAPPING_TAG, NUMBER_TAG = "\0text", "\0mapping", "\0number"
 """Tags of unions, which pydantic adds to its paths; no key of a contrast file holds a NUL."""
 
 
@@ -201,7 +201,7 @@ def _keys(error: ErrorDetails) -> Iterator[str | int]:
     """Yield the keys of pydantic's path that are in the file: neither our tags nor its own."""
     for number, key in enumerate(error["loc"]):
         is_own = key == "[key]" and number > 0 and error["type"] != "unknown_key"
-        if key not in (TEXT_TAG, MAPPING_TAG) and not is_own:
+        if key not in (TEXT_TAG, MAPPING_TAG, NUMBER_TAG) and not is_own:
             yield key
 
 

@@ -174,6 +174,9 @@ def described(path: Path) -> tuple[Sequence[str], Facts]:
     MaskError
         If the file cannot be read.
     """
+    if not path.is_file():
+        what = "is a folder; name a mask in it" if path.is_dir() else "does not exist"
+        raise MaskError(f"{path} {what}; `deeploc export RUN` writes masks")
     if path.suffix == ".npy":
         return ("block",), {}
     if path.suffix == ".csv":

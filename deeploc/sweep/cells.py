@@ -10,8 +10,9 @@ from typing import Any
 
 from deeploc.contrast.model import Contrast
 from deeploc.contrast.model import load as load_contrast
+from deeploc.contrast.yaml import KeyPath
 from deeploc.core.adapter import ModelOptions
-from deeploc.errors import ContrastError
+from deeploc.errors import ContrastError, SweepError, nearest
 from deeploc.runs.keys import json_hash
 from deeploc.runs.setup import Setup, decides, default_folder, short_change
 from deeploc.sweep.fields import ContrastEntry, ModelEntry
@@ -97,8 +98,10 @@ def cells_of(sweep: Sweep, folder: Path, stimuli: Mapping[str, Path] | None = No
     Raises
     ------
     SweepError
-        If a contrast, or what is changed in it, is not usable; has a line per error.
+        If a contrast, or what is changed in it, is not usable (has a line per error), or
+        ``stimuli`` names one that the sweep does not have.
     """
+    _refuse_unknown(sweep, stimuli or {})
     cells: list[Cell] = []
     taken: set[Path] = set()
     loaded = _Contrasts(sweep)
@@ -192,8 +195,35 @@ class _Contrasts:
             try:
                 self._names[index, changes] = load_contrast(where, changes).name
             except ContrastError as error:
-                raise sweep.error_at(("contrasts", index), str(error)) from None
+                place = _changed_at(sweep, index, options, str(error))
+                raise sweep.error_at(place, str(error).removeprefix("--set ")) from None
         return where, self._names[index, changes], changes
+
+
+def _changed_at(sweep: Sweep, index: int, options: Mapping[str, Any], message: str) -> KeyPath:
+    """Return where the file has what a message about a contrast is about."""
+    own: KeyPath = ("contrasts", index)
+    places: Mapping[KeyPath, Mapping[str, Any]] = {
+        ("options",): options,
+        (*own, "set"): sweep.contrasts[index].set,
+        ("set",): sweep.set,
+    }
+    for place, values in places.items():
+        for key in values:
+            if message.startswith(f"--set {key}="):
+                return (*place, key)
+    return own
+
+
+def _refuse_unknown(sweep: Sweep, stimuli: Mapping[str, Path]) -> None:
+    """Refuse stimuli of a contrast that the sweep does not have."""
+    known = [entry.contrast for entry in sweep.contrasts]
+    for name in stimuli:
+        if name and name not in known:
+            raise SweepError(
+                f"--stimuli {name}=DIR: the sweep has no contrast {name!r}; {nearest(name, known)}"
+                f"it has {', '.join(known)}"
+            )
 
 
 def _changes(values: Mapping[str, Any]) -> Iterator[str]:

@@ -9,9 +9,17 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from deeploc.contrast.validation import Number, StrictModel, Text, Texts, Whole
+from deeploc.contrast.validation import (
+    NUMBER_TAG,
+    TEXT_TAG,
+    Number,
+    StrictModel,
+    Text,
+    Texts,
+    Whole,
+)
 from deeploc.core.task import TaskContext
 from deeploc.errors import ContrastError, TaskError, nearest
 from deeploc.stimuli.sampling import substream
@@ -30,6 +38,16 @@ _PER_FOLD = 2
 """Fewest stimuli of a fold that ``--limit`` leaves: of one alone there is no correlation."""
 
 
+def _form(value: Any) -> str:
+    return NUMBER_TAG if isinstance(value, int | float) else TEXT_TAG
+
+
+_Ceiling = Annotated[
+    Annotated[Number, Field(gt=0, le=1), Tag(NUMBER_TAG)] | Annotated[Text, Tag(TEXT_TAG)],
+    Discriminator(_form),
+]
+
+
 class Options(StrictModel):
     """What a contrast file says below ``brain-alignment``."""
 
@@ -44,7 +62,7 @@ class Options(StrictModel):
     """The column, or columns, of responses; default: value, else all other columns."""
     response: Texts | None = None
     """The columns that tell responses apart in a long table; default: subject, region, neuroid."""
-    ceiling: Annotated[Number, Field(gt=0, le=1)] | Text | None = None
+    ceiling: _Ceiling | None = None
     """The noise ceiling: one number, the column that holds that of each response, or a table with
     the columns response and ceiling."""
     folds: Annotated[Whole, Field(ge=2)] = 5

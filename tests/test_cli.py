@@ -455,6 +455,22 @@ def test_bad_model_is_one_line_and_leaves_nothing(contrast_file: Path, tiny_lm: 
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    ("contrast", "model", "shown", "read"),
+    [("language", "reference:cnn", "texts", "images"),
+     ("faces-rendered", "reference:lm", "images", "texts")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["run", "localize"])
+def test_stimuli_of_the_other_kind_are_refused(
+    command: str, contrast: str, model: str, shown: str, read: str, tmp_path: Path
+) -> None:
+    """What the contrast shows and what the model reads is said before any task or read-out is."""
+    args = (command, contrast, "-m", model, "-o", tmp_path / "r", "--limit", 4, "-q")
+
+    assert f"the contrast shows {shown}, and {model} reads {read}" in error_of(run(*args))
+    assert not (tmp_path / "r").exists()
+
+
 def test_mask_for_another_model_is_refused(contrast_file: Path, tiny_lm: Path) -> None:
     """Importing a mask of other shape names both shapes."""
     np.save(contrast_file.parent / "other.npy", np.ones((5, 16)))

@@ -353,6 +353,7 @@ def test_of_a_task_that_several_name_the_first_counts(folder: Path, adapter: Ada
     assert amounts(measured) == amounts(alone.measure(adapter))
 
 
+@pytest.mark.slow
 def test_the_harness_s_own_tasks_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong name has near ones; without a network one line says what to do, at once."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -160,6 +160,7 @@ def test_tables_are_written_again_without_models(swept: Path) -> None:
     assert {name: (swept / name).read_bytes() for name in names} == before
 
 
+@pytest.mark.slow
 def test_what_is_there_is_reused_and_what_fails_stops_nothing(
     tiny_lm: Path, shared_contrast: Path, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_cells_are_spread_over_the_workers(tiny_lm: Path, contrast_file: Path) -
     assert all(len({cell.model for cell in part.cells}) == 1 for part in spread)
 
 
+@pytest.mark.slow
 def test_a_sharded_localization_is_the_whole_one(
     cluster: None, tiny_lm: Path, shared_contrast: Path, tmp_path: Path
 ) -> None:

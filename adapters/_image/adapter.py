@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from deeploc.adapters._torch.pool import pooling
 from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import eval_mode, read_batch, read_positions
 from deeploc.core.ablation import Edit
-from deeploc.core.adapter import Batch, ModelOptions, Predictions
+from deeploc.core.adapter import Batch, Modality, ModelOptions, Predictions
 from deeploc.core.pictures import Picture
 from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
@@ -65,6 +65,8 @@ class ImageAdapter(AttributesImages):
     sites
         Which sites to read; default: those that are discovered.
     """
+
+    modality: ClassVar[Modality] = "image"
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -27,7 +27,7 @@ from deeploc.adapters._torch.quantized import separable_batch_size
 from deeploc.adapters._torch.read import read_batch, read_positions
 from deeploc.adapters._torch.shape import PADDED
 from deeploc.core.ablation import Edit
-from deeploc.core.adapter import Batch, ModelOptions, Tokenization
+from deeploc.core.adapter import Batch, Modality, ModelOptions, Tokenization
 from deeploc.core.positions import Positions
 from deeploc.core.readout import Readout
 from deeploc.core.units import Layout, Site
@@ -64,6 +64,8 @@ class TextAdapter(NamesModules):
 
     _scoring: Mapping[str, str] = {}
     """What a score is, as part of the identity, unless it is a log-likelihood left to right."""
+
+    modality: ClassVar[Modality] = "text"
 
     def __init__(
         self,

@@ -117,6 +117,16 @@ class Tokenization:
 
 
 @runtime_checkable
+class ReadsOneKind(Protocol):
+    """An adapter that tells which stimuli it reads; others may take any."""
+
+    @property
+    def modality(self) -> Modality:
+        """``text`` or ``image``."""
+        ...
+
+
+@runtime_checkable
 class Tokenizes(Protocol):
     """Ability of models of texts: how texts are tokenized and truncated."""
 

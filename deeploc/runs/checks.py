@@ -6,9 +6,8 @@ from deeploc.analysis.localization import check_counts
 from deeploc.analysis.nothing_selected import without_units
 from deeploc.analysis.position_activations import check_modes
 from deeploc.analysis.select_units import check_sizes
-from deeploc.core.adapter import Tokenizes
+from deeploc.core.adapter import ReadsOneKind
 from deeploc.core.attributing import with_loss
-from deeploc.core.pictures import ShowsPictures
 from deeploc.core.task import check_needs
 from deeploc.core.unit_task import AnyTask
 from deeploc.core.units import Layout
@@ -45,22 +44,22 @@ def check_run(run: Run, tasks: Sequence[AnyTask]) -> None:
         raise run.contrast.error_at(("select",), str(error)) from None
 
 
-def _check_modality(run: Run) -> None:
-    """Refuse texts for a network of images, and images for a model of texts.
+_STIMULI = {"text": ("texts", "language"), "image": ("images", "faces-rendered")}
+"""Modality -> its stimuli, and a contrast of them."""
 
-    An adapter that tells neither, or both, may take what the contrast shows.
-    """
-    texts, images = (isinstance(run.adapter, kind) for kind in (Tokenizes, ShowsPictures))
-    shows_texts = run.contrast.modality == "text"
-    if texts in (images, shows_texts):
-        return
-    reads, shown = ("images", "texts") if images else ("texts", "images")
-    example = "faces-rendered" if images else "language"
-    raise run.contrast.error_at(
-        ("modality",),
-        f"the contrast shows {shown}, and {run.setup.address} reads {reads}; take a contrast of "
-        f"{reads}, e.g. {example} (`deeploc contrasts` lists them), or another model",
-    )
+
+def _check_modality(run: Run) -> None:
+    """Refuse texts for a network of images, and images for a model of texts."""
+    shown = run.contrast.modality
+    reads = run.adapter.modality if isinstance(run.adapter, ReadsOneKind) else shown
+    if reads != shown:
+        stimuli, example = _STIMULI[reads]
+        raise run.contrast.error_at(
+            ("modality",),
+            f"the contrast shows {_STIMULI[shown][0]}, and {run.setup.address} reads {stimuli}; "
+            f"take a contrast of {stimuli}, e.g. {example} (`deeploc contrasts` lists them), or "
+            "another model",
+        )
 
 
 def checked_layout(run: Run) -> Layout:

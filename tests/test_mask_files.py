@@ -12,10 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 from deeploc.atomic import write_parts
 from deeploc.cli import main
+from deeploc.cli.export import _FILES
 from deeploc.core.units import Layout, Site, UnitMask
 from deeploc.errors import MaskError
 from deeploc.runs.files import mask_parts
-from deeploc.runs.mask_files import described, export_mask, read_mask
+from deeploc.runs.mask_files import FORMATS, described, export_mask, read_mask
 
 FACTS = {"model": "hf:gpt2", "contrast": "language", "weights": "xxh3:00"}
 HEADS = Layout((Site("h.0.attn", "head", 4, "input", width=3), Site("h.0", "block", 6)))
@@ -105,6 +106,12 @@ def test_the_mask_of_a_run_is_read_too(tmp_path: Path) -> None:
         read_mask(tmp_path / "mask.safetensors", HEADS).selected, mask.selected
     )
     assert described(tmp_path / "mask.safetensors") == (("head", "block"), {})
+
+
+def test_every_format_has_a_file_of_its_own_name() -> None:
+    """The command, which imports nothing heavy, knows the formats that are written."""
+    assert list(_FILES) == list(FORMATS)
+    assert len(set(_FILES.values())) == len(FORMATS)
 
 
 def test_brain_score_reads_the_matrix(tmp_path: Path, layout: Layout) -> None:

@@ -8,7 +8,9 @@ import click
 from deeploc.cli import _completion, _options
 
 if TYPE_CHECKING:
+    from deeploc.contrast.model import Contrast
     from deeploc.core.units import StatMap, UnitMask
+    from deeploc.runs.run import Run
     from deeploc.sweep.shards import ShardedLocalizer
 
 
@@ -36,17 +38,8 @@ def command(
     **options: Any,
 ) -> None:
     """Localize the units: statistics and mask, no ablation."""
-    from deeploc.cli._console import print_json
     from deeploc.cli._progress import Console
-    from deeploc.cli._results import (
-        print_massive,
-        print_profile,
-        print_reliability,
-        print_untrained,
-        selection_json,
-    )
     from deeploc.experiment import localize_run
-    from deeploc.report.statistic_text import words_of
 
     described, setup, folder = _options.resolve(contrast, model, output, options)
     overwrite = options["overwrite"]
@@ -54,22 +47,38 @@ def command(
     run = localize_run(
         described, setup, folder, Console(quiet), overwrite=overwrite, localizer=localizer
     )
-    if as_json:
-        manifest = run.folder.read_plain_manifest()
-        ranked = {"statistic": described.statistic, "ranked_by": described.select.by}
-        chosen = {**ranked, "selected": manifest["select"]["selected"]}
-        parts = {**chosen, **selection_json(run.folder)}
-        print_json({"run": str(folder), **manifest["localize"], **parts})
-        return
-    statistic = words_of({"statistic": described.statistic})
+    (_print_as_json if as_json else _print)(run, described)
+
+
+def _print_as_json(run: "Run", contrast: "Contrast") -> None:
+    from deeploc.cli._console import print_json
+    from deeploc.cli._results import selection_json
+
+    manifest = run.folder.read_plain_manifest()
+    ranked = {"statistic": contrast.statistic, "ranked_by": contrast.select.by}
+    chosen = {**ranked, "selected": manifest["select"]["selected"]}
+    parts = {**chosen, **selection_json(run.folder)}
+    print_json({"run": str(run.folder.path), **manifest["localize"], **parts})
+
+
+def _print(run: "Run", contrast: "Contrast") -> None:
+    from deeploc.cli._results import (
+        print_massive,
+        print_profile,
+        print_reliability,
+        print_untrained,
+    )
+    from deeploc.report.statistic_text import words_of
+
+    statistic, by = words_of({"statistic": contrast.statistic}), contrast.select.by
     _print_sites(run.stat_map, run.mask, statistic.symbol)
     print_profile(run.folder)
     print_reliability(run.folder)
     print_untrained(run.folder)
     print_massive(run.folder)
-    by = described.select.by
     click.echo(f"ranked by {statistic.name if by == 'contrast' else by}")
-    click.echo(f"selected {len(run.mask):,} of {run.stat_map.layout.n_units:,} units: {folder}")
+    n, folder = run.stat_map.layout.n_units, run.folder.path
+    click.echo(f"selected {len(run.mask):,} of {n:,} units: {folder}")
 
 
 def _sharded(n: int) -> "ShardedLocalizer":

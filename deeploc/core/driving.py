@@ -1,13 +1,13 @@
 """The stimuli that drive the selected units most and least: their table, and where they do."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int
+
+from deeploc.core.csv_rows import from_table, to_table
 
 N_SHOWN = 8
 """How many stimuli are kept at either end; of fewer than twice as many, half of them."""
@@ -132,11 +132,7 @@ def to_csv(rows: Iterable[DrivingStimulus]) -> str:
     rows
         The stimuli.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
+    return to_table(rows, _COLUMNS)
 
 
 def from_csv(text: str) -> list[DrivingStimulus]:
@@ -147,15 +143,10 @@ def from_csv(text: str) -> list[DrivingStimulus]:
     ValueError, KeyError, TypeError
         If the text is of another form.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if reader.fieldnames != _COLUMNS:
-        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-    return [_row(row) for row in reader]
+    return [_row(row) for row in from_table(text, _COLUMNS)]
 
 
 def _row(row: Mapping[str, str]) -> DrivingStimulus:
-    if None in row or None in row.values():
-        raise ValueError(f"a row has not {len(_COLUMNS)} fields")
     if row["end"] not in ENDS:
         raise ValueError(f"end {row['end']!r} is none of {', '.join(ENDS)}")
     read = {name: int(row[name]) if row[name] else None for name in ("read_from", "read_to")}

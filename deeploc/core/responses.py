@@ -1,13 +1,12 @@
 """The response profile: the responses of units to every condition, and its table."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import hypot, nan, sqrt
 from statistics import NormalDist
 from typing import Any, Literal, get_args
 
+from deeploc.core.csv_rows import from_table, to_table
 from deeploc.core.json_values import nulled, restored
 from deeploc.core.stats import ALPHA
 
@@ -153,11 +152,7 @@ _COLUMNS = [field.name for field in fields(Response)]
 
 def to_csv(responses: Iterable[Response]) -> str:
     """Return profile.csv: one row per response, floats written so that they read back unchanged."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in responses)
-    return text.getvalue()
+    return to_table(responses, _COLUMNS)
 
 
 def from_csv(text: str) -> list[Response]:
@@ -168,10 +163,7 @@ def from_csv(text: str) -> list[Response]:
     ValueError, KeyError, TypeError
         If the text is of another form.
     """
-    reader = csv.DictReader(io.StringIO(text))
-    if reader.fieldnames != _COLUMNS:
-        raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-    return [_row(row) for row in reader]
+    return [_row(row) for row in from_table(text, _COLUMNS)]
 
 
 def _row(row: Mapping[str, str]) -> Response:
